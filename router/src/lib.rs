@@ -1,0 +1,23 @@
+//! The router: everything of pgweave that touches the world.
+//! To be filled.
+//! The road of one statement, one function per arrow:
+//! accept → session → parse → plan → execute → merge → reply.
+
+pub mod accept;
+pub mod admin;
+pub mod auth;
+pub mod backend;
+pub mod cancel;
+pub mod cli;
+pub mod config;
+pub mod ddl;
+pub mod drive;
+pub mod execute;
+pub mod health;
+pub mod local;
+pub mod pool;
+pub mod session;
+pub mod store;
+pub mod tls;
+pub mod wire;
+pub mod worker;
