@@ -11,9 +11,10 @@ use planner::Planned;
 /// One outstanding answer.
 #[derive(Debug)]
 pub enum Expect {
-    /// A simple query of the router's own, up to its ReadyForQuery. Nothing of it reaches the client but, where
-    /// `reveal_error` is set, its error.
-    Own { reveal_error: bool },
+    /// A simple query of the router's own, up to its ReadyForQuery. Nothing of it reaches the client; an error is kept.
+    Own,
+    /// Answers up to ReadyForQuery are kept in the link, in place of being forwarded.
+    Captured,
     /// A simple query of the client's, up to ReadyForQuery, which is forwarded only if `ready`.
     Query {
         ready: bool,
@@ -36,7 +37,7 @@ pub enum Expect {
         forward: bool,
     },
     /// Bytes of the router's own for the client, in turn.
-    Local(Vec<u8>),
+    Local(bytes::BytesMut),
     /// Not an answer: what to take back if the batch fails before this point, because PostgreSQL would have skipped
     /// the message that did it.
     Undo(Undo),
@@ -61,6 +62,6 @@ pub enum Undo {
 impl Expect {
     /// Whether answers after an error in the extended protocol resume here.
     pub fn resumes_after_error(&self) -> bool {
-        matches!(self, Self::Sync { .. } | Self::Own { .. } | Self::Query { .. })
+        matches!(self, Self::Sync { .. } | Self::Own | Self::Captured | Self::Query { .. })
     }
 }

@@ -48,8 +48,8 @@ pub struct Notes {
     pub unprepared: Vec<StatementKey>,
     /// An extended batch failed and no Sync has been sent yet: skip the client's messages up to it.
     pub skip_to_sync: bool,
-    /// Rows of the client's statements that came by, for the session's statistics.
-    pub statements: u64,
+    /// The server ignored a Sync because a copy was under way; the client sends another.
+    pub sync_ignored: bool,
 }
 
 /// How far [`Link::advance`] came.
@@ -63,6 +63,7 @@ pub enum Step {
 enum Verdict {
     Forward,
     Swallow,
+    Capture,
     Error,
     CopyIn,
 }
@@ -79,6 +80,9 @@ impl Link {
             let step = self.advance(client, notes)?;
             if let Step::Pause(pause) = step {
                 return Ok(pause);
+            }
+            if self.copying && matches!(step, Step::NeedMore) {
+                return Ok(Pause::CopyIn);
             }
             if !client.out.is_empty() {
                 client.flush().await.map_err(LinkError::Client)?;
@@ -135,16 +139,27 @@ impl Link {
                 Verdict::Forward => position += frame.total,
                 Verdict::CopyIn => {
                     position += frame.total;
+                    self.copying = true;
+                    if matches!(self.expects.back(), Some(Expect::Sync { .. })) {
+                        // The server takes a Sync that has been sent already for a part of the copy, and ignores it.
+                        self.expects.pop_back();
+                        self.unsynced = true;
+                        notes.sync_ignored = true;
+                    }
                     break Step::Pause(Pause::CopyIn);
                 }
-                Verdict::Swallow => {
-                    client
-                        .out
-                        .extend_from_slice(&self.backend.input()[forwarded..position]);
+                Verdict::Swallow | Verdict::Capture => {
+                    let input = self.backend.input();
+                    client.out.extend_from_slice(&input[forwarded..position]);
+                    if matches!(verdict, Verdict::Capture) {
+                        let frame = &input[position..position + frame.total];
+                        self.captured.extend_from_slice(frame);
+                    }
                     position += frame.total;
                     forwarded = position;
                 }
                 Verdict::Error => {
+                    self.copying = false;
                     let input = self.backend.input();
                     client.out.extend_from_slice(&input[forwarded..position]);
                     let body = &input[position + 5..position + frame.total];
@@ -207,10 +222,11 @@ fn judge(
     let Some(front) = expects.front_mut() else {
         return asynchronous(backend, position, frame, listening, client);
     };
-    let own = matches!(front, Expect::Own { .. });
+    let own = matches!(front, Expect::Own | Expect::Captured);
     match frame.tag {
         b'D' | b'd' if !own => return Ok(Verdict::Forward),
         b'N' if !own => return Ok(Verdict::Forward),
+        b'N' if matches!(front, Expect::Captured) => return Ok(Verdict::Capture),
         b'N' => return Ok(Verdict::Swallow),
         b'S' | b'A' => return asynchronous(backend, position, frame, listening, client),
         b'E' => return Ok(failed(expects, backend, position, frame, notes)),
@@ -220,7 +236,7 @@ fn judge(
             let forward = match expects.pop_front() {
                 Some(Expect::Sync { forward }) => forward,
                 Some(Expect::Query { ready, .. }) => ready,
-                Some(Expect::Own { .. }) => false,
+                Some(Expect::Own | Expect::Captured) => false,
                 _ => return Err(LinkError::unexpected(frame.tag)),
             };
             return Ok(if forward { Verdict::Forward } else { Verdict::Swallow });
@@ -228,8 +244,9 @@ fn judge(
         _ => {}
     }
     let (done, verdict) = match (front, frame.tag) {
-        (Expect::Own { .. }, b'G') => return Err(LinkError::unexpected(frame.tag)),
-        (Expect::Own { .. }, _) => (false, Verdict::Swallow),
+        (Expect::Own | Expect::Captured, b'G') => return Err(LinkError::unexpected(frame.tag)),
+        (Expect::Own, _) => (false, Verdict::Swallow),
+        (Expect::Captured, _) => (false, Verdict::Capture),
         (Expect::Query { .. } | Expect::Execute { .. }, b'G') => (false, Verdict::CopyIn),
         (Expect::Query { planned, .. }, b'C') => {
             notes.completed.extend(planned.take());
@@ -269,10 +286,10 @@ fn failed(
 ) -> Verdict {
     let body = &backend.input()[position + 5..position + frame.total];
     match expects.front() {
-        Some(Expect::Own { reveal_error }) => {
-            let reveal = *reveal_error;
-            notes.own_error = Some(body.to_vec());
-            return if reveal { Verdict::Error } else { Verdict::Swallow };
+        Some(Expect::Own | Expect::Captured) => {
+            // The first error is the one that says what went wrong.
+            notes.own_error.get_or_insert_with(|| body.to_vec());
+            return Verdict::Swallow;
         }
         Some(Expect::Query { .. }) => {
             notes.failed = message::sqlstate(body);

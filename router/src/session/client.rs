@@ -46,9 +46,14 @@ impl ClientIo {
         frame::next_frame(&self.input, &self.limits)
     }
 
-    /// Unprocessed input.
-    pub fn input(&self) -> &[u8] {
-        &self.input
+    /// The tags of the whole messages that wait in the input.
+    pub fn upcoming_tags(&self) -> impl Iterator<Item = u8> + '_ {
+        let mut rest = &self.input[..];
+        std::iter::from_fn(move || {
+            let frame = frame::next_frame(rest, &self.limits).ok()??;
+            rest = &rest[frame.total..];
+            Some(frame.tag)
+        })
     }
 
     /// Takes one message out of the input.

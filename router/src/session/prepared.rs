@@ -9,8 +9,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use catalog::Epoch;
-use planner::Planned;
+use catalog::{Epoch, ShardId};
+use planner::{Plan, Planned};
 use quick_cache::sync::Cache;
 
 use crate::execute::expect::StatementKey;
@@ -27,12 +27,15 @@ pub struct Statement {
     pub planned: Option<Arc<Planned>>,
     /// The catalog that `planned` was made from.
     pub epoch: Epoch,
+    /// The manual routing that `planned` was made with.
+    pub manual: Option<ShardId>,
+    /// Prepared by SQL: the types between the parentheses, as text.
+    pub declared_types: Option<Box<str>>,
 }
 
 impl Statement {
-    /// The statement's name on server connections.
-    pub fn server_name(&self, buffer: &mut ServerName) {
-        buffer.set(self.key);
+    pub fn plan(&self) -> Option<&Plan> {
+        self.planned.as_ref().map(|planned| &*planned.plan)
     }
 }
 
@@ -132,6 +135,8 @@ impl StatementRegistry {
                 parameter_types: parameter_types.into(),
                 planned: plan()?,
                 epoch,
+                manual: None,
+                declared_types: None,
             }))
         })
     }

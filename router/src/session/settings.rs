@@ -7,8 +7,8 @@
 //! Values are kept as SQL that recreates them, because PostgreSQL quotes list settings (`search_path`) by rules of
 //! its own: the client's text after `TO` for SET, a `set_config` call for startup options.
 //!
-//! Settings made inside a transaction block are undone by its ROLLBACK, as on PostgreSQL. SET LOCAL never comes here:
-//! it ends with the transaction.
+//! Settings made inside a transaction block are undone by its ROLLBACK, as on PostgreSQL. SET LOCAL of a
+//! server's setting never comes here: it ends with the transaction.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,6 +32,8 @@ const LAST: &str = "role";
 pub struct Settings {
     startup: AppliedSettings,
     current: AppliedSettings,
+    /// The router's own settings that end with the transaction.
+    local: BTreeMap<Box<str>, Assignment>,
     /// `current` as it was when the open transaction block began, then at each savepoint, by name.
     saved: Vec<(Box<str>, AppliedSettings)>,
 }
@@ -47,6 +49,7 @@ impl Settings {
         Self {
             current: startup.clone(),
             startup,
+            local: BTreeMap::new(),
             saved: Vec::new(),
         }
     }
@@ -86,7 +89,12 @@ impl Settings {
 
     /// The value of one setting as the session made it, if it did.
     pub fn get(&self, name: &str) -> Option<&Assignment> {
-        self.current.get(name)
+        self.local.get(name).or_else(|| self.current.get(name))
+    }
+
+    /// SET LOCAL of one of the router's own settings.
+    pub fn set_local(&mut self, name: &str, assignment: Assignment) {
+        self.local.insert(canonical_name(name), assignment);
     }
 
     /// A transaction block begins; its ROLLBACK returns to the settings of this moment.
@@ -115,19 +123,27 @@ impl Settings {
         }
     }
 
-    /// The block has committed.
-    pub fn commit(&mut self) {
+    /// The block has committed. Returns whether any setting changed by that.
+    pub fn commit(&mut self) -> bool {
         self.saved.clear();
+        self.commit_local()
     }
 
     /// The block has rolled back. Returns whether any setting changed by that.
     pub fn rollback(&mut self) -> bool {
+        let had_local = self.commit_local();
         let Some((_, before)) = self.saved.drain(..).next() else {
-            return false;
+            return had_local;
         };
-        let changed = !Arc::ptr_eq(&before, &self.current) && before != self.current;
+        let changed = had_local || !Arc::ptr_eq(&before, &self.current) && before != self.current;
         self.current = before;
         changed
+    }
+
+    fn commit_local(&mut self) -> bool {
+        let had = !self.local.is_empty();
+        self.local.clear();
+        had
     }
 
     fn position(&self, name: &str) -> Option<usize> {
@@ -149,14 +165,14 @@ pub fn statements_between(applied: &AppliedSettings, wanted: &AppliedSettings) -
         sql.push_str("RESET role;");
     }
     for name in applied.keys() {
-        if &**name != LAST && !wanted.contains_key(name) {
+        if &**name != LAST && !is_own(name) && !wanted.contains_key(name) {
             sql.push_str("RESET ");
             push_name(&mut sql, name);
             sql.push(';');
         }
     }
     let changed = |name: &str| wanted.get(name).filter(|value| applied.get(name) != Some(value));
-    for name in wanted.keys().filter(|name| &***name != LAST) {
+    for name in wanted.keys().filter(|name| &***name != LAST && !is_own(name)) {
         if let Some(assignment) = changed(name) {
             push_assignment(&mut sql, name, assignment);
         }
@@ -164,7 +180,12 @@ pub fn statements_between(applied: &AppliedSettings, wanted: &AppliedSettings) -
     if let Some(assignment) = changed(LAST) {
         push_assignment(&mut sql, LAST, assignment);
     }
-    Some(sql)
+    (!sql.is_empty()).then_some(sql)
+}
+
+/// Settings of the router's own are not the servers'.
+fn is_own(name: &str) -> bool {
+    name.starts_with("pgweave.")
 }
 
 /// One `SET` or `set_config` statement, ended with a semicolon.
