@@ -289,7 +289,7 @@ impl Session {
             Failure::Report(mut report) if report.sqlstate == "08006" => {
                 report.context = Some(context.to_string());
                 if uncertain {
-                    report.sqlstate = "08007";
+                    report.sqlstate = "08007".into();
                     report.hint = Some("The statement was sent and may have taken effect: look before repeating it.".into());
                 } else {
                     report.hint = Some("The transaction was not committed on that shard. Roll back and repeat it.".into());
@@ -319,7 +319,7 @@ impl Session {
     async fn release(&mut self, link: Link) {
         if self.handle.done_with(link.backend.cancel_target()) {
             self.handle.settled().await;
-            link.backend.discard_after_cancel().await;
+            link.backend.settle_and_release(&self.worker).await;
         } else {
             link.backend.release(&self.worker);
         }

@@ -1,5 +1,7 @@
 //! Errors and notices that the router itself sends to a client.
 
+use std::borrow::Cow;
+
 use crate::execute::LinkError;
 use crate::wire::ProtocolError;
 
@@ -7,7 +9,7 @@ use crate::wire::ProtocolError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     pub severity: &'static str,
-    pub sqlstate: &'static str,
+    pub sqlstate: Cow<'static, str>,
     pub message: String,
     pub detail: Option<String>,
     pub hint: Option<String>,
@@ -17,10 +19,10 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn error(sqlstate: &'static str, message: impl Into<String>) -> Self {
+    pub fn error(sqlstate: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self {
             severity: "ERROR",
-            sqlstate,
+            sqlstate: sqlstate.into(),
             message: message.into(),
             detail: None,
             hint: None,
@@ -29,14 +31,14 @@ impl Report {
         }
     }
 
-    pub fn fatal(sqlstate: &'static str, message: impl Into<String>) -> Self {
+    pub fn fatal(sqlstate: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self {
             severity: "FATAL",
             ..Self::error(sqlstate, message)
         }
     }
 
-    pub fn warning(sqlstate: &'static str, message: impl Into<String>) -> Self {
+    pub fn warning(sqlstate: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self {
             severity: "WARNING",
             ..Self::error(sqlstate, message)
@@ -66,7 +68,7 @@ impl From<planner::Error> for Report {
     fn from(error: planner::Error) -> Self {
         Self {
             severity: "ERROR",
-            sqlstate: error.sqlstate(),
+            sqlstate: error.sqlstate().into(),
             message: error.message(),
             detail: error.detail().map(str::to_owned),
             hint: error.hint().map(str::to_owned),
@@ -136,5 +138,15 @@ impl From<LinkError> for Failure {
                 .hint("The statement may or may not have taken effect on that shard; check before repeating it.")
                 .into(),
         }
+    }
+}
+
+/// A SQLSTATE that came from a server, as one that can be passed on. Codes that are not well-formed become XX000.
+pub fn known_sqlstate(code: &str) -> Cow<'static, str> {
+    let well_formed = code.len() == 5 && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+    if well_formed {
+        code.to_owned().into()
+    } else {
+        "XX000".into()
     }
 }

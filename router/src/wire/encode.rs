@@ -147,7 +147,7 @@ fn report_fields(out: &mut BytesMut, report: &Report) {
     };
     field(b'S', report.severity);
     field(b'V', report.severity);
-    field(b'C', report.sqlstate);
+    field(b'C', &report.sqlstate);
     field(b'M', &report.message);
     if let Some(detail) = &report.detail {
         field(b'D', detail);
