@@ -15,7 +15,7 @@ mod plan;
 mod resolve;
 mod values;
 
-pub use cache::{Literals, PlanCache};
+pub use cache::{LiteralValues, Literals, PlanCache};
 pub use context::Context;
 pub use error::Error;
 pub use plan::*;
