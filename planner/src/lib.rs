@@ -9,11 +9,19 @@
 //! PostgreSQL holding all the rows would return; everything else is an [`Error`].
 
 mod cache;
+mod convert;
 mod context;
 mod error;
+mod facts;
+mod functions;
+mod operand;
+mod parse;
+mod parse_error;
 mod plan;
 mod resolve;
+mod scan;
 mod values;
+mod walk;
 
 pub use cache::{LiteralValues, Literals, PlanCache};
 pub use context::Context;
