@@ -16,6 +16,7 @@ pub mod execute;
 pub mod health;
 pub mod local;
 pub mod pool;
+pub mod router;
 pub mod session;
 pub mod store;
 pub mod tls;
