@@ -192,7 +192,7 @@ fn constant_value(constant: &nodes::A_Const, source: Source<'_>) -> Option<Opera
             None => OperandValue::Text(text.into()),
         }),
         ConstValue::Boolean(value) => Some(OperandValue::Boolean(value)),
-        ConstValue::BitString(_) | ConstValue::Unrecognized(_) => None,
+        _ => None,
     }
 }
 

@@ -17,6 +17,7 @@ pub mod health;
 pub mod local;
 pub mod pool;
 pub mod router;
+pub mod serve;
 pub mod session;
 pub mod show;
 pub mod store;

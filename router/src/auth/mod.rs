@@ -20,7 +20,7 @@ use crate::wire::frame::{Limits, next_frame};
 use crate::wire::startup::Request;
 use crate::wire::{ProtocolError, encode};
 
-pub use secrets::{Secrets, StoredSecret};
+pub use secrets::{Lookup, Secrets, StoredSecret};
 
 /// The longest password message that is taken.
 const MOST_BYTES: usize = 64 * 1024;

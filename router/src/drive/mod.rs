@@ -5,3 +5,4 @@
 //! a schedule, for prepared transactions whose coordinator is gone.
 
 pub mod commit;
+pub mod recovery;

@@ -7,11 +7,15 @@ use planner::DdlEffect;
 use txn::outcome::{Completion, Outcome, ServerError};
 use txn::request::{Access, Participant};
 
-use super::report::{Failure, Report};
+use super::report::Report;
 use super::{Session, Step};
 use crate::drive::commit::{self, Participants};
+use crate::drive::recovery;
 use crate::execute::expect::Expect;
 use crate::wire::{backend, encode};
+
+/// Between two questions for the same decision.
+const RESOLVE_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 
 impl Session {
     /// Commits what several shards wrote, everywhere or nowhere.
@@ -68,32 +72,30 @@ impl Participants for Session {
         }
     }
 
-    async fn completion(&mut self, shard: ShardId) -> Result<Completion, Failure> {
+    async fn completion(&mut self, shard: ShardId) -> Completion {
         let Some(index) = self.participant(shard) else {
-            return Ok(Completion::Lost);
+            return Completion::Lost;
         };
         let link = &mut self.links[index];
         let relayed = link.relay(&mut self.client, &mut self.notes).await;
         let link = &mut self.links[index];
         if let Some(body) = self.notes.own_error.take() {
-            return Ok(Completion::Failed(ServerError {
+            return Completion::Failed(ServerError {
                 sqlstate: backend::sqlstate(&body).unwrap_or(*b"XX000"),
                 fatal: backend::is_fatal(&body),
                 body: body.into(),
-            }));
+            });
         }
         match relayed {
-            Ok(_) => Ok(Completion::of_tag(
-                backend::last_tag(&link.captured).unwrap_or_default(),
-            )),
+            Ok(_) => Completion::of_tag(backend::last_tag(&link.captured).unwrap_or_default()),
             Err(crate::execute::LinkError::Client(error)) => {
                 // Nothing is sent to the client meanwhile, so this cannot be; the commit goes on all the same.
                 tracing::debug!(%error, "the client left during its commit");
-                Ok(Completion::Lost)
+                Completion::Lost
             }
             Err(error) => {
                 tracing::warn!(%error, server = %link.backend.cancel_target(), "a participant was lost during a commit");
-                Ok(Completion::Lost)
+                Completion::Lost
             }
         }
     }
@@ -117,10 +119,13 @@ impl Participants for Session {
     }
 
     async fn resolve(&mut self, gid: txn::Gid, attempt: u32) -> Option<txn::Decision> {
-        self.router.resolve(gid, attempt).await
+        if attempt > 1 {
+            tokio::time::sleep(RESOLVE_PAUSE).await;
+        }
+        recovery::resolve(&self.router, gid).await
     }
 
     fn leave_to_recovery(&mut self, gid: txn::ParticipantGid) {
-        self.router.recovery_wanted(gid);
+        self.router.leave_to_recovery(gid.gid);
     }
 }

@@ -205,7 +205,7 @@ impl Session {
         if !self.handle.terminate.load(std::sync::atomic::Ordering::Acquire) {
             return Ok(());
         }
-        let draining = self.router.is_draining();
+        let draining = self.router.is_draining() && !self.router.is_closing();
         if draining && self.block.is_some() {
             // A drain waits for the transaction; `ready` looks again when it has ended.
             return Ok(());
