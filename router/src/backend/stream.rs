@@ -10,7 +10,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
-use crate::tls::{ServerTls, SslMode};
+use crate::config::SslMode;
+use crate::tls::ServerTls;
 use crate::wire::encode;
 
 pub enum ServerStream {

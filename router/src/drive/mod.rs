@@ -5,4 +5,3 @@
 //! a schedule, for prepared transactions whose coordinator is gone.
 
 pub mod commit;
-pub mod recovery;

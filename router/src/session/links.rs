@@ -8,7 +8,8 @@ use planner::{Access, Pins, Target};
 
 use super::report::{Failure, Report};
 use super::settings::statements_between;
-use super::{ReadPreference, Session, Step};
+use super::{Session, Step};
+use crate::config::ReadPreference;
 use crate::execute::expect::Expect;
 use crate::execute::relay::Pause;
 use crate::execute::{Link, LinkError};

@@ -11,6 +11,7 @@ use catalog::Catalog;
 use planner::{Access, Plan, Planned, Single, Target};
 
 use super::block::Block;
+use super::everywhere::Carrier;
 use super::links::Need;
 use super::report::{Failure, Report};
 use super::{Session, Step};
@@ -135,14 +136,16 @@ impl Session {
         match &*planned.plan {
             Plan::Single(single) => self.run_single(planned, single, part, catalog).await,
             Plan::Everywhere(everywhere) => {
-                self.run_everywhere(everywhere, part.text, catalog).await?;
+                self.run_everywhere(everywhere, Carrier::Text(part.text), catalog)
+                    .await?;
                 Ok(false)
             }
             Plan::Session(statement) => {
                 self.run_session_statement(statement, part, catalog).await
             }
             Plan::Admin(call) => {
-                self.run_admin(call, &(), catalog).await?;
+                let arguments = Self::admin_arguments(call, &())?;
+                self.run_admin(call, arguments, catalog).await?;
                 Ok(false)
             }
             Plan::Explain(explain) => {

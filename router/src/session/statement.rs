@@ -88,7 +88,7 @@ impl Session {
             }
             SessionStatement::Show(name) => {
                 if let Some(name) = name.as_deref().and_then(|name| name.strip_prefix("pgweave.")) {
-                    self.show(name, catalog).await?;
+                    self.show(name, catalog)?;
                     return Ok(false);
                 }
                 return self.forward(Need::any(), part, catalog).await;
@@ -523,7 +523,7 @@ impl Session {
 
 /// START TRANSACTION has a tag of its own.
 fn begin_tag(text: &str) -> &'static str {
-    let start = planner::first_keyword(text);
+    let start = text.trim_start().get(..5);
     if start.is_some_and(|word| word.eq_ignore_ascii_case("start")) {
         "START TRANSACTION"
     } else {

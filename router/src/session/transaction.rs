@@ -52,14 +52,14 @@ impl Session {
         let Some(block) = &self.block else {
             return self.no_block(chain, "COMMIT");
         };
-        if !block.explicit {
+        let (explicit, modes, failed) = (block.explicit, block.modes, block.failed);
+        if !explicit {
             if chain {
                 return Err(chain_without_block("COMMIT"));
             }
             self.notice(Report::warning("25P01", "there is no transaction in progress"));
         }
-        let modes = block.modes;
-        let tag = if block.failed {
+        let tag = if failed {
             self.rollback_block().await?;
             "ROLLBACK"
         } else {
@@ -77,13 +77,13 @@ impl Session {
         let Some(block) = &self.block else {
             return self.no_block(chain, "ROLLBACK");
         };
-        if !block.explicit {
+        let (explicit, modes) = (block.explicit, block.modes);
+        if !explicit {
             if chain {
                 return Err(chain_without_block("ROLLBACK"));
             }
             self.notice(Report::warning("25P01", "there is no transaction in progress"));
         }
-        let modes = block.modes;
         self.rollback_block().await?;
         if chain {
             self.begin(modes);
