@@ -14,6 +14,9 @@ use super::probe::{Probe, probe};
 /// Servers of these major versions are supported.
 const VERSIONS: std::ops::RangeInclusive<u32> = 13..=18;
 
+/// Prepared transactions last for milliseconds, so more than this are rarely needed at once.
+const ENOUGH_PREPARED: u32 = 100;
+
 /// Clocks further apart than this are reported.
 const CLOCK_LIMIT_MS: i64 = 1000;
 
@@ -114,7 +117,7 @@ fn alone(subject: &Subject<'_>, probe: &Probe, connector: &Connector, findings: 
                 probe.max_connections
             ),
         );
-    } else if probe.max_prepared_transactions < probe.max_connections {
+    } else if probe.max_prepared_transactions < probe.max_connections.min(ENOUGH_PREPARED) {
         report(
             Severity::Warning,
             format!(
@@ -242,8 +245,7 @@ fn same_database(probes: &[(Subject<'_>, Probe)], findings: &mut Vec<Finding>) {
             other.shard.is_some()
                 && subject.shard.is_some()
                 && other.shard != subject.shard
-                && probe.system_identifier.is_some()
-                && (probe.system_identifier, probe.database_oid) == (other_probe.system_identifier, other_probe.database_oid)
+                && probe.identity == other_probe.identity
         });
         if let Some((other, _)) = twin {
             findings.push(Finding {
@@ -268,6 +270,13 @@ fn standbys(probes: &[(Subject<'_>, Probe)], findings: &mut Vec<Finding>) {
                 severity: Severity::Error,
                 server: subject.label.clone(),
                 what: format!("is no copy of {}: the system identifiers differ", primary.label),
+                remedy: "correct the list, or make it a standby of that primary with pg_basebackup -R".to_owned(),
+            });
+        } else if probe.in_recovery && probe.member.is_some() && probe.member != primary_probe.member {
+            findings.push(Finding {
+                severity: Severity::Error,
+                server: subject.label.clone(),
+                what: format!("is a copy of shard {}", probe.member.as_deref().unwrap_or_default()),
                 remedy: "correct the list, or make it a standby of that primary with pg_basebackup -R".to_owned(),
             });
         } else if probe.in_recovery && probe.receives_wal == Some(false) {

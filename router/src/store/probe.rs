@@ -36,7 +36,10 @@ pub(super) struct Probe {
     pub cannot_prepare: Option<String>,
     /// Unknown if the account may not ask.
     pub system_identifier: Option<u64>,
-    pub database_oid: u32,
+    /// Which database of which running server this is. System identifiers do not tell: copies of a disk share them.
+    pub identity: String,
+    /// The shard that the database says it is.
+    pub member: Option<String>,
     /// Of a standby.
     pub receives_wal: Option<bool>,
     /// The server's clock minus this machine's.
@@ -61,7 +64,7 @@ pub(super) async fn probe(connector: &Connector, server: &Server) -> Result<Prob
                     pg_has_role('pg_read_all_stats', 'USAGE'), \
                     (SELECT pg_get_userbyid(nspowner) FROM pg_namespace \
                       WHERE nspname = 'pgweave' AND NOT pg_has_role(nspowner, 'USAGE')), \
-                    oid \
+                    format('%s/%s', extract(epoch FROM pg_postmaster_start_time()), oid) \
                FROM pg_database, (SELECT rolsuper, rolreplication FROM pg_roles WHERE rolname = current_user) AS role \
               WHERE datname = current_database()"
         ))
@@ -91,7 +94,8 @@ pub(super) async fn probe(connector: &Connector, server: &Server) -> Result<Prob
         may_replicate: truth(row, 14),
         may_see_all: truth(row, 15),
         foreign_owner: optional(16),
-        database_oid: number(field(17)?)?,
+        identity: field(17)?.to_owned(),
+        member: ask(&connection, "SELECT name FROM pgweave.member").await,
         cannot_prepare: match in_recovery || max_prepared_transactions == 0 {
             true => None,
             false => try_prepare(&connection).await,
