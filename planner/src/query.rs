@@ -180,6 +180,8 @@ pub(crate) struct Findings {
     pub unsettled: Option<String>,
     /// Sharded tables that appear.
     pub sharded: Vec<String>,
+    /// Their colocation groups.
+    pub groups: Vec<GroupId>,
     /// Reference tables that appear.
     pub references: Vec<String>,
     /// System catalogs, or functions that tell of one server: prefer the default shard.

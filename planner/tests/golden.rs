@@ -65,6 +65,9 @@ fn outcome(sql: &str, catalog: &Catalog, context: &Context<'_>) -> String {
                     out.push('\n');
                 }
                 show(&mut out, sql, planned, catalog);
+                if let Some(rest) = planned.rest {
+                    write!(out, "\nthen plans [{}]", sql[rest..].trim()).unwrap();
+                }
             }
         }
         Err(error) => show_error(&mut out, &error),

@@ -222,6 +222,9 @@ impl<'c: 's, 's> Binder<'c, 's> {
                     })
                     .map(|index| first + index as Variable)
                     .collect();
+                self.bound.findings.groups.push(*group);
+                // Positions within a view's definition mean nothing to the client.
+                let location = if self.in_view { -1 } else { location };
                 Item::Sharded {
                     table,
                     group: *group,
