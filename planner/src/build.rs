@@ -330,7 +330,7 @@ pub(crate) fn option_text(option: &nodes::DefElem) -> Option<String> {
         Node::TypeName(name) => name
             .names()
             .iter()
-            .last()
+            .next_back()
             .and_then(|name| name.sval().map(str::to_owned)),
         _ => None,
     }

@@ -3,11 +3,13 @@
 //! Entry point: [`statement`], for a text that PostgreSQL's grammar has rejected and whose first word is ours. Each statement equals a
 //! call of a function of schema `pgweave`:
 //!
-//!     SHARD TABLE t BY [HASH | RANGE | LIST] (a, b) [COLOCATE WITH u] [ON s1, s2]
-//!                             pgweave.shard_table('t', array['a', 'b'], by => 'hash', colocate_with => 'u', shards => array['s1', 's2'])
-//!     REFERENCE TABLE t       pgweave.reference_table('t')
-//!     UNSHARDED TABLE t ON s  pgweave.unsharded_table('t', 's')
-//!     AUTO SHARD BY column    pgweave.auto_shard('column')
+//! ```text
+//! SHARD TABLE t BY [HASH | RANGE | LIST] (a, b) [COLOCATE WITH u] [ON s1, s2]
+//!                         pgweave.shard_table('t', array['a', 'b'], by => 'hash', colocate_with => 'u', shards => array['s1', 's2'])
+//! REFERENCE TABLE t       pgweave.reference_table('t')
+//! UNSHARDED TABLE t ON s  pgweave.unsharded_table('t', 's')
+//! AUTO SHARD BY column    pgweave.auto_shard('column')
+//! ```
 //!
 //! `SHOW SHARDS` and its kin are PostgreSQL's SHOW with names of ours: [`shown`].
 

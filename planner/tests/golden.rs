@@ -3,6 +3,8 @@
 //! A file is a list of cases: `> statement` (further lines belong to it), `---`, the plan or the error, an empty line. Lines that
 //! start with `#` are comments; `@name value` sets the session for the cases below it.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::fmt::Write as _;

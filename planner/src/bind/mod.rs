@@ -112,7 +112,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                     .findings
                     .unsettle("CURRENT_TIMESTAMP, CURRENT_USER and the like"),
                 Node::ColumnRef(reference) => {
-                    let last = reference.fields().iter().last().and_then(Node::as_str);
+                    let last = reference.fields().iter().next_back().and_then(Node::as_str);
                     if let Some(column) = last.filter(|name| is_system_column(name)) {
                         self.bound
                             .findings

@@ -414,7 +414,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             items: vec![target.item],
             ..Level::default()
         };
-        let namespace = self.from_list(
+        let namespace = self.bind_from_list(
             update.from_clause(),
             outer,
             &mut level,
@@ -529,7 +529,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             items: vec![target.item],
             ..Level::default()
         };
-        let namespace = self.from_list(
+        let namespace = self.bind_from_list(
             delete.using_clause(),
             outer,
             &mut level,
@@ -573,7 +573,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             writes: true,
             ..Level::default()
         };
-        let namespace = self.from_list(
+        let namespace = self.bind_from_list(
             [merge.source_relation()],
             outer,
             &mut level,
@@ -631,7 +631,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 .filter(|variable| !assigned.contains(variable));
         }
         Ok(Query {
-            kind: QueryKind::Level(level),
+            kind: QueryKind::Level(Box::new(level)),
             outputs,
             positions_known,
             names_known,
@@ -672,7 +672,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                     let name = call
                         .funcname()
                         .iter()
-                        .last()
+                        .next_back()
                         .and_then(Node::as_str)
                         .unwrap_or_default();
                     let own = self.context.catalog.functions(name);
