@@ -281,6 +281,7 @@ impl Session {
         }
         for undo in self.notes.undo.drain(..).rev() {
             match undo {
+                Undo::Statement { name, previous } if name.is_empty() => self.unnamed = previous,
                 Undo::Statement { name, previous } => match previous {
                     Some(statement) => {
                         self.statements.insert(name, statement);

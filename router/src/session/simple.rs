@@ -38,11 +38,12 @@ impl Session {
         self.handle.begin_statement();
         self.derived.changed_in_text = false;
         let mut answered = false;
-        let result = match self.finish_extended().await {
-            Ok(()) => self.simple_text(&message, &mut answered).await,
-            Err(failure) => Err(failure),
-        };
-        if let Err(failure) = result {
+        if let Err(failure) = self.finish_extended().await {
+            // The query is one of the messages that are skipped up to Sync.
+            return self.fail_extended(failure).await;
+        }
+        self.unnamed = None;
+        if let Err(failure) = self.simple_text(&message, &mut answered).await {
             self.fail_statement(failure)?;
         }
         if let Err(failure) = self.end_implicit_block().await {
@@ -184,8 +185,8 @@ impl Session {
         let index = self.link(need, catalog).await?;
         let link = &mut self.links[index];
         match part.message {
-            Some(message) => link.backend.out().extend_from_slice(message),
-            None => encode::query(link.backend.out(), part.text.as_bytes()),
+            Some(message) => link.backend.send_query(message),
+            None => link.backend.query(part.text.as_bytes()),
         }
         link.position_offset = part.offset;
         // A block that a failure elsewhere has spoilt must not look healthy to the client.
@@ -229,7 +230,7 @@ impl Session {
     async fn send_whole(&mut self, need: Need, message: &[u8], catalog: &Catalog) -> Step {
         let index = self.link(need, catalog).await?;
         let link = &mut self.links[index];
-        link.backend.out().extend_from_slice(message);
+        link.backend.send_query(message);
         link.expects.push_back(Expect::Query {
             ready: true,
             planned: None,
