@@ -1,0 +1,54 @@
+//! Where a client connects.
+
+use std::fmt;
+
+/// A server or a router, and whom to be there. There is no password: the harness's servers trust everyone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    pub host: String,
+    pub port: u16,
+    pub user: String,
+    pub database: String,
+}
+
+impl Endpoint {
+    /// The superuser on this machine.
+    pub fn local(port: u16, database: &str) -> Endpoint {
+        Endpoint {
+            host: "127.0.0.1".to_owned(),
+            port,
+            user: "postgres".to_owned(),
+            database: database.to_owned(),
+        }
+    }
+
+    /// The same place as somebody else.
+    pub fn as_user(&self, user: &str) -> Endpoint {
+        Endpoint {
+            user: user.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// Key words and values, as libpq and tokio-postgres read them.
+    pub fn dsn(&self) -> String {
+        format!(
+            "host={} port={} user={} dbname={}",
+            self.host, self.port, self.user, self.database
+        )
+    }
+
+    /// A URL, as sqlx and most other drivers read it.
+    pub fn url(&self) -> String {
+        format!(
+            "postgres://{}@{}:{}/{}",
+            self.user, self.host, self.port, self.database
+        )
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}/{}", self.host, self.port, self.database)
+    }
+}
