@@ -1,1 +1,3 @@
-//! To be filled.
+//! What a DDL statement means for the catalog.
+pub mod error;
+pub mod participants;

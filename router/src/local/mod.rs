@@ -18,6 +18,7 @@ mod cluster;
 mod data_directory;
 mod error;
 mod exit;
+mod identifier;
 mod lock;
 mod orphan;
 mod place;

@@ -1,0 +1,117 @@
+//! Collects the parts of a catalog.
+
+use std::collections::HashMap;
+
+use crate::{
+    AutoShard, Catalog, ClusterId, Epoch, Error, Function, Group, Sequence, Shard, ShardId, Table,
+    View,
+};
+
+/// Makes a [`Catalog`]. Parts may be added in any order; [`CatalogBuilder::build`] checks them.
+#[derive(Clone, Debug, Default)]
+pub struct CatalogBuilder {
+    pub(crate) epoch: Option<Epoch>,
+    pub(crate) cluster_id: Option<ClusterId>,
+    pub(crate) shards: Vec<Shard>,
+    pub(crate) default_shard: Option<ShardId>,
+    pub(crate) catalog_shard: Option<ShardId>,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) tables: Vec<Table>,
+    pub(crate) views: Vec<View>,
+    pub(crate) functions: Vec<Function>,
+    pub(crate) sequences: Vec<Sequence>,
+    pub(crate) auto_shard: Vec<AutoShard>,
+}
+
+impl CatalogBuilder {
+    pub fn new() -> CatalogBuilder {
+        CatalogBuilder::default()
+    }
+
+    pub fn epoch(mut self, epoch: Epoch) -> Self {
+        self.epoch = Some(epoch);
+        self
+    }
+
+    pub fn cluster_id(mut self, cluster_id: ClusterId) -> Self {
+        self.cluster_id = Some(cluster_id);
+        self
+    }
+
+    pub fn shard(mut self, shard: Shard) -> Self {
+        self.shards.push(shard);
+        self
+    }
+
+    /// Where unregistered relations live. Without it, the shard with the least id.
+    pub fn default_shard(mut self, shard: ShardId) -> Self {
+        self.default_shard = Some(shard);
+        self
+    }
+
+    /// The shard that holds schema `pgweave`, or `None` if a server of its own does. `None` at first.
+    pub fn catalog_shard(mut self, shard: Option<ShardId>) -> Self {
+        self.catalog_shard = shard;
+        self
+    }
+
+    pub fn group(mut self, group: Group) -> Self {
+        self.groups.push(group);
+        self
+    }
+
+    pub fn table(mut self, table: Table) -> Self {
+        self.tables.push(table);
+        self
+    }
+
+    pub fn view(mut self, view: View) -> Self {
+        self.views.push(view);
+        self
+    }
+
+    pub fn function(mut self, function: Function) -> Self {
+        self.functions.push(function);
+        self
+    }
+
+    pub fn sequence(mut self, sequence: Sequence) -> Self {
+        self.sequences.push(sequence);
+        self
+    }
+
+    pub fn auto_shard(mut self, auto_shard: AutoShard) -> Self {
+        self.auto_shard.push(auto_shard);
+        self
+    }
+
+    /// Checks everything and freezes it. The first fault found is the error.
+    pub fn build(mut self) -> Result<Catalog, Error> {
+        self.shards.sort_by_key(|shard| shard.id);
+        self.groups.sort_by_key(|group| group.id);
+        self.tables.sort_by_key(|table| table.id);
+        let names = self.validate()?;
+        let mut functions: HashMap<Box<str>, Vec<Function>> = HashMap::new();
+        for function in self.functions {
+            functions
+                .entry(function.name.as_str().into())
+                .or_default()
+                .push(function);
+        }
+        let first_shard = self.shards.first().map(|shard| shard.id);
+        Ok(Catalog {
+            epoch: self.epoch.unwrap_or(Epoch(0)),
+            cluster_id: self.cluster_id.unwrap_or(ClusterId([0; 16])),
+            default_shard: self.default_shard.or(first_shard).unwrap_or(ShardId(0)),
+            catalog_shard: self.catalog_shard,
+            shards: self.shards,
+            groups: self.groups,
+            tables: self.tables,
+            views: self.views,
+            functions,
+            sequences: self.sequences,
+            auto_shard: self.auto_shard,
+            names,
+        })
+    }
+}

@@ -1,0 +1,291 @@
+//! The simple query protocol: one text, any number of statements.
+//!
+//! A single statement's message goes to its shard as it came. Several statements go as one text if all of them are
+//! for the same shard and mean nothing to the router; otherwise one by one, within a block of the router's own where
+//! PostgreSQL would run them as one implicit transaction.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use catalog::Catalog;
+use planner::{Access, Plan, Planned, Single, Target};
+
+use super::block::Block;
+use super::everywhere::Carrier;
+use super::links::Need;
+use super::report::{Failure, Report};
+use super::{Session, Step};
+use crate::execute::expect::Expect;
+use crate::wire::{encode, frontend};
+
+/// One statement of a simple query, on its way.
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a> {
+    /// The statement's own text.
+    pub text: &'a str,
+    /// The whole text that literals refer to.
+    pub whole: &'a str,
+    /// The client's message, if it holds just this statement.
+    pub message: Option<&'a [u8]>,
+    /// The server's ReadyForQuery can be the client's.
+    pub ready: bool,
+    /// Characters before the statement in the client's text.
+    pub offset: i32,
+}
+
+impl Session {
+    pub(super) async fn simple_query(&mut self, message: BytesMut) -> Step {
+        self.handle.begin_statement();
+        self.derived.changed_in_text = false;
+        let mut answered = false;
+        let result = match self.finish_extended().await {
+            Ok(()) => self.simple_text(&message, &mut answered).await,
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = result {
+            self.fail_statement(failure)?;
+        }
+        if let Err(failure) = self.end_implicit_block().await {
+            self.fail_statement(failure)?;
+            answered = false;
+        }
+        if answered {
+            self.after_ready().await
+        } else {
+            self.ready().await
+        }
+    }
+
+    async fn simple_text(&mut self, message: &[u8], answered: &mut bool) -> Step {
+        let query = frontend::parse_query(&message[5..])?;
+        let sql = self.decode(query.sql)?;
+        let catalog = self.catalog();
+        let planned = self.plan_simple(sql, &catalog)?;
+        match &*planned {
+            [] => {
+                encode::empty_query_response(&mut self.client.out);
+                Ok(())
+            }
+            [only] => {
+                let part = Part {
+                    text: only.text(sql),
+                    whole: sql,
+                    message: Some(message),
+                    ready: true,
+                    offset: 0,
+                };
+                *answered = self.run_simple(only, part, &catalog).await?;
+                Ok(())
+            }
+            several => {
+                if let Some(need) = self.one_shard_for_all(several, sql, &catalog) {
+                    *answered = true;
+                    return self.send_whole(need, message, &catalog).await;
+                }
+                self.run_several(several, sql, &catalog).await
+            }
+        }
+    }
+
+    /// The client's text as the planner reads it.
+    pub(super) fn decode<'a>(&self, bytes: &'a [u8]) -> Step<&'a str> {
+        if self.derived.utf8 || bytes.is_ascii() {
+            return std::str::from_utf8(bytes).map_err(|error| {
+                let at = &bytes[error.valid_up_to()..];
+                let bad = &at[..error.error_len().unwrap_or(at.len()).min(4)];
+                let hex: Vec<String> = bad.iter().map(|byte| format!("0x{byte:02x}")).collect();
+                Report::error(
+                    "22021",
+                    format!("invalid byte sequence for encoding \"UTF8\": {}", hex.join(" ")),
+                )
+                .into()
+            });
+        }
+        Err(Report::error(
+            "0A000",
+            "statements with non-ASCII characters are supported with client_encoding UTF8 only",
+        )
+        .hint("SET client_encoding TO 'UTF8', or send such values as parameters.")
+        .into())
+    }
+
+    fn plan_simple(&mut self, sql: &str, catalog: &Arc<Catalog>) -> Step<Arc<[Planned]>> {
+        let manual = self.manual_shard(catalog)?;
+        let mut literals = std::mem::take(&mut self.literals);
+        let planned = self.router.plans.plan_simple(
+            sql,
+            &self.context(catalog, manual),
+            &mut literals,
+        );
+        self.literals = literals;
+        Ok(planned?)
+    }
+
+    /// Runs one statement. Returns whether the client has been sent ReadyForQuery.
+    pub(super) async fn run_simple(
+        &mut self,
+        planned: &Planned,
+        part: Part<'_>,
+        catalog: &Arc<Catalog>,
+    ) -> Step<bool> {
+        if self.block.as_ref().is_some_and(|block| block.failed)
+            && !super::transaction::ends_failure(&planned.plan)
+        {
+            return Err(Report::failed_block().into());
+        }
+        match &*planned.plan {
+            Plan::Single(single) => self.run_single(planned, single, part, catalog).await,
+            Plan::Everywhere(everywhere) => {
+                self.run_everywhere(everywhere, Carrier::Text(part.text), catalog)
+                    .await?;
+                Ok(false)
+            }
+            Plan::Session(statement) => {
+                self.run_session_statement(statement, part, catalog).await
+            }
+            Plan::Admin(call) => {
+                let arguments = Self::admin_arguments(call, &())?;
+                self.run_admin(call, arguments, catalog).await?;
+                Ok(false)
+            }
+            Plan::Explain(explain) => {
+                self.run_explain(explain, part, catalog).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    fn literals_of<'a>(&'a self, whole: &'a str) -> planner::LiteralValues<'a> {
+        self.literals.values(whole)
+    }
+
+    pub(super) fn need_of(
+        &self,
+        single: &Single,
+        values: &dyn planner::Values,
+        catalog: &Catalog,
+    ) -> Step<Need> {
+        Ok(Need {
+            target: planner::resolve(&single.route, catalog, values)?,
+            access: single.access,
+            no_block: single.no_block && self.block.is_none(),
+            pins: single.pins,
+        })
+    }
+
+    async fn run_single(
+        &mut self,
+        planned: &Planned,
+        single: &Single,
+        part: Part<'_>,
+        catalog: &Catalog,
+    ) -> Step<bool> {
+        let need = self.need_of(single, &self.literals_of(part.whole), catalog)?;
+        let index = self.link(need, catalog).await?;
+        let link = &mut self.links[index];
+        match part.message {
+            Some(message) => link.backend.out().extend_from_slice(message),
+            None => encode::query(link.backend.out(), part.text.as_bytes()),
+        }
+        link.position_offset = part.offset;
+        // A block that a failure elsewhere has spoilt must not look healthy to the client.
+        link.expects.push_back(Expect::Query {
+            ready: part.ready,
+            planned: (!single.effects.is_empty()).then(|| Arc::new(planned.clone())),
+        });
+        match self.exchange(index).await {
+            Ok(()) => Ok(part.ready),
+            // The server's ReadyForQuery followed its error.
+            Err(Failure::Sent) if part.ready => Ok(true),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The need of a text all of whose statements are for one shard, so that it can go there as it is.
+    fn one_shard_for_all(&self, planned: &[Planned], sql: &str, catalog: &Catalog) -> Option<Need> {
+        let mut together = Need::any();
+        for one in planned {
+            let Plan::Single(single) = &*one.plan else {
+                return None;
+            };
+            if single.no_block || !single.effects.is_empty() || !single.pins.is_empty() {
+                return None;
+            }
+            let need = self.need_of(single, &self.literals_of(sql), catalog).ok()?;
+            together.access = together.access.max(need.access);
+            match (together.target, need.target) {
+                (_, Target::Any) => {}
+                (Target::Any, target) => together.target = target,
+                (known, target) if known == target => {}
+                _ => return None,
+            }
+        }
+        if self.block.as_ref().is_some_and(|block| block.failed) {
+            return None;
+        }
+        Some(together)
+    }
+
+    async fn send_whole(&mut self, need: Need, message: &[u8], catalog: &Catalog) -> Step {
+        let index = self.link(need, catalog).await?;
+        let link = &mut self.links[index];
+        link.backend.out().extend_from_slice(message);
+        link.expects.push_back(Expect::Query {
+            ready: true,
+            planned: None,
+        });
+        match self.exchange(index).await {
+            Err(Failure::Sent) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Statements one after the other, the first failure ends the text.
+    async fn run_several(
+        &mut self,
+        planned: &[Planned],
+        sql: &str,
+        catalog: &Arc<Catalog>,
+    ) -> Step {
+        for one in planned {
+            if self.block.is_none() {
+                self.block = Some(Block::implicit());
+                self.settings.begin();
+            }
+            let start = one.part.as_ref().map_or(0, |range| range.start);
+            let before = sql.get(..start).map_or(0, |text| text.chars().count());
+            let part = Part {
+                text: one.text(sql),
+                whole: sql,
+                message: None,
+                ready: false,
+                offset: i32::try_from(before).unwrap_or(0),
+            };
+            // An earlier statement of this text may have changed what names mean.
+            let current = self.catalog();
+            let replanned;
+            let one = if current.epoch() == catalog.epoch() && !self.names_changed(one) {
+                one
+            } else {
+                replanned = self.replan(part.text, &current)?;
+                &replanned
+            };
+            self.run_simple(one, part, &current).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the names in a plan may have changed their meaning since the text was planned.
+    fn names_changed(&self, planned: &Planned) -> bool {
+        matches!(&*planned.plan, Plan::Single(_) | Plan::Everywhere(_)) && self.derived.changed_in_text
+    }
+
+    fn replan(&mut self, text: &str, catalog: &Arc<Catalog>) -> Step<Planned> {
+        let manual = self.manual_shard(catalog)?;
+        let planned = self
+            .router
+            .plans
+            .plan_statement(text, &self.context(catalog, manual))?;
+        planned.ok_or_else(|| Report::error("XX000", "a statement vanished while it was planned again").into())
+    }
+}
