@@ -1,6 +1,10 @@
 //! Where a client connects.
 
 use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use crate::client::Client;
 
 /// A server or a router, and whom to be there. There is no password: the harness's servers trust everyone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +32,22 @@ impl Endpoint {
             user: user.to_owned(),
             ..self.clone()
         }
+    }
+
+    /// A client there that sees every message.
+    pub fn client(&self) -> io::Result<Client> {
+        let parameters = [
+            ("user", self.user.as_str()),
+            ("database", self.database.as_str()),
+        ];
+        Client::connect(self.address()?, &parameters)
+    }
+
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        let mut addresses = (self.host.as_str(), self.port).to_socket_addrs()?;
+        addresses
+            .next()
+            .ok_or_else(|| io::Error::other(format!("{} has no address", self.host)))
     }
 
     /// Key words and values, as libpq and tokio-postgres read them.

@@ -26,8 +26,8 @@ impl From<router::local::Error> for Failure {
     }
 }
 
-impl From<crate::client::Error> for Failure {
-    fn from(error: crate::client::Error) -> Failure {
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Failure {
         Failure(error.to_string())
     }
 }

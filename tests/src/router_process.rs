@@ -1,7 +1,7 @@
 //! A `pgweave` that serves in a process of its own.
 //!
-//! Entry point: [`RouterProcess::start`]: it writes a configuration, registers the shards with `pgweave init` and runs
-//! `pgweave serve`, as an operator would.
+//! Entry point: [`RouterProcess::start`]: it writes a configuration, registers the shards and runs
+//! `pgweave serve`, as an operator would. What need not be apart from the test runs within it, see [`crate::cluster`].
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,9 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::client::RawClient;
+use catalog::Server;
+use router::store::{Connector, InitRequest, ShardRequest, init};
+
 use crate::endpoint::Endpoint;
 use crate::process::{Child, Failure, target_directory};
 
@@ -42,27 +44,17 @@ impl RouterProcess {
         let port = free_port()?;
         let config = directory.join("pgweave.toml");
         let text = format!(
-            "[catalog]\nhost = \"{}\"\nport = {}\ndbname = \"{}\"\nuser = \"{}\"\n\n{settings}\n",
+            "[[auth]]\nmethod = \"trust\"\n\n[catalog]\nhost = \"{}\"\nport = {}\ndbname = \"{}\"\nuser = \"{}\"\n\n{settings}\n",
             home.primary.host, home.primary.port, home.primary.database, home.primary.user
         );
         std::fs::write(&config, text)
             .map_err(|error| Failure(format!("cannot write {}: {error}", config.display())))?;
-        let mut init = Command::new(binary()?);
-        init.arg("init").arg("--config").arg(&config);
-        for shard in shards {
-            init.arg("--shard").arg(described(shard));
-        }
-        let output = init
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| Failure(format!("cannot run pgweave init: {error}")))?;
-        if !output.status.success() {
-            return Err(Failure(format!(
-                "pgweave init failed:\n{}{}",
-                String::from_utf8_lossy(&output.stdout),
-                String::from_utf8_lossy(&output.stderr)
-            )));
-        }
+        let request = InitRequest {
+            connector: Connector::new(&home.primary.user),
+            home: server(&home.primary),
+            shards: shards.iter().map(registered).collect(),
+        };
+        init(&request).await.map_err(|error| Failure(error.to_string()))?;
         let endpoint = Endpoint {
             port,
             ..home.primary.clone()
@@ -70,7 +62,7 @@ impl RouterProcess {
         let child = serve(&config, port)?;
         let limit = Duration::from_secs(30);
         child
-            .wait_for(limit, async || RawClient::connect(&endpoint).await.ok())
+            .wait_for(limit, async || endpoint.client().ok())
             .await?;
         Ok(RouterProcess {
             child,
@@ -107,13 +99,20 @@ fn serve(config: &Path, port: u16) -> Result<Child, Failure> {
     Child::spawn(command, &config.with_extension("log"))
 }
 
-/// `NAME=HOST:PORT/DATABASE`, replicas behind it after commas.
-fn described(shard: &ShardServers) -> String {
-    let mut text = format!("{}={}", shard.name, shard.primary);
-    for replica in &shard.replicas {
-        text.push_str(&format!(",{replica}"));
+fn registered(shard: &ShardServers) -> ShardRequest {
+    ShardRequest {
+        name: shard.name.clone(),
+        primary: server(&shard.primary),
+        replicas: shard.replicas.iter().map(server).collect(),
     }
-    text
+}
+
+fn server(endpoint: &Endpoint) -> Server {
+    Server {
+        host: endpoint.host.clone(),
+        port: endpoint.port,
+        dbname: endpoint.database.clone(),
+    }
 }
 
 fn free_port() -> Result<u16, Failure> {

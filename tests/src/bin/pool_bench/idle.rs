@@ -1,6 +1,6 @@
 //! What a client costs that is connected and does nothing.
 
-use ::tests::client::RawClient;
+use ::tests::client::Client;
 use ::tests::process::Failure;
 
 use crate::database::Database;
@@ -25,19 +25,19 @@ pub async fn bytes_per_client(
     // What the first clients make the proxy set up is not theirs.
     let mut first = Vec::new();
     for _ in 0..10 {
-        first.push(client(subject).await?);
+        first.push(client(subject)?);
     }
     let before = resident()?;
     let mut clients = Vec::with_capacity(options.idle);
     for _ in 0..options.idle {
-        clients.push(client(subject).await?);
+        clients.push(client(subject)?);
     }
     let after = resident()?;
     Ok(after.saturating_sub(before) as f64 / options.idle as f64)
 }
 
-async fn client(subject: &Subject) -> Result<RawClient, Failure> {
-    let mut client = RawClient::connect(&subject.endpoint).await?;
-    client.run("SELECT 1").await?;
+fn client(subject: &Subject) -> Result<Client, Failure> {
+    let mut client = subject.endpoint.client()?;
+    client.query("SELECT 1")?;
     Ok(client)
 }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use ::tests::client::RawClient;
 use ::tests::endpoint::Endpoint;
 use ::tests::process::{Child, Failure};
 use ::tests::router_process::{RouterProcess, ShardServers};
@@ -192,9 +191,7 @@ async fn start_pgbouncer(options: &Options, database: &Database) -> Result<Subje
     let child = Child::spawn(command, &path("pgbouncer.log"))?;
     let endpoint = Endpoint::local(port, "plain");
     child
-        .wait_for(Duration::from_secs(10), async || {
-            RawClient::connect(&endpoint).await.ok()
-        })
+        .wait_for(Duration::from_secs(10), async || endpoint.client().ok())
         .await?;
     if !keeps_statements {
         about.push_str("; prepared statements in session mode, since this version loses them in transaction mode");
@@ -237,12 +234,14 @@ async fn start_pgweave(options: &Options, database: &Database) -> Result<Subject
 
 /// Creates the tables through the router and has it shard those that are to be.
 async fn create_tables(endpoint: &Endpoint) -> Result<(), Failure> {
-    let mut client = RawClient::connect(endpoint).await?;
+    let mut client = endpoint.client()?;
     for name in ["schema.sql", "shard.sql"] {
         for statement in script(name)?.split_inclusive(";\n") {
-            client.run(statement).await?;
+            let answer = client.query(statement)?;
+            if let Some(error) = answer.iter().find(|message| message.tag == b'E') {
+                return Err(Failure(format!("{}: {error:?}", statement.trim())));
+            }
         }
     }
-    client.terminate().await?;
     Ok(())
 }
