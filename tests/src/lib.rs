@@ -7,5 +7,8 @@ pub mod agree;
 pub mod client;
 pub mod cluster;
 pub mod conversation;
+pub mod endpoint;
+pub mod process;
+pub mod router_process;
 pub mod shared;
 pub mod transcript;
