@@ -353,7 +353,6 @@ impl Session {
             }
             Discard::Plans | Discard::Sequences => {}
         }
-        self.derived.changed_in_text = true;
         Ok(tag)
     }
 
@@ -379,6 +378,7 @@ impl Session {
             planned: Some(Arc::new(planner::Planned {
                 part: None,
                 plan: Arc::new(plan.clone()),
+                rest: None,
             })),
             epoch: catalog.epoch(),
             manual: self.manual_shard(catalog)?,
