@@ -150,8 +150,10 @@ async fn serve(
 
     let (stop, stopping) = watch::channel(Stop::No);
     let (ready, listening) = oneshot::channel();
-    // Nobody hears it if a signal came first.
-    let announce = |address| drop(ready.send(address));
+    let announce = |address| {
+        // Nobody hears it if a signal came first.
+        let _ = ready.send(address);
+    };
     let router = async {
         serve::run(config, announce, stopping)
             .await
