@@ -8,22 +8,152 @@
 //! Invariant: a statement is planned [`Plan::Single`] only if its result on that one shard provably equals what one
 //! PostgreSQL holding all the rows would return; everything else is an [`Error`].
 
-mod cache;
-mod context;
-mod error;
-mod plan;
-mod resolve;
-mod values;
+use std::sync::Arc;
 
-pub use cache::{Literals, PlanCache};
+use operand::Source;
+
+mod admin;
+mod bind;
+mod build;
+mod cache;
+mod constraints;
+mod context;
+mod convert;
+mod ddl;
+mod display;
+mod error;
+mod facts;
+mod functions;
+mod key;
+mod operand;
+mod operator;
+mod parse;
+mod parse_error;
+mod placement;
+mod plan;
+mod query;
+mod relation;
+mod resolve;
+mod scan;
+mod scope;
+mod utility;
+mod values;
+mod walk;
+
+pub use cache::{LiteralValues, Literals, PlanCache};
 pub use context::Context;
 pub use error::Error;
 pub use plan::*;
 pub use resolve::{Target, resolve};
 pub use values::{Value, Values};
 
-/// Splits a text into statements and plans each. A text without a statement gives an empty list.
+/// Splits a text into statements and plans them, up to one after which the rest must be planned anew (see
+/// [`Planned::rest`]). A text without a statement gives an empty list.
 pub fn plan_text(sql: &str, context: &Context<'_>) -> Result<Vec<Planned>, Error> {
-    let _ = (sql, context);
-    Err(Error::internal("not built"))
+    plan_lifted(
+        Source {
+            sql,
+            literals: None,
+        },
+        context,
+    )
+    .map(|(planned, _)| planned)
+}
+
+/// Plans a text; the flag tells whether its plan holds for all texts of its shape.
+fn plan_lifted(source: Source<'_>, context: &Context<'_>) -> Result<(Vec<Planned>, bool), Error> {
+    let sql = source.sql;
+    if !context.standard_conforming_strings && sql.contains('\\') {
+        return Err(
+            Error::unsupported("a backslash while standard_conforming_strings is off")
+                .with_hint("SET standard_conforming_strings = on, and write E'…' for escapes."),
+        );
+    }
+    let tree = match parse::parse(sql) {
+        Ok(tree) => tree,
+        Err(error) => {
+            let Some(call) = operator::statement(sql) else {
+                return Err(error);
+            };
+            let plan = Arc::new(Plan::Admin(call?));
+            return Ok((
+                vec![Planned {
+                    part: None,
+                    plan,
+                    rest: None,
+                }],
+                false,
+            ));
+        }
+    };
+    let statements = tree.statements(sql);
+    let several = statements.len() > 1;
+    // Literals are numbered over the whole text: one statement may be shared, several are not.
+    let source = if several {
+        Source {
+            literals: None,
+            ..source
+        }
+    } else {
+        source
+    };
+    let mut shareable = !several;
+    let mut planned: Vec<Planned> = Vec::with_capacity(statements.len());
+    for (index, statement) in statements.iter().enumerate() {
+        let span = (statement.start, statement.end);
+        let built = match build::statement(statement.node, span, source, context) {
+            Ok(built) => built,
+            Err(error) => match planned.last_mut() {
+                None => return Err(error),
+                Some(last) => {
+                    last.rest = Some(statement.start);
+                    break;
+                }
+            },
+        };
+        shareable &= built.shareable;
+        let rest = match statements.get(index + 1) {
+            Some(next) if changes_meaning(&built.plan) => Some(next.start),
+            _ => None,
+        };
+        let part = several.then_some(statement.start..statement.end);
+        planned.push(Planned {
+            part,
+            plan: Arc::new(built.plan),
+            rest,
+        });
+        if rest.is_some() {
+            break;
+        }
+    }
+    Ok((planned, shareable))
+}
+
+/// Whether statements after this one may mean something else than before it.
+fn changes_meaning(plan: &Plan) -> bool {
+    match plan {
+        Plan::Single(single) => {
+            !single.effects.is_empty()
+                || single.pins.contains(Pins::SETTINGS)
+                || single.pins.contains(Pins::UNTRACKED)
+        }
+        Plan::Everywhere(everywhere) => matches!(everywhere.kind, EverywhereKind::Ddl(_)),
+        Plan::Session(statement) => !matches!(
+            statement,
+            SessionStatement::Begin { .. }
+                | SessionStatement::Savepoint(_)
+                | SessionStatement::Release(_)
+                | SessionStatement::Show(_)
+                | SessionStatement::Prepare { .. }
+                | SessionStatement::Deallocate(_)
+                | SessionStatement::Declare { .. }
+                | SessionStatement::Fetch { .. }
+                | SessionStatement::CloseCursor(_)
+                | SessionStatement::Listen(_)
+                | SessionStatement::Unlisten(_)
+                | SessionStatement::Notify { .. }
+        ),
+        Plan::Admin(_) => true,
+        Plan::Explain(explain) => explain.analyze,
+    }
 }

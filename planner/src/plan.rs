@@ -16,6 +16,10 @@ pub struct Planned {
     /// The statement's bytes in the text, without the `;`. `None`: the text holds just this statement, send it whole.
     pub part: Option<Range<usize>>,
     pub plan: Arc<Plan>,
+    /// Set on the last statement of the list when the text goes on: the byte at which the rest starts. It is to be planned when
+    /// this statement has been executed, because this one may change what the rest means (DDL, settings, temporary
+    /// tables), or because the rest's own error must not come before this one's result.
+    pub rest: Option<usize>,
 }
 
 impl Planned {
@@ -161,6 +165,10 @@ impl Pins {
     pub fn insert(&mut self, other: Pins) {
         self.0 |= other.0;
     }
+    /// These reasons less `other`.
+    pub fn without(self, other: Pins) -> Pins {
+        Pins(self.0 & !other.0)
+    }
     /// The names of the reasons that are set.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         [
@@ -240,6 +248,8 @@ pub enum Where {
     Shards(Vec<ShardId>),
     /// Every shard of a colocation group's map.
     Group(GroupId),
+    /// The shards that have a relation of this name: indexes and the like, which the catalog does not list.
+    Holding(Name),
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -12,6 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use crate::config::SslMode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
@@ -176,69 +177,30 @@ impl AsyncWrite for ClientStream {
     }
 }
 
-/// How much the router insists on TLS towards servers; libpq's words.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SslMode {
-    #[default]
-    Disable,
-    Prefer,
-    Require,
-    VerifyCa,
-    VerifyFull,
-}
-
-impl SslMode {
-    pub fn parse(text: &str) -> Option<Self> {
-        Some(match text {
-            "disable" => Self::Disable,
-            "prefer" => Self::Prefer,
-            "require" => Self::Require,
-            "verify-ca" => Self::VerifyCa,
-            "verify-full" => Self::VerifyFull,
-            _ => return None,
-        })
-    }
-}
-
 /// TLS towards servers.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct ServerTls {
     mode: SslMode,
     connector: Option<TlsConnector>,
 }
 
 impl ServerTls {
+    /// Plain connections.
+    pub fn disabled() -> Self {
+        Self {
+            mode: SslMode::Disable,
+            connector: None,
+        }
+    }
+
     /// `root` is needed for the verifying modes.
     pub fn load(mode: SslMode, root: Option<&Path>) -> Result<Self, TlsError> {
         if mode == SslMode::Disable {
-            return Ok(Self::default());
+            return Ok(Self::disabled());
         }
-        let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-        let config = match mode {
-            SslMode::Disable | SslMode::Prefer | SslMode::Require => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Lenient { chain: None }))
-                .with_no_client_auth(),
-            SslMode::VerifyCa | SslMode::VerifyFull => {
-                let path = root.ok_or_else(|| TlsError::File {
-                    path: "sslrootcert".to_owned(),
-                    reason: "it is needed to verify servers' certificates".to_owned(),
-                })?;
-                let roots = roots(path)?;
-                if mode == SslMode::VerifyFull {
-                    builder.with_root_certificates(roots).with_no_client_auth()
-                } else {
-                    let chain = WebPkiServerVerifier::builder_with_provider(roots, provider()).build()?;
-                    builder
-                        .dangerous()
-                        .with_custom_certificate_verifier(Arc::new(Lenient { chain: Some(chain) }))
-                        .with_no_client_auth()
-                }
-            }
-        };
         Ok(Self {
             mode,
-            connector: Some(TlsConnector::from(Arc::new(config))),
+            connector: Some(TlsConnector::from(client_config(mode, root)?)),
         })
     }
 
@@ -255,6 +217,35 @@ impl ServerTls {
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         connector.connect(name, stream).await
     }
+}
+
+/// What is verified of a server's certificate, by libpq's rules.
+pub fn client_config(mode: SslMode, root: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let lenient = |chain| Arc::new(Lenient { chain });
+    let config = match mode {
+        SslMode::Disable | SslMode::Prefer | SslMode::Require => builder
+            .dangerous()
+            .with_custom_certificate_verifier(lenient(None))
+            .with_no_client_auth(),
+        SslMode::VerifyCa | SslMode::VerifyFull => {
+            let path = root.ok_or_else(|| TlsError::File {
+                path: "root_cert".to_owned(),
+                reason: "it is needed to verify servers' certificates".to_owned(),
+            })?;
+            let roots = roots(path)?;
+            if mode == SslMode::VerifyFull {
+                builder.with_root_certificates(roots).with_no_client_auth()
+            } else {
+                let chain = WebPkiServerVerifier::builder_with_provider(roots, provider()).build()?;
+                builder
+                    .dangerous()
+                    .with_custom_certificate_verifier(lenient(Some(chain)))
+                    .with_no_client_auth()
+            }
+        }
+    };
+    Ok(Arc::new(config))
 }
 
 /// Checks signatures, and the chain if there is one, but not whether the name fits.

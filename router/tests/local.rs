@@ -21,7 +21,14 @@ fn fast() -> ServerOptions {
     }
 }
 
+/// A zombie has ended, even if nobody has asked for its exit status yet; it has no command line.
+#[cfg(target_os = "linux")]
+fn alive(pid: u32) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+}
+
 /// A zombie has ended, even if nobody has asked for its exit status yet.
+#[cfg(not(target_os = "linux"))]
 fn alive(pid: u32) -> bool {
     let output = Command::new("ps")
         .args(["-o", "stat=", "-p", &pid.to_string()])
@@ -441,6 +448,24 @@ async fn a_half_made_data_directory_is_made_again() {
     .unwrap();
     server.start().await.unwrap();
     assert_eq!(one(&server, "SELECT 'up'").await, "up");
+}
+
+#[tokio::test]
+async fn servers_from_one_template_are_different_servers() {
+    let identifier = async |server: &LocalServer| {
+        one(
+            server,
+            "SELECT system_identifier::text FROM pg_control_system()",
+        )
+        .await
+    };
+    let first = LocalServer::scratch(fast()).await.unwrap();
+    let second = LocalServer::scratch(fast()).await.unwrap();
+    let drawn = identifier(&first).await;
+    assert_ne!(drawn, identifier(&second).await);
+    first.kill().await.unwrap();
+    first.start().await.unwrap();
+    assert_eq!(identifier(&first).await, drawn);
 }
 
 #[test]

@@ -37,6 +37,9 @@
 //! - A recovery pass that stalls for longer than the retention between listing and deciding inserts an abort row for a
 //!   transaction committed, finished and forgotten in between. No data is touched, since nothing is prepared, but who
 //!   asks for its outcome after the retention would read `abort`. The outcome is promised for the retention only.
+//! - A machine that is suspended with its clock for longer than the retention, in the moment in which one of its
+//!   coordinators asks for a lost COMMIT, may resume and believe an answer given after the row was deleted. At any
+//!   other moment a stopped clock is harmless.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -44,7 +44,10 @@
 //!
 //! # Deliberately absent
 //! Retries of PREPARE or COMMIT (never safe), and timers: [`Input::DeadlinePassed`] comes from the driver. It means
-//! "stop waiting for what you wait for now" and may come once per phase.
+//! "stop waiting for what you wait for now", and may come several times: voting, deciding, resolving, finishing. Its
+//! times are fixed when the commit starts (so and so long after it, twice that, …), and those passed are fed
+//! before any other input, so that a router that was suspended never believes an answer that came too late:
+//! [`crate::collection`] relies on it.
 
 mod member;
 mod work;

@@ -6,17 +6,19 @@
 use std::collections::VecDeque;
 
 use catalog::{Catalog, ShardId};
+use tokio::time::{Instant, timeout_at};
 use txn::coordinator::{Action, Coordinator, Input};
 use txn::outcome::{Completion, Failure as TxnFailure, Outcome};
 
 use crate::session::report::{Failure, Report};
 
 /// What the driver needs of the session: its links, by shard.
+#[expect(async_fn_in_trait, reason = "used in this crate only, by one session at a time")]
 pub trait Participants {
     /// Queues and sends a command on the shard's own connection.
     async fn send(&mut self, shard: ShardId, sql: &str);
     /// Waits for the answer to the command sent last on that connection.
-    async fn completion(&mut self, shard: ShardId) -> Result<Completion, Failure>;
+    async fn completion(&mut self, shard: ShardId) -> Completion;
     /// The connection is out of the transaction.
     fn released(&mut self, shard: ShardId);
     /// The connection is to be closed.
@@ -34,6 +36,8 @@ pub async fn run(
 ) -> Result<Outcome, Failure> {
     let mut actions = Vec::new();
     let mut awaited = VecDeque::new();
+    let start = Instant::now();
+    let mut deadlines = 0;
     let mut machine = Coordinator::start(request, &mut actions);
     loop {
         let mut resolving = None;
@@ -53,19 +57,28 @@ pub async fn run(
                 Action::Reply(outcome) => return Ok(outcome),
             }
         }
-        let input = if let Some((gid, attempt)) = resolving {
-            Input::Resolved {
-                decision: participants.resolve(gid, attempt).await,
-            }
-        } else if let Some(shard) = awaited.pop_front() {
-            Input::Completed {
-                shard,
-                completion: participants.completion(shard).await?,
-            }
+        let deadline = super::recovery::deadline(start, deadlines);
+        let input = if Instant::now() >= deadline {
+            None
+        } else if let Some((gid, attempt)) = resolving {
+            timeout_at(deadline, participants.resolve(gid, attempt))
+                .await
+                .ok()
+                .map(|decision| Input::Resolved { decision })
+        } else if let Some(&shard) = awaited.front() {
+            let completion = timeout_at(deadline, participants.completion(shard)).await.ok();
+            completion.map(|completion| {
+                awaited.pop_front();
+                Input::Completed { shard, completion }
+            })
         } else {
             // The machine waits for nothing it was not told to wait for.
             return Err(Report::error("XX000", format!("a commit stands still while {}", machine.phase())).into());
         };
+        let input = input.unwrap_or_else(|| {
+            deadlines += 1;
+            Input::DeadlinePassed
+        });
         machine = machine.step(input, &mut actions);
     }
 }
@@ -89,9 +102,8 @@ pub fn report(outcome: Outcome, catalog: &Catalog) -> Result<(), Report> {
             Err(report)
         }
         Outcome::Aborted(TxnFailure::Own(error)) => {
-            let mut report = Report::error(error.sqlstate(), error.to_string());
-            report.hint = Some("Nothing was committed; repeat the transaction.".into());
-            Err(report)
+            let hint = "Nothing was committed; repeat the transaction.";
+            Err(Report::error(error.sqlstate().to_owned(), error.to_string()).hint(hint))
         }
         Outcome::Unknown { gid } => {
             let mut report = Report::error(

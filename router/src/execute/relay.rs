@@ -98,6 +98,20 @@ impl Link {
         }
     }
 
+    /// Passes on what a server says while nothing is asked of it.
+    pub fn relay_asynchronous(&mut self, client: &mut ClientIo) -> Result<(), LinkError> {
+        while let Some(frame) =
+            frame::next_frame(self.backend.input(), &self.limits).map_err(LinkError::Protocol)?
+        {
+            let verdict = asynchronous(&mut self.backend, 0, frame, self.listening, client)?;
+            if matches!(verdict, Verdict::Forward) {
+                client.out.extend_from_slice(&self.backend.input()[..frame.total]);
+            }
+            self.backend.consume(frame.total);
+        }
+        Ok(())
+    }
+
     /// Handles the frames that have arrived.
     pub fn advance(
         &mut self,

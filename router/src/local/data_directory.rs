@@ -17,7 +17,7 @@ use std::process::Command;
 
 use super::process::run;
 use super::scratch::Scratch;
-use super::{Account, Binaries, Error};
+use super::{Account, Binaries, Error, identifier};
 
 /// The files of one server.
 #[derive(Debug, Clone)]
@@ -129,7 +129,7 @@ impl ServerDirectory {
 
     /// Makes the data directory by `initdb`, or as a copy of one made so earlier and kept in `template`.
     ///
-    /// Copies share their system identifier. `durable` waits until the files are on disk.
+    /// `durable` waits until the files are on disk.
     pub(super) async fn initialize(
         &self,
         binaries: &Binaries,
@@ -159,6 +159,8 @@ impl ServerDirectory {
         }
         let unfinished = self.unfinished()?;
         copy(&template, &unfinished, self.account.clone()).await?;
+        identifier::renew(&unfinished)
+            .map_err(Error::io("give the copy an identifier of its own"))?;
         self.finish(&unfinished)
     }
 

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use catalog::Catalog;
-use planner::{Access, Plan, Route, Target, Value, Values};
+use planner::{Access, Pins, Plan, Route, SessionStatement, Target, Value, Values};
 
 use super::block::Block;
 use super::links::Need;
@@ -41,6 +41,15 @@ impl Portal {
     pub fn survives(&self, in_block: bool) -> bool {
         in_block
     }
+}
+
+/// What to think of a batch whose Sync has not come yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Batch {
+    /// It may bring more statements to execute.
+    MayGoOn,
+    /// Nothing has been bound, so that it can still become several statements later.
+    AsSeen,
 }
 
 /// The values of a Bind message, as the planner reads them.
@@ -82,7 +91,7 @@ impl Session {
     }
 
     /// What earlier messages still have to say comes before the error.
-    async fn fail_extended(&mut self, failure: Failure) -> Step {
+    pub(super) async fn fail_extended(&mut self, failure: Failure) -> Step {
         self.skipping = true;
         self.unanswered = None;
         match failure {
@@ -102,6 +111,15 @@ impl Session {
     async fn parse_message(&mut self, message: &[u8]) -> Step {
         self.answer_parse().await?;
         let parse = frontend::parse_parse(&message[5..])?;
+        if parse.name.is_empty()
+            && let Some(previous) = self.unnamed.take()
+        {
+            // It is gone even if the new one fails, unless the server skips the message.
+            self.mark_undo(Undo::Statement {
+                name: Box::default(),
+                previous: Some(previous),
+            });
+        }
         let sql = self.decode(parse.sql)?;
         let catalog = self.catalog();
         let types: smallvec::SmallVec<[u32; 8]> = parse.parameter_types().collect();
@@ -128,8 +146,8 @@ impl Session {
                 .into());
             }
             self.statements.insert(parse.name.into(), statement.clone());
-            self.registered = Some(parse.name.into());
         }
+        self.registered = Some(parse.name.into());
         self.unanswered = Some(statement);
         Ok(())
     }
@@ -217,7 +235,11 @@ impl Session {
         let statement = self.statement_named(bind.statement, &catalog)?;
         let unanswered = self.take_unanswered(&statement).await?;
         self.check_block(&statement)?;
-        let Some(Plan::Single(single)) = statement.plan() else {
+        let values = BindValues {
+            types: &statement.parameter_types,
+            bind: &bind,
+        };
+        let Some(need) = self.server_need(&statement, &values, &catalog)? else {
             if unanswered {
                 self.parse_complete();
             }
@@ -231,13 +253,7 @@ impl Session {
             )?;
             return Ok(());
         };
-        let values = BindValues {
-            types: &statement.parameter_types,
-            bind: &bind,
-        };
-        let mut need = self.need_of(single, &values, &catalog)?;
-        need.no_block |= single.no_block && self.block.as_ref().is_none_or(|block| !block.explicit);
-        let index = self.extended_link(need, &catalog).await?;
+        let index = self.extended_link(need, Batch::MayGoOn, &catalog).await?;
         self.ensure_prepared(index, &statement, unanswered)?;
         let link = &mut self.links[index];
         frontend::rewrite_bind(
@@ -246,12 +262,73 @@ impl Session {
             ServerName::of(statement.key).as_bytes(),
         );
         link.expects.push_back(Expect::Bind);
+        if let Some(Plan::Session(SessionStatement::Declare { name, .. })) = statement.plan() {
+            let (name, shard) = (name.clone(), link.shard);
+            self.cursors.retain(|(known, _)| *known != name);
+            self.cursors.push((name, shard));
+        }
+        let link = &self.links[index];
         let portal = Portal::Server {
             shard: link.shard,
             replica: link.replica,
             statement,
         };
         self.set_portal(bind.portal, portal)
+    }
+
+    /// Where a statement runs with these values; `None` if the router itself carries it out.
+    fn server_need(
+        &self,
+        statement: &Statement,
+        values: &dyn Values,
+        catalog: &Catalog,
+    ) -> Step<Option<Need>> {
+        let need = match statement.plan() {
+            Some(Plan::Single(single)) => {
+                let mut need = self.need_of(single, values, catalog)?;
+                need.no_block |= single.no_block && self.block.as_ref().is_none_or(|block| !block.explicit);
+                need
+            }
+            Some(Plan::Session(session)) => return self.forwarded_need(session, values, catalog),
+            _ => return Ok(None),
+        };
+        Ok(Some(need))
+    }
+
+    /// Statements about the session that one server answers as they are.
+    pub(super) fn forwarded_need(
+        &self,
+        session: &SessionStatement,
+        values: &dyn Values,
+        catalog: &Catalog,
+    ) -> Step<Option<Need>> {
+        let default = Need::shard(catalog.default_shard(), Access::Write);
+        Ok(Some(match session {
+            SessionStatement::Show(name)
+                if name.as_deref().is_none_or(|name| !name.starts_with("pgweave.")) =>
+            {
+                Need::any()
+            }
+            SessionStatement::Fetch { name, .. } | SessionStatement::CloseCursor(Some(name)) => {
+                self.cursor_need(name)?
+            }
+            SessionStatement::Listen(_) => Need {
+                pins: Pins::LISTEN,
+                ..default
+            },
+            SessionStatement::Unlisten(_) | SessionStatement::Notify { .. } => default,
+            SessionStatement::Declare { hold, plan, .. } => {
+                let Plan::Single(single) = &**plan else {
+                    return Err(Report::error("0A000", "a cursor over this kind of statement is not supported").into());
+                };
+                let mut need = self.need_of(single, values, catalog)?;
+                if *hold {
+                    need.pins.insert(Pins::HOLD_CURSOR);
+                }
+                need
+            }
+            _ => return Ok(None),
+        }))
     }
 
     fn set_portal(&mut self, name: &[u8], portal: Portal) -> Step {
@@ -271,8 +348,8 @@ impl Session {
 
     /// A link for a statement of the extended protocol: earlier answers of other links come first, and a batch of
     /// several statements gets a block.
-    async fn extended_link(&mut self, need: Need, catalog: &Catalog) -> Step<usize> {
-        if self.block.is_none() && !need.no_block && self.batch_has_several_statements() {
+    async fn extended_link(&mut self, need: Need, batch: Batch, catalog: &Catalog) -> Step<usize> {
+        if self.block.is_none() && !need.no_block && self.batch_has_several_statements(batch) {
             self.block = Some(Block::implicit());
             self.settings.begin();
         }
@@ -301,8 +378,8 @@ impl Session {
         }
     }
 
-    /// Looks ahead: does the client's input hold more than one Execute before Sync? Without a Sync in sight it may.
-    fn batch_has_several_statements(&self) -> bool {
+    /// Looks ahead: does the client's input hold more than one Execute before Sync?
+    fn batch_has_several_statements(&self, batch: Batch) -> bool {
         let mut executes = 0;
         for tag in self.client.upcoming_tags() {
             match tag {
@@ -312,7 +389,7 @@ impl Session {
                 _ => {}
             }
         }
-        true
+        executes > 1 || batch == Batch::MayGoOn
     }
 
     /// Makes the link's server know the statement. `answer`: its ParseComplete is the client's.
@@ -349,6 +426,7 @@ impl Session {
                     let index = self.portal_link(shard, replica)?;
                     let link = &mut self.links[index];
                     link.backend.out().extend_from_slice(message);
+                    link.unsynced = true;
                     link.expects.push_back(Expect::DescribePortal);
                     Ok(())
                 }
@@ -368,7 +446,7 @@ impl Session {
             }
             return self.describe_local(&statement, true, 0).await;
         };
-        let index = self.extended_link(need, &catalog).await?;
+        let index = self.extended_link(need, Batch::AsSeen, &catalog).await?;
         self.ensure_prepared(index, &statement, unanswered)?;
         let link = &mut self.links[index];
         encode::describe(link.backend.out(), b'S', ServerName::of(statement.key).as_bytes());
@@ -385,6 +463,7 @@ impl Session {
                 Route::Catalog => Target::Catalog,
                 Route::Key(route) => self.some_shard_of(route, catalog),
             },
+            Plan::Session(session) => return self.forwarded_need(session, &(), catalog).ok().flatten(),
             Plan::Everywhere(everywhere) if everywhere.parameters > 0 || everywhere.returns_rows => {
                 Target::Shard(self.shards_of(&everywhere.shards, catalog).first().copied()?)
             }
@@ -542,7 +621,7 @@ impl Session {
         let catalog = self.catalog();
         match self.describing_need(&statement, &catalog) {
             Some(need) => {
-                let index = self.extended_link(need, &catalog).await?;
+                let index = self.extended_link(need, Batch::AsSeen, &catalog).await?;
                 self.ensure_prepared(index, &statement, true)
             }
             None => {

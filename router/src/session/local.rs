@@ -98,7 +98,8 @@ impl Session {
                     types: &statement.parameter_types,
                     bind: &bind,
                 };
-                self.run_admin(call, &values, &catalog).await?;
+                let arguments = Self::admin_arguments(call, &values)?;
+                self.run_admin(call, arguments).await?;
             }
             Some(Plan::Explain(explain)) => {
                 self.run_explain(explain, part, &catalog).await?;
@@ -126,8 +127,18 @@ impl Session {
         }
     }
 
-    /// The arguments of an operator's function as text.
-    pub(super) fn admin_argument(
+    /// The arguments of an operator's function, with parameters filled in.
+    pub(super) fn admin_arguments(
+        call: &planner::AdminCall,
+        values: &dyn planner::Values,
+    ) -> Step<Vec<(Option<String>, AdminArg)>> {
+        call.arguments
+            .iter()
+            .map(|(name, argument)| Ok((name.clone(), Self::admin_argument(argument, values)?)))
+            .collect()
+    }
+
+    fn admin_argument(
         argument: &AdminArg,
         values: &dyn planner::Values,
     ) -> Result<AdminArg, Failure> {

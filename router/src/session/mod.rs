@@ -8,6 +8,7 @@
 
 pub mod block;
 pub mod client;
+mod commit;
 mod copy;
 mod everywhere;
 mod explain;
@@ -16,6 +17,7 @@ mod links;
 mod local;
 pub mod prepared;
 pub mod report;
+mod schema;
 pub mod settings;
 mod show;
 mod simple;
@@ -32,6 +34,7 @@ use planner::{Literals, Planned};
 use smallvec::SmallVec;
 
 use crate::cancel::SessionHandle;
+use crate::config::ReadPreference;
 use crate::execute::expect::Undo;
 use crate::execute::relay::Notes;
 use crate::execute::Link;
@@ -79,6 +82,8 @@ pub struct Session {
     literals: Literals,
     /// An extended message has failed: skip to Sync.
     skipping: bool,
+    /// The shard that a forwarded statement went to.
+    last_shard: Option<ShardId>,
 }
 
 /// What settings mean to the router itself.
@@ -90,8 +95,6 @@ struct Derived {
     standard_conforming_strings: bool,
     /// The client's encoding is UTF-8.
     utf8: bool,
-    /// Settings or temporary tables changed since the current simple query began.
-    changed_in_text: bool,
 }
 
 /// Manual routing as the client asked for it.
@@ -99,34 +102,6 @@ struct Derived {
 enum Manual {
     Shard(String),
     ShardKey(String),
-}
-
-/// Where reads outside write transactions go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ReadPreference {
-    #[default]
-    Primary,
-    PreferReplica,
-    Replica,
-}
-
-impl ReadPreference {
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "primary" => Some(Self::Primary),
-            "prefer_replica" => Some(Self::PreferReplica),
-            "replica" => Some(Self::Replica),
-            _ => None,
-        }
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Primary => "primary",
-            Self::PreferReplica => "prefer_replica",
-            Self::Replica => "replica",
-        }
-    }
 }
 
 impl Session {
@@ -202,12 +177,35 @@ impl Session {
         self.idle_listening().await
     }
 
+    /// The same for a session that listens: its servers may speak at any time.
+    async fn idle_listening(&mut self) -> Step {
+        loop {
+            let listening = self.links.iter_mut().find(|link| link.listening);
+            let Some(link) = listening else {
+                return self.client.wait().await.map_err(|error| End::Client(error).into());
+            };
+            tokio::select! {
+                biased;
+                readable = self.client.wait() => return readable.map_err(|error| End::Client(error).into()),
+                () = self.handle.wake.notified() => self.check_termination()?,
+                read = link.backend.fill() => {
+                    if !matches!(read, Ok(count) if count > 0) {
+                        let report = Report::fatal("08006", "the connection to the shard that delivers notifications broke");
+                        return Err(End::Fatal(Box::new(report)).into());
+                    }
+                    link.relay_asynchronous(&mut self.client).map_err(Failure::from)?;
+                    self.client.flush().await.map_err(End::Client)?;
+                }
+            }
+        }
+    }
+
     /// Ends the session if an operator or a shutdown asks for it.
     fn check_termination(&mut self) -> Step {
         if !self.handle.terminate.load(std::sync::atomic::Ordering::Acquire) {
             return Ok(());
         }
-        let draining = self.router.is_draining();
+        let draining = self.router.is_draining() && !self.router.is_closing();
         if draining && self.block.is_some() {
             // A drain waits for the transaction; `ready` looks again when it has ended.
             return Ok(());
@@ -260,7 +258,7 @@ impl Session {
 
     /// The catalog of this moment. A statement takes it once.
     fn catalog(&self) -> Arc<Catalog> {
-        self.router.catalog.load_full()
+        self.router.catalog.snapshot()
     }
 
     fn context<'a>(&'a self, catalog: &'a Catalog, manual: Option<ShardId>) -> planner::Context<'a> {
@@ -281,6 +279,7 @@ impl Session {
         }
         for undo in self.notes.undo.drain(..).rev() {
             match undo {
+                Undo::Statement { name, previous } if name.is_empty() => self.unnamed = previous,
                 Undo::Statement { name, previous } => match previous {
                     Some(statement) => {
                         self.statements.insert(name, statement);

@@ -3,30 +3,29 @@
 use std::sync::Arc;
 
 use catalog::{Catalog, KeyValue, ShardId};
-use planner::{AdminCall, SetScope, SetValue, Target};
+use planner::{AdminCall, SetScope, SetValue};
 
 use super::report::Report;
 use super::settings::Assignment;
-use super::{Derived, Manual, ReadPreference, Session, Step};
-use crate::admin;
+use super::{Derived, Manual, Session, Step};
+use crate::config::ReadPreference;
+use crate::{admin, show};
 use crate::wire::encode;
 
 const TEXT: u32 = 25;
 
 impl Session {
     /// `SHOW pgweave.name`.
-    pub(super) async fn show(&mut self, name: &str, catalog: &Arc<Catalog>) -> Step {
+    pub(super) fn show(&mut self, name: &str, catalog: &Arc<Catalog>) -> Step {
         let table = match name {
             "session" => self.session_table(),
             "shard" => one("pgweave.shard", self.own_value("pgweave.shard")),
             "shard_key" => one("pgweave.shard_key", self.own_value("pgweave.shard_key")),
             "read_preference" => one(
                 "pgweave.read_preference",
-                self.derived.read_preference.name().to_owned(),
+                read_preference_name(self.derived.read_preference).to_owned(),
             ),
-            other => admin::show(other, &self.router, catalog)
-                .await?
-                .ok_or_else(|| unknown(other))?,
+            other => show::show(other, &self.router, catalog).ok_or_else(|| unknown(other))?,
         };
         let columns: Vec<(&str, u32)> =
             table.columns.iter().map(|name| (name.as_str(), TEXT)).collect();
@@ -47,13 +46,13 @@ impl Session {
         let columns = match name {
             "session" => self.session_table().columns,
             "shard" | "shard_key" | "read_preference" => vec![format!("pgweave.{name}")],
-            other => admin::show_columns(other).ok_or_else(|| unknown(other))?,
+            other => show::columns(other).ok_or_else(|| unknown(other))?,
         };
         Ok(columns.into_iter().map(|name| (name, TEXT)).collect())
     }
 
     /// Which server connections work for this session, and what keeps them.
-    fn session_table(&self) -> admin::Table {
+    fn session_table(&self) -> show::Table {
         let columns = ["shard", "server", "role", "backend_pid", "in_transaction", "pinned_by"];
         let catalog = self.catalog();
         let rows = self
@@ -74,7 +73,7 @@ impl Session {
                 ]
             })
             .collect();
-        admin::Table {
+        show::Table {
             columns: columns.map(str::to_owned).into(),
             rows,
         }
@@ -115,7 +114,7 @@ impl Session {
                     .into());
             }
             "pgweave.shard" | "pgweave.shard_key" => {}
-            "pgweave.read_preference" if text.is_empty() || ReadPreference::parse(&text).is_some() => {}
+            "pgweave.read_preference" if text.is_empty() || parse_read_preference(&text).is_some() => {}
             "pgweave.read_preference" => {
                 return Err(Report::error(
                     "22023",
@@ -174,11 +173,10 @@ impl Session {
             manual,
             read_preference: self
                 .setting_text("pgweave.read_preference")
-                .and_then(|text| ReadPreference::parse(&text))
+                .and_then(|text| parse_read_preference(&text))
                 .unwrap_or(self.router.config.replicas.read_preference),
             standard_conforming_strings: on("standard_conforming_strings", true),
             utf8,
-            changed_in_text: true,
         };
     }
 
@@ -200,8 +198,7 @@ impl Session {
     pub(super) async fn run_admin(
         &mut self,
         call: &AdminCall,
-        values: &dyn planner::Values,
-        catalog: &Arc<Catalog>,
+        arguments: Vec<(Option<String>, planner::AdminArg)>,
     ) -> Step {
         if self.block.as_ref().is_some_and(|block| block.explicit) {
             return Err(Report::error(
@@ -210,16 +207,15 @@ impl Session {
             )
             .into());
         }
-        let mut arguments = Vec::with_capacity(call.arguments.len());
-        for (name, argument) in &call.arguments {
-            arguments.push((name.clone(), Self::admin_argument(argument, values)?));
-        }
         // What the function changes belongs to whoever calls it: the server judges whether that user may.
         let caller = admin::Caller {
             user: self.identity.user().to_owned(),
             search_path: self.derived.search_path.clone(),
         };
-        let table = admin::call(&call.name, &arguments, &caller, &self.router, catalog).await?;
+        let table = admin::call(&self.router.store, &call.name, &arguments, &caller).await?;
+        for notice in &table.notices {
+            self.notice(Report::warning("01000", notice.clone()));
+        }
         let columns: Vec<(&str, u32)> = if call.from_clause {
             table.columns.iter().map(|name| (name.as_str(), TEXT)).collect()
         } else {
@@ -260,7 +256,10 @@ fn shard_of_key(text: &str, catalog: &Catalog) -> Step<ShardId> {
             let (schema, table) = name.split_once('.').unwrap_or(("public", name));
             let group = catalog
                 .table(schema.trim(), table.trim())
-                .and_then(|table| table.group())
+                .and_then(|table| match &table.kind {
+                    catalog::TableKind::Sharded { group, .. } => Some(*group),
+                    _ => None,
+                })
                 .ok_or_else(|| bad(format!("\"{name}\" is not a sharded table")))?;
             (catalog.group(group), value)
         }
@@ -337,8 +336,25 @@ fn is_utf8(name: &str) -> bool {
     matches!(plain.as_str(), "utf8" | "unicode" | "default")
 }
 
-fn one(name: &str, value: String) -> admin::Table {
-    admin::Table {
+fn parse_read_preference(text: &str) -> Option<ReadPreference> {
+    match text {
+        "primary" => Some(ReadPreference::Primary),
+        "prefer_replica" => Some(ReadPreference::PreferReplica),
+        "replica" => Some(ReadPreference::Replica),
+        _ => None,
+    }
+}
+
+fn read_preference_name(preference: ReadPreference) -> &'static str {
+    match preference {
+        ReadPreference::Primary => "primary",
+        ReadPreference::PreferReplica => "prefer_replica",
+        ReadPreference::Replica => "replica",
+    }
+}
+
+fn one(name: &str, value: String) -> show::Table {
+    show::Table {
         columns: vec![name.to_owned()],
         rows: vec![vec![Some(value)]],
     }

@@ -5,9 +5,8 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use rand::Rng;
+use rand::RngCore;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -39,7 +38,7 @@ pub async fn serve_client(
     router: Arc<Router>,
     worker: Arc<WorkerLocal>,
 ) {
-    let limit = Duration::from_millis(router.config.listen.startup_timeout_ms);
+    let limit = router.config.listen.startup_timeout;
     let started = match timeout(limit, Box::pin(start(stream, address, &router, &worker))).await {
         Ok(started) => started,
         Err(_) => {
@@ -125,7 +124,7 @@ async fn begin(
         address.to_string(),
         secret.clone().into(),
     );
-    let identity = Arc::new(PoolIdentity::new(&request, &authenticated, router));
+    let identity = Arc::new(router.identity(&request.user, &authenticated));
     let mut client = ClientIo::new(request.stream, router.client_limits, worker.clone());
     encode::authentication_ok(&mut client.out);
     let mut session = Session::new(
@@ -139,12 +138,9 @@ async fn begin(
     match session.introduce().await {
         Ok(template) => {
             for (name, value) in template.parameters.iter() {
-                let value = if name == "application_name" {
-                    session.application_name().unwrap_or(value)
-                } else {
-                    value
-                };
-                encode::parameter_status(&mut session.client.out, name, value);
+                let own = session.application_name().filter(|_| name == "application_name");
+                let value = own.unwrap_or(value).to_owned();
+                encode::parameter_status(&mut session.client.out, name, &value);
             }
             session.client.reported = template.parameters.clone();
             session.server_search_path = template.search_path;
@@ -196,6 +192,7 @@ impl Session {
             notes: Default::default(),
             literals: Default::default(),
             skipping: false,
+            last_shard: None,
         }
     }
 
@@ -242,7 +239,7 @@ impl Session {
     /// The one value that a statement of the router's own gives.
     pub(super) async fn query_value(&mut self, index: usize, sql: &str) -> Step<String> {
         let link = &mut self.links[index];
-        encode::query(link.backend.out(), sql.as_bytes());
+        link.backend.query(sql.as_bytes());
         link.expects.push_back(crate::execute::expect::Expect::Captured);
         self.exchange(index).await?;
         let captured = std::mem::take(&mut self.links[index].captured);

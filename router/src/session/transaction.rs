@@ -52,14 +52,14 @@ impl Session {
         let Some(block) = &self.block else {
             return self.no_block(chain, "COMMIT");
         };
-        if !block.explicit {
+        let (explicit, modes, failed) = (block.explicit, block.modes, block.failed);
+        if !explicit {
             if chain {
                 return Err(chain_without_block("COMMIT"));
             }
             self.notice(Report::warning("25P01", "there is no transaction in progress"));
         }
-        let modes = block.modes;
-        let tag = if block.failed {
+        let tag = if failed {
             self.rollback_block().await?;
             "ROLLBACK"
         } else {
@@ -77,13 +77,13 @@ impl Session {
         let Some(block) = &self.block else {
             return self.no_block(chain, "ROLLBACK");
         };
-        if !block.explicit {
+        let (explicit, modes) = (block.explicit, block.modes);
+        if !explicit {
             if chain {
                 return Err(chain_without_block("ROLLBACK"));
             }
             self.notice(Report::warning("25P01", "there is no transaction in progress"));
         }
-        let modes = block.modes;
         self.rollback_block().await?;
         if chain {
             self.begin(modes);
@@ -156,7 +156,7 @@ impl Session {
     /// COMMIT on one participant. An error in it, such as a deferred constraint's, is the client's.
     async fn commit_one(&mut self, index: usize) -> Step {
         let link = &mut self.links[index];
-        encode::query(link.backend.out(), b"COMMIT");
+        link.backend.query(b"COMMIT");
         link.expects.push_back(Expect::Own);
         // From here on a lost connection leaves the outcome unknown.
         let wrote = link.wrote;
@@ -180,7 +180,7 @@ impl Session {
             .collect();
         for &index in participants.iter().rev() {
             let link = &mut self.links[index];
-            encode::query(link.backend.out(), b"ROLLBACK");
+            link.backend.query(b"ROLLBACK");
             link.expects.push_back(Expect::Own);
             if let Some(applied) = link.applied_at_begin.take() {
                 link.backend.set_applied(applied);

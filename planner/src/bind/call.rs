@@ -1,0 +1,347 @@
+//! Function calls and casts: what they reach for besides their arguments.
+
+use catalog::{TableKind, Touches, Volatility};
+
+use super::Binder;
+use crate::functions::{Builtin, classify};
+use crate::parse::{ConstValue, Node, names, nodes};
+use crate::relation::{Found, look_up};
+use crate::scan::{Piece, piece};
+use crate::utility::all_on;
+use crate::{Access, Error, Pins, SetConfig};
+
+impl<'c: 's, 's> Binder<'c, 's> {
+    pub(super) fn call(&mut self, call: &nodes::FuncCall) -> Result<(), Error> {
+        if call.over().is_some() {
+            self.bound.findings.windows += 1;
+            self.bound.findings.unsettle("a window function");
+        }
+        let path = names(call.funcname());
+        let (schema, name) = match path.as_slice() {
+            [name] => (None, *name),
+            [schema, name] | [_, schema, name] => (Some(*schema), *name),
+            _ => return Ok(()),
+        };
+        if schema == Some("pgweave") {
+            return Err(
+                Error::unsupported(format!("pgweave.{name} must be called alone"))
+                    .with_hint(format!(
+                        "Write SELECT pgweave.{name}(…) with constant arguments and nothing else."
+                    ))
+                    .at(self.source.sql, call.location),
+            );
+        }
+        let mut of_user = false;
+        if schema != Some("pg_catalog") {
+            let context = self.context;
+            for function in context.catalog.functions(name) {
+                let visible = match schema {
+                    Some(schema) => function.schema == schema,
+                    None => context.search_path.contains(&function.schema),
+                };
+                if visible {
+                    of_user = true;
+                    self.user_function(function, call.location);
+                }
+            }
+        }
+        match schema {
+            None | Some("pg_catalog") => self.builtin(name, call),
+            Some(_) if of_user => {}
+            Some(_) => match classify(name) {
+                Builtin::ByText => self.builtin(name, call),
+                // Not known to the catalog: the default shard knows it or says that it does not exist.
+                _ => {
+                    let default = self.context.catalog.default_shard();
+                    self.bound
+                        .findings
+                        .home(default, format!("function {name}"));
+                    self.bound.findings.raise(Access::Write);
+                    self.bound.findings.unsettle(format!("function {name}"));
+                }
+            },
+        }
+        Ok(())
+    }
+
+    fn user_function(&mut self, function: &catalog::Function, location: i32) {
+        let name = format!("{}.{}", function.schema, function.name);
+        match function.volatility {
+            Volatility::Volatile => {
+                self.bound.findings.raise(Access::Write);
+                self.bound
+                    .findings
+                    .unsettle(format!("the volatile function {name}"));
+            }
+            Volatility::Stable => self
+                .bound
+                .findings
+                .unsettle(format!("the stable function {name}")),
+            Volatility::Immutable => {}
+        }
+        match &function.touches {
+            Touches::Nothing => {}
+            Touches::Unknown if all_on(&self.context, self.context.catalog.default_shard()) => {
+                let default = self.context.catalog.default_shard();
+                self.bound
+                    .findings
+                    .home(default, format!("function {name}"));
+            }
+            Touches::Unknown => {
+                let error = Error::unsupported(format!(
+                    "function {name} may read or write tables that the router cannot see"
+                ))
+                .with_hint("SET pgweave.shard or pgweave.shard_key to say where it runs.")
+                .at(self.source.sql, location);
+                self.bound.findings.refuse(error);
+            }
+            Touches::Tables(tables) => {
+                for (schema, table) in tables {
+                    self.touch(&name, schema, table, function.volatility, location);
+                }
+            }
+        }
+    }
+
+    fn touch(
+        &mut self,
+        function: &str,
+        schema: &str,
+        table: &str,
+        volatility: Volatility,
+        location: i32,
+    ) {
+        let refused = |kind: &str| {
+            Error::unsupported(format!(
+                "function {function} uses the {kind} {schema}.{table}"
+            ))
+            .with_hint("SET pgweave.shard or pgweave.shard_key to say where it runs.")
+        };
+        match look_up(&self.context, Some(schema), table) {
+            Found::Table(found) => match &found.kind {
+                TableKind::Sharded { .. } => {
+                    let error = refused("sharded table").at(self.source.sql, location);
+                    self.bound.findings.refuse(error);
+                }
+                TableKind::Reference if matches!(volatility, Volatility::Volatile) => {
+                    let error = refused("reference table").at(self.source.sql, location);
+                    self.bound.findings.refuse(error);
+                }
+                TableKind::Reference => {}
+                TableKind::Unsharded { shard } => self
+                    .bound
+                    .findings
+                    .home(*shard, format!("{schema}.{table}")),
+            },
+            Found::View(_) | Found::Pgweave => {
+                let error = refused("view").at(self.source.sql, location);
+                self.bound.findings.refuse(error);
+            }
+            Found::System => {}
+            Found::Temporary(shard) => self.bound.findings.home(shard, table),
+            Found::Unknown => {
+                let default = self.context.catalog.default_shard();
+                self.bound
+                    .findings
+                    .home(default, format!("{schema}.{table}"));
+            }
+        }
+    }
+
+    fn builtin(&mut self, name: &str, call: &nodes::FuncCall) {
+        let default = self.context.catalog.default_shard();
+        let findings = &mut self.bound.findings;
+        match classify(name) {
+            Builtin::Settled => {}
+            Builtin::OrderSensitive => {
+                findings.unsettle(format!("{name}, which depends on the order of rows"))
+            }
+            Builtin::Unsettled => {
+                findings.unsettle(format!("function {name}"));
+                if matches!(name, "txid_current" | "pg_current_xact_id") {
+                    findings.raise(Access::Write);
+                }
+                findings.uses_system |= ["pg_", "to_reg", "has_"]
+                    .iter()
+                    .any(|prefix| name.starts_with(prefix));
+            }
+            Builtin::AdvisoryLock => {
+                findings.unsettle(format!("function {name}"));
+                findings.raise(Access::Write);
+                findings.pins.insert(Pins::ADVISORY_LOCK);
+                findings.home(default, format!("function {name}"));
+            }
+            Builtin::Server => {
+                findings.unsettle(format!("function {name}"));
+                findings.raise(Access::Write);
+                findings.home(default, format!("function {name}"));
+            }
+            Builtin::ByText => {
+                let error = Error::unsupported(format!(
+                    "function {name} reads tables that the router cannot see"
+                ))
+                .with_hint("SET pgweave.shard or pgweave.shard_key to say where it runs.")
+                .at(self.source.sql, call.location);
+                findings.refuse(error);
+            }
+            Builtin::SetConfig => self.set_config(call),
+            Builtin::Sequence => self.sequence_call(name, call),
+        }
+    }
+
+    fn set_config(&mut self, call: &nodes::FuncCall) {
+        let findings = &mut self.bound.findings;
+        findings.tied_to_values = true;
+        findings.unsettle("function set_config");
+        let arguments: Vec<Node<'_>> = call.args().iter().collect();
+        let effect = match arguments.as_slice() {
+            [name, value, local] => match (
+                constant_text(*name),
+                constant_text(*value),
+                constant_boolean(*local),
+            ) {
+                (Some(Some(name)), Some(value), Some(is_local)) => Some(SetConfig {
+                    name,
+                    value,
+                    is_local,
+                }),
+                _ => None,
+            },
+            _ => None,
+        };
+        match effect {
+            Some(effect) => findings.effects.set_config.push(effect),
+            None => findings.pins.insert(Pins::SETTINGS),
+        }
+    }
+
+    /// A sequence of the catalog hands out values that are unique over the cluster on every shard; any other lives on the default shard.
+    fn sequence_call(&mut self, name: &str, call: &nodes::FuncCall) {
+        self.bound.findings.raise(Access::Write);
+        self.bound.findings.tied_to_values = true;
+        self.bound.findings.unsettle(format!("function {name}"));
+        if name == "lastval" {
+            return;
+        }
+        let sequence = call.args().first().and_then(relation_text);
+        let known = sequence
+            .as_ref()
+            .and_then(|text| relation_name(text))
+            .filter(|(schema, name)| match schema {
+                Some(schema) => self.context.catalog.sequence(schema, name).is_some(),
+                None => self
+                    .context
+                    .search_path
+                    .iter()
+                    .any(|schema| self.context.catalog.sequence(schema, name).is_some()),
+            });
+        let label = sequence.as_deref().unwrap_or("a sequence");
+        if known.is_none() {
+            let default = self.context.catalog.default_shard();
+            self.bound
+                .findings
+                .home(default, format!("sequence {label}"));
+        } else if name == "setval" {
+            let error = Error::unsupported(format!(
+                "setval on {label}, a sequence of the whole cluster"
+            ))
+            .with_hint("SET pgweave.shard to set it on one shard.")
+            .at(self.source.sql, call.location);
+            self.bound.findings.refuse(error);
+        }
+    }
+
+    /// `'name'::regclass` reaches for the table's own shard.
+    pub(super) fn cast(&mut self, cast: &nodes::TypeCast) {
+        let Some(target) = cast
+            .type_name()
+            .and_then(|name| name.names().iter().next_back())
+            .and_then(|name| name.sval())
+        else {
+            return;
+        };
+        if !target.starts_with("reg") {
+            return;
+        }
+        self.bound.findings.uses_system = true;
+        self.bound.findings.tied_to_values = true;
+        self.bound.findings.unsettle(format!("a cast to {target}"));
+        if target != "regclass" {
+            return;
+        }
+        let Some((schema, name)) = relation_text(cast.arg()).as_deref().and_then(relation_name)
+        else {
+            return;
+        };
+        match look_up(&self.context, schema.as_deref(), &name) {
+            Found::Table(table) => {
+                if let TableKind::Unsharded { shard } = table.kind {
+                    self.bound.findings.home(shard, name);
+                }
+            }
+            Found::Temporary(shard) => self.bound.findings.home(shard, name),
+            Found::View(_) | Found::System | Found::Pgweave | Found::Unknown => {}
+        }
+    }
+}
+
+/// `Some(None)` is NULL.
+pub(crate) fn constant_text(node: Node<'_>) -> Option<Option<String>> {
+    match node {
+        Node::A_Const(constant) => match constant.val() {
+            None => Some(None),
+            Some(ConstValue::String(text)) => Some(Some(text.to_owned())),
+            Some(_) => None,
+        },
+        Node::TypeCast(cast) => constant_text(cast.arg()),
+        _ => None,
+    }
+}
+
+fn constant_boolean(node: Node<'_>) -> Option<bool> {
+    match node {
+        Node::A_Const(constant) => match constant.val()? {
+            ConstValue::Boolean(value) => Some(value),
+            ConstValue::String(text) => match text.to_ascii_lowercase().as_str() {
+                "t" | "true" | "on" | "yes" | "1" => Some(true),
+                "f" | "false" | "off" | "no" | "0" => Some(false),
+                _ => None,
+            },
+            _ => None,
+        },
+        Node::TypeCast(cast) => constant_boolean(cast.arg()),
+        _ => None,
+    }
+}
+
+fn relation_text(node: Node<'_>) -> Option<String> {
+    constant_text(node).flatten()
+}
+
+/// Splits `schema.name` as `regclass` input does.
+pub(crate) fn relation_name(text: &str) -> Option<(Option<String>, String)> {
+    let mut parts = Vec::new();
+    let mut at = 0;
+    loop {
+        let (Piece::Word, range) = piece(text.as_bytes(), at)? else {
+            return None;
+        };
+        let word = text.get(range.clone())?;
+        parts.push(
+            match word
+                .strip_prefix('"')
+                .and_then(|word| word.strip_suffix('"'))
+            {
+                Some(quoted) => quoted.replace("\"\"", "\""),
+                None => word.to_lowercase(),
+            },
+        );
+        match piece(text.as_bytes(), range.end) {
+            None => break,
+            Some((Piece::Mark(b'.'), range)) => at = range.end,
+            Some(_) => return None,
+        }
+    }
+    let name = parts.pop()?;
+    (parts.len() <= 1).then(|| (parts.pop(), name))
+}

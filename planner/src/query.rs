@@ -1,0 +1,231 @@
+//! A statement after names have been bound: which relations appear where, and which equalities hold.
+//!
+//! Entry point: [`Bound`]. Built by `bind`, read by `key`. Nodes live in arenas and name each other by index, so that no depth of nesting
+//! costs stack to drop. Expressions are gone: what is left of them are facts and the queries inside them.
+
+use catalog::{GroupId, KeyColumn, ShardId, Table};
+
+use crate::convert::Family;
+use crate::facts::{Fact, SetId, Variable};
+use crate::operand::Operand;
+use crate::{Access, Effects, Error, Pins};
+
+pub(crate) type QueryId = usize;
+pub(crate) type ItemId = usize;
+
+/// The arenas and the findings of one statement.
+#[derive(Default)]
+pub(crate) struct Bound<'c> {
+    pub items: Vec<Item<'c>>,
+    pub queries: Vec<Query>,
+    pub sets: Vec<Vec<Operand>>,
+    /// Per variable: what its equality is worth. `None`: nothing.
+    pub families: Vec<Option<Family>>,
+    /// Data-modifying CTEs: executed whether or not they are referred to.
+    pub standalone: Vec<QueryId>,
+    pub findings: Findings,
+}
+
+/// An element of FROM, or the target of a write.
+pub(crate) enum Item<'c> {
+    /// A sharded table: must be tied to one placement.
+    Sharded {
+        table: &'c Table,
+        group: GroupId,
+        key: &'c [KeyColumn],
+        key_variables: Vec<Variable>,
+        location: i32,
+    },
+    /// Nothing to prove: reference and unsharded tables, functions, catalogs.
+    Other,
+    /// A subquery, a view or a reference to a CTE. `first`: the variable of its first output column.
+    Derived {
+        query: QueryId,
+        first: Variable,
+    },
+    Join(Join),
+}
+
+pub(crate) struct Join {
+    pub kind: JoinKind,
+    pub left: ItemId,
+    pub right: ItemId,
+    /// Equalities of the join's own condition.
+    pub facts: Vec<Fact>,
+    /// What holds for every row that the left, the right side yields.
+    pub left_facts: Vec<Fact>,
+    pub right_facts: Vec<Fact>,
+    /// Queries inside the condition.
+    pub subqueries: Vec<QueryId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JoinKind {
+    Inner,
+    Left,
+    Right,
+    Full,
+}
+
+/// One SELECT, VALUES or data-modifying statement.
+#[derive(Default)]
+pub(crate) struct Query {
+    pub kind: QueryKind,
+    pub outputs: Vec<Output>,
+    /// The positions of `outputs` are reliable.
+    pub positions_known: bool,
+    /// The list of outputs is complete.
+    pub names_known: bool,
+    /// Variables below belong to relations outside.
+    pub first_inner: Variable,
+}
+
+pub(crate) enum QueryKind {
+    Level(Box<Level>),
+    /// Branches of UNION, INTERSECT, EXCEPT. `pushable`: conditions on an output may be applied to the branches.
+    SetOperation {
+        branches: Vec<QueryId>,
+        pushable: bool,
+        subqueries: Vec<QueryId>,
+    },
+    /// WITH RECURSIVE: `base UNION step`, where `step` reads the result so far through variables from `first` on.
+    /// `facts`: outputs that are in a set in every round.
+    Recursive {
+        base: QueryId,
+        step: QueryId,
+        first: Variable,
+        facts: Vec<(usize, SetId)>,
+    },
+}
+
+impl Default for QueryKind {
+    fn default() -> QueryKind {
+        QueryKind::Level(Box::default())
+    }
+}
+
+/// One level of a query: FROM, WHERE and what is computed from them. Also UPDATE and DELETE (the target is an item),
+/// INSERT and VALUES.
+#[derive(Default)]
+pub(crate) struct Level {
+    pub items: Vec<ItemId>,
+    /// What every row of FROM satisfies, WHERE not counted.
+    pub item_facts: Vec<Fact>,
+    /// Equalities of WHERE.
+    pub facts: Vec<Fact>,
+    /// Queries inside expressions that are evaluated for relevant rows.
+    pub subqueries: Vec<QueryId>,
+    /// Queries inside expressions about whose rows nothing is known: arguments of table functions.
+    pub loose_subqueries: Vec<QueryId>,
+    /// Conditions from outside must not be applied to the rows of this level (LIMIT, windows, writes …).
+    pub barrier: bool,
+    /// INSERT, UPDATE, DELETE, MERGE.
+    pub writes: bool,
+    /// GROUP BY: conditions may be applied to these columns only.
+    pub grouped: Option<Vec<Variable>>,
+    pub insert: Option<Insert>,
+}
+
+/// Rows that go into a sharded table.
+pub(crate) struct Insert {
+    pub group: GroupId,
+    pub table: String,
+    pub rows: InsertRows,
+    pub key_types: Vec<catalog::KeyType>,
+    pub key_names: Vec<String>,
+}
+
+pub(crate) enum InsertRows {
+    /// Per row one operand per key column.
+    Values(Vec<Vec<Operand>>),
+    /// Per key column the position in the query's output.
+    Query {
+        query: QueryId,
+        positions: Vec<usize>,
+    },
+}
+
+/// One column of a query's result.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Output {
+    pub name: Option<String>,
+    /// It is this column, unchanged.
+    pub variable: Option<Variable>,
+    /// It is this constant.
+    pub operand: Option<Operand>,
+}
+
+/// What the binder saw on its way that matters for the plan as a whole.
+#[derive(Default)]
+pub(crate) struct Findings {
+    /// Unsharded tables, temporary tables and functions that act on one server.
+    pub homes: Vec<(ShardId, String)>,
+    pub uses_pgweave: bool,
+    pub access: Option<Access>,
+    pub pins: Pins,
+    pub effects: Effects,
+    /// Uses of each parameter.
+    pub parameters: Vec<ParameterUse>,
+    /// A bit per lifted literal: stands where a value does no harm.
+    pub harmless: Vec<bool>,
+    /// Some value decides the plan itself: do not share it with texts that differ in literals.
+    pub tied_to_values: bool,
+    /// Reference tables that are written.
+    pub reference_writes: Vec<String>,
+    /// Other tables that are written.
+    pub other_writes: Vec<String>,
+    /// Reference tables that rows are locked in.
+    pub reference_locks: Vec<String>,
+    /// The first thing that two copies of a reference table could disagree about.
+    pub unsettled: Option<String>,
+    /// Sharded tables that appear.
+    pub sharded: Vec<String>,
+    /// Their colocation groups.
+    pub groups: Vec<GroupId>,
+    /// Reference tables that appear.
+    pub references: Vec<String>,
+    /// System catalogs, or functions that tell of one server: prefer the default shard.
+    pub uses_system: bool,
+    /// Window functions seen so far.
+    pub windows: u32,
+    /// What cannot be done without manual routing.
+    pub refusal: Option<Error>,
+}
+
+impl Findings {
+    pub fn raise(&mut self, access: Access) {
+        self.access = Some(self.access.map_or(access, |now| now.max(access)));
+    }
+
+    pub fn unsettle(&mut self, what: impl Into<String>) {
+        self.unsettled.get_or_insert_with(|| what.into());
+    }
+
+    pub fn refuse(&mut self, error: Error) {
+        self.refusal.get_or_insert(error);
+    }
+
+    pub fn home(&mut self, shard: ShardId, what: impl Into<String>) {
+        if !self.homes.iter().any(|(home, _)| *home == shard) {
+            self.homes.push((shard, what.into()));
+        }
+    }
+}
+
+/// How often a parameter occurs, and how often as a key of which family and cast.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ParameterUse {
+    pub total: u32,
+    pub keyed: u32,
+    pub family: Option<Family>,
+    pub cast: Option<catalog::KeyType>,
+    pub array: bool,
+    pub mixed: bool,
+}
+
+impl ParameterUse {
+    /// Whether its type could be inferred from something else than a key.
+    pub fn shared(&self) -> bool {
+        self.mixed || self.keyed < self.total
+    }
+}

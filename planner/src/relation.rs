@@ -1,0 +1,102 @@
+//! From a name in FROM to what stands behind it.
+//!
+//! Entry point: [`look_up`]. The order is PostgreSQL's: temporary relations first, then the system's, then the search path.
+
+use catalog::{Relation, ShardId, Table, View};
+
+use crate::{Context, Name};
+
+pub(crate) enum Found<'c> {
+    Table(&'c Table),
+    View(&'c View),
+    /// This session's temporary relation.
+    Temporary(ShardId),
+    /// `pg_catalog`, `information_schema`: alike on every shard.
+    System,
+    /// Schema `pgweave`.
+    Pgweave,
+    /// The catalog does not know it: it lives on the default shard, or nowhere.
+    Unknown,
+}
+
+pub(crate) fn look_up<'c>(context: &Context<'c>, schema: Option<&str>, name: &str) -> Found<'c> {
+    match schema {
+        Some(schema) => look_up_qualified(context, schema, name),
+        None => look_up_unqualified(context, name),
+    }
+}
+
+fn look_up_qualified<'c>(context: &Context<'c>, schema: &str, name: &str) -> Found<'c> {
+    match schema {
+        "pg_catalog" | "information_schema" | "pg_toast" => Found::System,
+        "pgweave" => Found::Pgweave,
+        _ if schema == "pg_temp" || schema.starts_with("pg_temp_") => temporary(context, name),
+        _ => {
+            if let Some(table) = context.catalog.table(schema, name) {
+                Found::Table(table)
+            } else if let Some(view) = context.catalog.view(schema, name) {
+                Found::View(view)
+            } else {
+                Found::Unknown
+            }
+        }
+    }
+}
+
+fn temporary<'c>(context: &Context<'c>, name: &str) -> Found<'c> {
+    match context
+        .temporary
+        .iter()
+        .find(|(temporary, _)| temporary == name)
+    {
+        Some((_, shard)) => Found::Temporary(*shard),
+        None => Found::Unknown,
+    }
+}
+
+fn look_up_unqualified<'c>(context: &Context<'c>, name: &str) -> Found<'c> {
+    if let Found::Temporary(shard) = temporary(context, name) {
+        return Found::Temporary(shard);
+    }
+    match context.catalog.resolve_table(context.search_path, name) {
+        Some(Relation::Table(table)) => Found::Table(table),
+        Some(Relation::View(view)) => Found::View(view),
+        None if name.starts_with("pg_") => Found::System,
+        None if context.search_path.iter().any(|schema| schema == "pgweave")
+            && is_pgweave_view(name) =>
+        {
+            Found::Pgweave
+        }
+        None => Found::Unknown,
+    }
+}
+
+fn is_pgweave_view(name: &str) -> bool {
+    matches!(name, "shards" | "tables" | "placements" | "decision")
+}
+
+/// The full name of a relation that exists, or of one that an unqualified CREATE would make.
+pub(crate) fn full_name(context: &Context<'_>, schema: Option<&str>, name: &str) -> Name {
+    let schema = match schema {
+        Some(schema) => schema.to_owned(),
+        None => match context.catalog.resolve_table(context.search_path, name) {
+            Some(Relation::Table(table)) => table.schema.clone(),
+            Some(Relation::View(view)) => view.schema.clone(),
+            None => creation_schema(context),
+        },
+    };
+    Name {
+        schema,
+        name: name.to_owned(),
+    }
+}
+
+/// Where an unqualified CREATE puts things: the first schema of the path.
+pub(crate) fn creation_schema(context: &Context<'_>) -> String {
+    context
+        .search_path
+        .iter()
+        .find(|schema| *schema != "pg_catalog")
+        .cloned()
+        .unwrap_or_else(|| "public".to_owned())
+}
