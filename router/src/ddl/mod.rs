@@ -5,3 +5,5 @@ pub mod edit;
 pub mod error;
 pub mod participants;
 pub mod requirements;
+
+pub use error::Error;

@@ -13,13 +13,13 @@ use crate::store::quote::literal;
 use crate::store::{Error as StoreError, ServerError};
 
 /// One open transaction on each shard that is asked; a shard joins at its first query.
-pub trait Participants: Send {
+pub trait Participants {
     /// Runs statements that hold no parameters, and returns the rows of all of them as text.
     fn query(
         &mut self,
         shard: ShardId,
         sql: &str,
-    ) -> impl Future<Output = Result<Rows, ServerError>> + Send;
+    ) -> impl Future<Output = Result<Rows, ServerError>>;
 }
 
 /// The settings of a client's session, put back by [`CanonicalSettings::restore`].
