@@ -263,9 +263,12 @@ enum Within {
     Plain,
     /// Up to this character.
     Quoted(char),
-    /// Up to this tag, as in `$body$`.
+    /// Up to this after a dollar, as in `$body$`.
     Dollar(String),
-    Comment,
+    /// A string like `E'it\'s'`.
+    Escaped,
+    /// Comments within comments, so many.
+    Comment(u32),
 }
 
 impl Lexer {
@@ -274,41 +277,63 @@ impl Lexer {
     }
 
     fn feed(&mut self, line: &str) {
-        let mut rest = line;
         self.ended_in_remark = false;
+        let mut rest = line;
+        let mut before = ' ';
         while let Some(c) = rest.chars().next() {
-            let after = &rest[c.len_utf8()..];
-            rest = after;
-            match &self.within {
-                Within::Plain if rest.starts_with('-') && c == '-' => {
+            let next = &rest[c.len_utf8()..];
+            rest = next;
+            match &mut self.within {
+                Within::Plain if c == '-' && next.starts_with('-') => {
                     self.ended_in_remark = true;
                     return;
                 }
-                Within::Plain if c == '/' && rest.starts_with('*') => self.within = Within::Comment,
+                Within::Plain if c == '/' && next.starts_with('*') => {
+                    self.within = Within::Comment(1);
+                    rest = &next[1..];
+                }
+                Within::Comment(depth) if c == '/' && next.starts_with('*') => {
+                    *depth += 1;
+                    rest = &next[1..];
+                }
+                Within::Comment(depth) if c == '*' && next.starts_with('/') => {
+                    *depth -= 1;
+                    if *depth == 0 {
+                        self.within = Within::Plain;
+                    }
+                    rest = &next[1..];
+                }
+                Within::Plain if c == '\'' && matches!(before, 'e' | 'E') => {
+                    self.within = Within::Escaped;
+                }
+                Within::Escaped if c == '\\' => {
+                    rest = next.get(1..).unwrap_or("");
+                }
+                Within::Escaped if c == '\'' => self.within = Within::Plain,
                 Within::Plain if c == '\'' || c == '"' => self.within = Within::Quoted(c),
+                Within::Quoted(quote) if c == *quote => self.within = Within::Plain,
                 Within::Plain if c == '$' => {
-                    let end = after.find('$').filter(|end| {
-                        let tag = &after[..*end];
-                        tag.chars().all(|c| c.is_alphanumeric() || c == '_')
-                            && !tag.starts_with(|c: char| c.is_ascii_digit())
-                    });
+                    let end = next.find('$').filter(|end| is_tag(&next[..*end]));
                     if let Some(end) = end {
-                        self.within = Within::Dollar(format!("${}$", &after[..end]));
-                        rest = &after[end + 1..];
+                        self.within = Within::Dollar(format!("{}$", &next[..end]));
+                        rest = &next[end + 1..];
                     }
                 }
-                Within::Quoted(quote) if c == *quote => self.within = Within::Plain,
-                Within::Comment if c == '*' && rest.starts_with('/') => {
-                    self.within = Within::Plain;
-                }
-                Within::Dollar(tag) if c == '$' && after.starts_with(&tag[1..]) => {
-                    rest = &after[tag.len() - 1..];
+                Within::Dollar(end) if c == '$' && next.starts_with(end.as_str()) => {
+                    rest = &next[end.len()..];
                     self.within = Within::Plain;
                 }
                 _ => {}
             }
+            before = c;
         }
     }
+}
+
+/// What may stand between the dollars of a dollar quote.
+fn is_tag(text: &str) -> bool {
+    !text.starts_with(|c: char| c.is_ascii_digit())
+        && text.chars().all(|c| c.is_alphanumeric() || c == '_')
 }
 
 #[cfg(test)]
@@ -341,6 +366,7 @@ mod tests {
         assert_eq!(texts("SELECT 'a;\nb';\nSELECT $1;").len(), 2);
         assert_eq!(texts("DO $x$ BEGIN;\n\nEND;\n$x$;\nSELECT 1;").len(), 2);
         assert_eq!(texts("SELECT 1 -- it's;\n;\nSELECT \"a;\nb\";").len(), 2);
+        assert_eq!(texts("SELECT E'it\\'s;\n';\n/* a /* b; */\n;*/ SELECT 2;").len(), 2);
         assert!(Script::parse("t", "SELECT 'a;").is_err());
     }
 
