@@ -16,7 +16,7 @@ use crate::transcript;
 const FIRST_USER_OID: u32 = 16_384;
 
 /// After so many differences a script has said enough.
-const ENOUGH: usize = 5;
+const ENOUGH: usize = 40;
 
 /// Both sides within a script.
 pub(super) struct Player<'a> {
