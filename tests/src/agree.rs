@@ -13,7 +13,10 @@ const PLAIN: &str = "plain";
 /// pooled connections are met cold and warm. `setup` runs before each run, directly on the server that has the
 /// tables which nobody has declared.
 pub fn agree(shared: &Shared, setup: &str, script: impl Fn(&mut Conversation)) {
-    let server = SocketAddr::from(([127, 0, 0, 1], shared.cluster().local.shards()[0].primary.port()));
+    let server = SocketAddr::from((
+        [127, 0, 0, 1],
+        shared.cluster().local.shards()[0].primary.port(),
+    ));
     let router = shared.cluster().router.address;
     create_database(shared);
     let run = |address, database: &str| {
@@ -45,8 +48,13 @@ fn create_database(shared: &Shared) {
     ONCE.call_once(|| {
         let port = shared.cluster().local.shards()[0].primary.port();
         let mut client = Client::connect(SocketAddr::from(([127, 0, 0, 1], port)), &[]).unwrap();
-        let answer = client.query(&format!("CREATE DATABASE {PLAIN} TEMPLATE template0")).unwrap();
-        assert!(answer.iter().all(|message| message.tag != b'E'), "{answer:?}");
+        let answer = client
+            .query(&format!("CREATE DATABASE {PLAIN} TEMPLATE template0"))
+            .unwrap();
+        assert!(
+            answer.iter().all(|message| message.tag != b'E'),
+            "{answer:?}"
+        );
     });
 }
 
@@ -54,7 +62,11 @@ fn compare(expected: &[String], found: &[String], round: usize) {
     if expected == found {
         return;
     }
-    let same = expected.iter().zip(found).take_while(|(one, other)| one == other).count();
+    let same = expected
+        .iter()
+        .zip(found)
+        .take_while(|(one, other)| one == other)
+        .count();
     let mut text = String::new();
     for line in &expected[same.saturating_sub(6)..same] {
         text.push_str(&format!("  {line}\n"));

@@ -38,7 +38,11 @@ pub fn binary(value: &[u8]) -> Argument<'_> {
 pub const NULL: Argument<'static> = (0, None);
 
 impl Conversation {
-    pub fn open(address: SocketAddr, database: &str, parameters: &[(&str, &str)]) -> io::Result<Self> {
+    pub fn open(
+        address: SocketAddr,
+        database: &str,
+        parameters: &[(&str, &str)],
+    ) -> io::Result<Self> {
         let mut all = vec![("database", database)];
         all.extend_from_slice(parameters);
         Ok(Self {

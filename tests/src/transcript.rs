@@ -115,9 +115,9 @@ fn strings(body: &[u8]) -> String {
 
 fn bytes(value: &[u8]) -> String {
     if value.len() > LONG {
-        let sum = value
-            .iter()
-            .fold(0u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
+        let sum = value.iter().fold(0u64, |sum, byte| {
+            sum.wrapping_mul(31).wrapping_add(u64::from(*byte))
+        });
         return format!("({} bytes, {sum:016x})", value.len());
     }
     value.escape_ascii().to_string()

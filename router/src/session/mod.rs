@@ -7,6 +7,7 @@
 //! when its transaction has ended and nothing of this session is left on it. No buffer is held while idle.
 
 pub mod block;
+pub mod budget;
 pub mod client;
 mod commit;
 mod copy;
@@ -95,8 +96,6 @@ struct Derived {
     standard_conforming_strings: bool,
     /// The client's encoding is UTF-8.
     utf8: bool,
-    /// Settings or temporary tables changed since the current simple query began.
-    changed_in_text: bool,
 }
 
 /// Manual routing as the client asked for it.
@@ -137,7 +136,7 @@ impl Session {
                 self.dispatch(frame.tag, message).await?;
             }
             self.idle().await?;
-            if self.client.fill().await.map_err(End::Client)? == 0 {
+            if self.client.fill().await.map_err(client_end)? == 0 {
                 return Err(End::Closed.into());
             }
         }
@@ -281,6 +280,7 @@ impl Session {
         }
         for undo in self.notes.undo.drain(..).rev() {
             match undo {
+                Undo::Statement { name, previous } if name.is_empty() => self.unnamed = previous,
                 Undo::Statement { name, previous } => match previous {
                     Some(statement) => {
                         self.statements.insert(name, statement);
@@ -324,6 +324,17 @@ impl Session {
             }
         }
     }
+}
+
+/// The end of a session whose client cannot be read any more.
+fn client_end(error: std::io::Error) -> End {
+    if error.kind() == std::io::ErrorKind::OutOfMemory {
+        return End::Fatal(Box::new(
+            Report::fatal("53200", "out of memory for clients' messages")
+                .hint("Send smaller messages, or raise listen.max_buffered_bytes of the router."),
+        ));
+    }
+    End::Client(error)
 }
 
 fn protocol_end(error: crate::wire::ProtocolError) -> Failure {

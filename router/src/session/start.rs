@@ -125,7 +125,12 @@ async fn begin(
         secret.clone().into(),
     );
     let identity = Arc::new(router.identity(&request.user, &authenticated));
-    let mut client = ClientIo::new(request.stream, router.client_limits, worker.clone());
+    let mut client = ClientIo::new(
+        request.stream,
+        router.client_limits,
+        worker.clone(),
+        router.budget.clone(),
+    );
     encode::authentication_ok(&mut client.out);
     let mut session = Session::new(
         router.clone(),
@@ -239,7 +244,7 @@ impl Session {
     /// The one value that a statement of the router's own gives.
     pub(super) async fn query_value(&mut self, index: usize, sql: &str) -> Step<String> {
         let link = &mut self.links[index];
-        encode::query(link.backend.out(), sql.as_bytes());
+        link.backend.query(sql.as_bytes());
         link.expects.push_back(crate::execute::expect::Expect::Captured);
         self.exchange(index).await?;
         let captured = std::mem::take(&mut self.links[index].captured);

@@ -54,7 +54,8 @@ fn several_statements() {
 
 #[test]
 fn several_statements_are_one_transaction() {
-    let setup = "DROP TABLE IF EXISTS simple_several; CREATE TABLE simple_several (id int PRIMARY KEY)";
+    let setup =
+        "DROP TABLE IF EXISTS simple_several; CREATE TABLE simple_several (id int PRIMARY KEY)";
     same_with(setup, |c| {
         c.ask("INSERT INTO simple_several VALUES (1); INSERT INTO simple_several VALUES (2); SELECT count(*) FROM simple_several");
         c.ask("INSERT INTO simple_several VALUES (3); INSERT INTO simple_several VALUES (1); SELECT 1");
@@ -68,7 +69,8 @@ fn several_statements_are_one_transaction() {
 
 #[test]
 fn transactions_within_one_text() {
-    let setup = "DROP TABLE IF EXISTS simple_blocks; CREATE TABLE simple_blocks (id int PRIMARY KEY)";
+    let setup =
+        "DROP TABLE IF EXISTS simple_blocks; CREATE TABLE simple_blocks (id int PRIMARY KEY)";
     same_with(setup, |c| {
         c.ask("BEGIN; INSERT INTO simple_blocks VALUES (1); COMMIT; SELECT count(*) FROM simple_blocks");
         c.ask("INSERT INTO simple_blocks VALUES (2); BEGIN; INSERT INTO simple_blocks VALUES (3)");
@@ -80,7 +82,9 @@ fn transactions_within_one_text() {
         c.ask("SELECT id FROM simple_blocks ORDER BY id");
         c.ask("INSERT INTO simple_blocks VALUES (5); COMMIT; INSERT INTO simple_blocks VALUES (6); SELECT 1/0");
         c.ask("SELECT id FROM simple_blocks ORDER BY id");
-        c.ask("INSERT INTO simple_blocks VALUES (7); ROLLBACK; INSERT INTO simple_blocks VALUES (8)");
+        c.ask(
+            "INSERT INTO simple_blocks VALUES (7); ROLLBACK; INSERT INTO simple_blocks VALUES (8)",
+        );
         c.ask("SELECT id FROM simple_blocks ORDER BY id");
         c.ask("BEGIN; COMMIT; BEGIN");
         c.ask("COMMIT; SELECT 1");
@@ -151,7 +155,11 @@ fn savepoints() {
 #[test]
 fn queries_sent_before_any_answer_is_read() {
     same(|c| {
-        c.query("SELECT 1").query("SELECT 1/0").query("SELECT 3").query("BEGIN").query("SELECT 4");
+        c.query("SELECT 1")
+            .query("SELECT 1/0")
+            .query("SELECT 3")
+            .query("BEGIN")
+            .query("SELECT 4");
         c.ready_times(5);
         c.query("COMMIT").query("").query("SELECT 5");
         c.ready_times(3);
