@@ -130,10 +130,7 @@ impl Router {
         let password = password.or_else(|| self.password(&self.config.servers.password, &server_user));
         PoolIdentity::new(
             user.to_owned(),
-            Credentials {
-                user: server_user,
-                password: password.map(|secret| secret.expose().to_owned()),
-            },
+            Credentials::new(server_user, password.map(|secret| secret.expose().to_owned())),
         )
     }
 
