@@ -22,6 +22,7 @@ pub mod shard_map;
 mod snapshot;
 mod table;
 mod topology;
+mod validate;
 mod value;
 
 pub use builder::CatalogBuilder;

@@ -27,15 +27,15 @@ impl fmt::Display for Point {
 
 /// The point of a key: `types` and `values` in the order of the key's columns.
 pub fn hash_point(types: &[KeyType], values: &[KeyValue]) -> Point {
-    let mut hashes = types
-        .iter()
-        .zip(values)
-        .map(|(key_type, value)| hash_value(*key_type, value));
-    let point = match (hashes.next(), values.len()) {
-        (Some(hash), 1) => hash,
-        (first, _) => first.into_iter().chain(hashes).fold(0, combine),
+    let point = match (types, values) {
+        ([key_type], [value]) => hash_value(*key_type, value),
+        _ => types
+            .iter()
+            .zip(values)
+            .map(|(key_type, value)| hash_value(*key_type, value))
+            .fold(0, combine),
     };
-    Point(point as i64)
+    Point(point.cast_signed())
 }
 
 fn hash_value(key_type: KeyType, value: &KeyValue) -> u64 {
@@ -61,9 +61,9 @@ pub fn point_expression(types: &[KeyType], columns: &[&str]) -> String {
         .iter()
         .zip(columns)
         .map(|(key_type, column)| hash_expression(*key_type, &quote_identifier(column)));
-    match (hashes.next(), columns.len()) {
+    match (hashes.next(), hashes.len()) {
         (None, _) => "(0::bigint)".to_owned(),
-        (Some(hash), 1) => format!("({hash})"),
+        (Some(hash), 0) => format!("({hash})"),
         (Some(first), _) => hashes.fold(combine_expression(None, &first), |so_far, next| {
             combine_expression(Some(&so_far), &next)
         }),
@@ -128,7 +128,6 @@ fn combine_expression(so_far: Option<&str>, next: &str) -> String {
 mod tests {
     use super::*;
 
-    // Taken from a server: SELECT hashint8extended(42, 8816678312871386365) and so on.
     #[test]
     fn integers_of_all_widths_agree() {
         let wide = hash_point(&[KeyType::Int8], &[KeyValue::Int(-7)]);

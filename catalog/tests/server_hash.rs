@@ -18,14 +18,10 @@ const MODULUS: u64 = 2_147_483_647;
 #[test]
 fn the_server_uses_these_hash_functions() {
     let server = server::shared();
-    // Version 18 has functions of their own for four of the types, with the same results.
-    if server
+    let version: u32 = server
         .value("SHOW server_version_num")
-        .parse::<u32>()
-        .is_ok_and(|version| version >= 180_000)
-    {
-        return;
-    }
+        .parse()
+        .expect("a number");
     for key_type in KeyType::ALL {
         let function = server.value(&format!(
             "SELECT p.amproc::text FROM pg_opclass o JOIN pg_am m ON m.oid = o.opcmethod
@@ -40,7 +36,15 @@ fn the_server_uses_these_hash_functions() {
             }
             .oid()
         ));
-        assert_eq!(function, key_type.hash_function(), "{key_type}");
+        // Newer names for the same hashes, as the other tests show there.
+        let expected = match key_type {
+            KeyType::Date if version >= 180_000 => "hashdateextended",
+            KeyType::Timestamptz if version >= 180_000 => "timestamptz_hash_extended",
+            KeyType::Bool if version >= 180_000 => "hashboolextended",
+            KeyType::Bytea if version >= 180_000 => "hashbyteaextended",
+            other => other.hash_function(),
+        };
+        assert_eq!(function, expected, "{key_type}");
     }
 }
 

@@ -125,7 +125,10 @@ fn decimal(text: &str) -> Decimal {
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     if whole.is_empty() && fraction.is_empty()
-        || !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit())
+        || !whole
+            .bytes()
+            .chain(fraction.bytes())
+            .all(|byte| byte.is_ascii_digit())
     {
         return Decimal::Other;
     }
@@ -134,7 +137,11 @@ fn decimal(text: &str) -> Decimal {
     digits.push_str(fraction);
     let point = whole.len() as i64 + i64::from(exponent);
     if point < 0 {
-        return if digits.bytes().all(|byte| byte == b'0') { Decimal::Integer(0) } else { Decimal::Fraction };
+        return if digits.bytes().all(|byte| byte == b'0') {
+            Decimal::Integer(0)
+        } else {
+            Decimal::Fraction
+        };
     }
     let point = point as usize;
     while digits.len() < point {
@@ -162,7 +169,11 @@ fn in_range(number: i64, key_type: KeyType) -> bool {
 }
 
 /// A numeric literal, or a numeric parameter's text, as an integer key.
-pub(crate) fn number_key(text: &str, key_type: KeyType, role: KeyRole) -> Result<Option<KeyValue>, Error> {
+pub(crate) fn number_key(
+    text: &str,
+    key_type: KeyType,
+    role: KeyRole,
+) -> Result<Option<KeyValue>, Error> {
     if family(key_type) != Family::Integer {
         return Err(unclear(text, key_type));
     }
@@ -181,7 +192,11 @@ pub(crate) fn number_key(text: &str, key_type: KeyType, role: KeyRole) -> Result
 }
 
 /// A string literal, or a parameter's text, as a key. `cast`: the type that it is read as first.
-pub(crate) fn text_key(text: &str, cast: Option<KeyType>, key_type: KeyType) -> Result<Option<KeyValue>, Error> {
+pub(crate) fn text_key(
+    text: &str,
+    cast: Option<KeyType>,
+    key_type: KeyType,
+) -> Result<Option<KeyValue>, Error> {
     let read_as = cast.unwrap_or(key_type);
     if family(read_as) != family(key_type) {
         return Err(unclear(text, key_type));
@@ -190,7 +205,10 @@ pub(crate) fn text_key(text: &str, cast: Option<KeyType>, key_type: KeyType) -> 
         Ok(KeyValue::Int(number)) if !in_range(number, key_type) => Ok(None),
         Ok(value) => Ok(Some(value)),
         // Servers from 16 on also read 0x2A, 0b1 and 1_000.
-        Err(ValueError::Invalid) if family(read_as) == Family::Integer && text.contains(['x', 'X', 'o', 'O', 'b', 'B', '_']) => {
+        Err(ValueError::Invalid)
+            if family(read_as) == Family::Integer
+                && text.contains(['x', 'X', 'o', 'O', 'b', 'B', '_']) =>
+        {
             Err(unclear(text, key_type))
         }
         Err(ValueError::Invalid | ValueError::OutOfRange) => Ok(None),
@@ -210,13 +228,21 @@ pub(crate) fn parameter_key(
     key_type: KeyType,
     role: KeyRole,
 ) -> Result<Option<KeyValue>, Error> {
-    let Some(bytes) = value.bytes else { return Ok(None) };
+    let Some(bytes) = value.bytes else {
+        return Ok(None);
+    };
     let undeclared = matches!(value.type_oid, 0 | oid::UNKNOWN);
     if value.binary {
-        let type_oid = if undeclared { binary_type(bytes, cast.unwrap_or(key_type), shared)? } else { value.type_oid };
+        let type_oid = if undeclared {
+            binary_type(bytes, cast.unwrap_or(key_type), shared)?
+        } else {
+            value.type_oid
+        };
         return binary_key(type_oid, bytes, cast, key_type);
     }
-    let Ok(text) = std::str::from_utf8(bytes) else { return Ok(None) };
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return Ok(None);
+    };
     if undeclared {
         if shared && !plain(text, key_type) {
             return Err(Error::unsupported(
@@ -234,17 +260,27 @@ pub(crate) fn parameter_key(
             cast_holds(declared, cast, key_type)?;
             text_key(text, Some(declared), key_type)
         }
-        Some(KeyType::Text | KeyType::Varchar) if family(key_type) == Family::Bpchar && cast.is_none() => {
+        Some(KeyType::Text | KeyType::Varchar)
+            if family(key_type) == Family::Bpchar && cast.is_none() =>
+        {
             text_key(text, None, key_type)
         }
         _ => Err(wrong_type(key_type)),
     }
 }
 
-fn binary_key(type_oid: u32, bytes: &[u8], cast: Option<KeyType>, key_type: KeyType) -> Result<Option<KeyValue>, Error> {
+fn binary_key(
+    type_oid: u32,
+    bytes: &[u8],
+    cast: Option<KeyType>,
+    key_type: KeyType,
+) -> Result<Option<KeyValue>, Error> {
     match key_type_of(type_oid) {
-        Some(declared) if family(declared) == family(key_type) => cast_holds(declared, cast, key_type)?,
-        Some(KeyType::Text | KeyType::Varchar) if family(key_type) == Family::Bpchar && cast.is_none() => {}
+        Some(declared) if family(declared) == family(key_type) => {
+            cast_holds(declared, cast, key_type)?
+        }
+        Some(KeyType::Text | KeyType::Varchar)
+            if family(key_type) == Family::Bpchar && cast.is_none() => {}
         _ => return Err(wrong_type(key_type)),
     }
     match KeyValue::from_binary(type_oid, bytes, key_type) {
@@ -313,7 +349,9 @@ pub(crate) fn parameter_elements(
     key_type: KeyType,
     role: KeyRole,
 ) -> Result<Option<Vec<KeyValue>>, Error> {
-    let Some(bytes) = value.bytes else { return Ok(None) };
+    let Some(bytes) = value.bytes else {
+        return Ok(None);
+    };
     let undeclared = matches!(value.type_oid, 0 | oid::UNKNOWN);
     let element_oid = if undeclared {
         if shared {
@@ -329,17 +367,29 @@ pub(crate) fn parameter_elements(
         Ok(())
     };
     if value.binary {
-        let Some((wire_oid, elements)) = binary_array(bytes) else { return Ok(None) };
+        let Some((wire_oid, elements)) = binary_array(bytes) else {
+            return Ok(None);
+        };
         if !undeclared && wire_oid != element_oid {
             return Ok(None);
         }
         for element in elements {
-            push(Value { type_oid: wire_oid, binary: true, bytes: element })?;
+            push(Value {
+                type_oid: wire_oid,
+                binary: true,
+                bytes: element,
+            })?;
         }
     } else {
-        let Ok(text) = std::str::from_utf8(bytes) else { return Ok(None) };
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            return Ok(None);
+        };
         for element in array_elements(text).ok_or_else(|| unclear(text, key_type))? {
-            push(Value { type_oid: element_oid, binary: false, bytes: element.as_deref().map(str::as_bytes) })?;
+            push(Value {
+                type_oid: element_oid,
+                binary: false,
+                bytes: element.as_deref().map(str::as_bytes),
+            })?;
         }
     }
     Ok(Some(keys))
@@ -380,14 +430,20 @@ fn binary_array(bytes: &[u8]) -> Option<(u32, Vec<Option<&[u8]>>)> {
 
 /// The elements of a one-dimensional array text such as `{1,"b c",NULL}`; `None` for anything less plain.
 pub(crate) fn array_elements(text: &str) -> Option<Vec<Option<String>>> {
-    let body = text.trim_matches([' ', '\t', '\n', '\r']).strip_prefix('{')?.strip_suffix('}')?;
+    let body = text
+        .trim_matches([' ', '\t', '\n', '\r'])
+        .strip_prefix('{')?
+        .strip_suffix('}')?;
     let mut elements = Vec::new();
     if body.trim().is_empty() {
         return Some(elements);
     }
     let mut characters = body.chars().peekable();
     loop {
-        while characters.next_if(|c| matches!(c, ' ' | '\t' | '\n' | '\r')).is_some() {}
+        while characters
+            .next_if(|c| matches!(c, ' ' | '\t' | '\n' | '\r'))
+            .is_some()
+        {}
         let mut element = String::new();
         if characters.next_if_eq(&'"').is_some() {
             loop {
@@ -397,7 +453,10 @@ pub(crate) fn array_elements(text: &str) -> Option<Vec<Option<String>>> {
                     other => element.push(other),
                 }
             }
-            while characters.next_if(|c| matches!(c, ' ' | '\t' | '\n' | '\r')).is_some() {}
+            while characters
+                .next_if(|c| matches!(c, ' ' | '\t' | '\n' | '\r'))
+                .is_some()
+            {}
             elements.push(Some(element));
         } else {
             while let Some(&c) = characters.peek() {
@@ -423,13 +482,22 @@ pub(crate) fn array_elements(text: &str) -> Option<Vec<Option<String>>> {
 }
 
 fn unclear(text: &str, key_type: KeyType) -> Error {
-    Error::unsupported(format!("the value {text} cannot be compared with a shard key of type {}", key_type.name()))
-        .with_hint(format!("Write it as a {}.", key_type.name()))
+    Error::unsupported(format!(
+        "the value {text} cannot be compared with a shard key of type {}",
+        key_type.name()
+    ))
+    .with_hint(format!("Write it as a {}.", key_type.name()))
 }
 
 fn wrong_type(key_type: KeyType) -> Error {
-    Error::unsupported(format!("a parameter's type does not fit the shard key's type {}", key_type.name()))
-        .with_hint(format!("Declare the parameter as {}, or leave its type to be inferred.", key_type.name()))
+    Error::unsupported(format!(
+        "a parameter's type does not fit the shard key's type {}",
+        key_type.name()
+    ))
+    .with_hint(format!(
+        "Declare the parameter as {}, or leave its type to be inferred.",
+        key_type.name()
+    ))
 }
 
 #[cfg(test)]
@@ -456,15 +524,24 @@ mod tests {
         assert_eq!(integer("9223372036854775808"), None);
         assert!(number_key("1.5", KeyType::Int8, KeyRole::Stored).is_err());
         assert!(number_key("abc", KeyType::Int8, KeyRole::Compared).is_err());
-        assert!(matches!(number_key("70000", KeyType::Int2, KeyRole::Compared), Ok(None)));
+        assert!(matches!(
+            number_key("70000", KeyType::Int2, KeyRole::Compared),
+            Ok(None)
+        ));
     }
 
     #[test]
     fn arrays() {
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(array_elements("{}"), Some(vec![]));
-        assert_eq!(array_elements("{1, 2,NULL}"), Some(vec![some("1"), some("2"), None]));
-        assert_eq!(array_elements(r#"{"a b","c\"d","null"}"#), Some(vec![some("a b"), some("c\"d"), some("null")]));
+        assert_eq!(
+            array_elements("{1, 2,NULL}"),
+            Some(vec![some("1"), some("2"), None])
+        );
+        assert_eq!(
+            array_elements(r#"{"a b","c\"d","null"}"#),
+            Some(vec![some("a b"), some("c\"d"), some("null")])
+        );
         assert_eq!(array_elements("{{1},{2}}"), None);
         assert_eq!(array_elements("[0:1]={1,2}"), None);
         assert_eq!(array_elements("{1,}"), None);

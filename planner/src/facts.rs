@@ -59,12 +59,18 @@ impl Known {
     }
 
     fn class(&self, variable: Variable) -> Option<u32> {
-        let at = self.classes.binary_search_by_key(&variable, |(variable, _)| *variable).ok()?;
+        let at = self
+            .classes
+            .binary_search_by_key(&variable, |(variable, _)| *variable)
+            .ok()?;
         Some(self.classes[at].1)
     }
 
     pub fn same(&self, a: Variable, b: Variable) -> bool {
-        a == b || self.class(a).is_some_and(|class| self.class(b) == Some(class))
+        a == b
+            || self
+                .class(a)
+                .is_some_and(|class| self.class(b) == Some(class))
     }
 
     /// The sets that contain this column's value.
@@ -84,10 +90,6 @@ impl Known {
             .filter(move |(_, other)| Some(*other) == class)
             .map(|(variable, _)| *variable)
     }
-
-    pub fn facts(&self) -> &[Fact] {
-        &self.facts
-    }
 }
 
 fn root(parents: &mut [u32], mut index: u32) -> u32 {
@@ -105,7 +107,12 @@ mod tests {
 
     #[test]
     fn closure_is_transitive() {
-        let known = Known::new(vec![Fact::Same(1, 2), Fact::Same(3, 2), Fact::In(3, 9), Fact::In(7, 8)]);
+        let known = Known::new(vec![
+            Fact::Same(1, 2),
+            Fact::Same(3, 2),
+            Fact::In(3, 9),
+            Fact::In(7, 8),
+        ]);
         assert_eq!(known.sets(1).collect::<Vec<_>>(), vec![9]);
         assert_eq!(known.sets(7).collect::<Vec<_>>(), vec![8]);
         assert_eq!(known.sets(4).count(), 0);

@@ -8,18 +8,35 @@
 //! Invariant: a statement is planned [`Plan::Single`] only if its result on that one shard provably equals what one
 //! PostgreSQL holding all the rows would return; everything else is an [`Error`].
 
+use std::sync::Arc;
+
+use operand::Source;
+
+mod admin;
+mod bind;
+mod build;
 mod cache;
-mod convert;
+mod constraints;
 mod context;
+mod convert;
+mod ddl;
+mod display;
 mod error;
 mod facts;
 mod functions;
+mod key;
 mod operand;
+mod operator;
 mod parse;
 mod parse_error;
+mod placement;
 mod plan;
+mod query;
+mod relation;
 mod resolve;
 mod scan;
+mod scope;
+mod utility;
 mod values;
 mod walk;
 
@@ -32,6 +49,65 @@ pub use values::{Value, Values};
 
 /// Splits a text into statements and plans each. A text without a statement gives an empty list.
 pub fn plan_text(sql: &str, context: &Context<'_>) -> Result<Vec<Planned>, Error> {
-    let _ = (sql, context);
-    Err(Error::internal("not built"))
+    plan_lifted(
+        Source {
+            sql,
+            literals: None,
+        },
+        context,
+    )
+    .map(|(planned, _)| planned)
+}
+
+/// Plans a text; the flag tells whether its plan holds for all texts of its shape.
+fn plan_lifted(source: Source<'_>, context: &Context<'_>) -> Result<(Vec<Planned>, bool), Error> {
+    let sql = source.sql;
+    if !context.standard_conforming_strings && sql.contains('\\') {
+        return Err(
+            Error::unsupported("a backslash while standard_conforming_strings is off")
+                .with_hint("SET standard_conforming_strings = on, and write E'…' for escapes."),
+        );
+    }
+    let tree = match parse::parse(sql) {
+        Ok(tree) => tree,
+        Err(error) => {
+            let Some(call) = operator::statement(sql) else {
+                return Err(error);
+            };
+            return Ok((
+                vec![Planned {
+                    part: None,
+                    plan: Arc::new(Plan::Admin(call?)),
+                }],
+                false,
+            ));
+        }
+    };
+    let statements = tree.statements(sql);
+    let several = statements.len() > 1;
+    // Offsets of literals are those of the whole text: one statement may be shared, several are not.
+    let source = if several {
+        Source {
+            literals: None,
+            ..source
+        }
+    } else {
+        source
+    };
+    let mut shareable = !several;
+    let mut planned = Vec::with_capacity(statements.len());
+    for statement in statements {
+        let built = build::statement(
+            statement.node,
+            (statement.start, statement.end),
+            source,
+            context,
+        )?;
+        shareable &= built.shareable;
+        planned.push(Planned {
+            part: several.then_some(statement.start..statement.end),
+            plan: Arc::new(built.plan),
+        });
+    }
+    Ok((planned, shareable))
 }

@@ -6,8 +6,8 @@
 
 pub(crate) use pg_raw_parse::list::NodeList;
 pub(crate) use pg_raw_parse::raw::{
-    A_Expr_Kind, AlterTableType, BoolExprType, ConstrType, DiscardMode, JoinType, ObjectType, OnConflictAction,
-    ReindexObjectType, SetOperation, SubLinkType, TransactionStmtKind, VariableSetKind,
+    A_Expr_Kind, AlterTableType, BoolExprType, ConstrType, DiscardMode, JoinType, ObjectType,
+    ReindexObjectType, SetOperation, TransactionStmtKind, VariableSetKind,
 };
 pub(crate) use pg_raw_parse::{ConstValue, Node, nodes};
 
@@ -41,7 +41,11 @@ impl Tree {
                     Ok(0) | Err(_) => sql.len(),
                     Ok(length) => start + length,
                 };
-                Statement { node: raw.stmt(), start, end }
+                Statement {
+                    node: raw.stmt(),
+                    start,
+                    end,
+                }
             })
             .collect()
     }
@@ -60,7 +64,9 @@ impl Tree {
 /// Parses a text that may hold several statements.
 pub(crate) fn parse(sql: &str) -> Result<Tree, Error> {
     if sql.len() > TEXT_LIMIT_BYTES {
-        return Err(Error::TooComplex { message: "the statement is too long".into() });
+        return Err(Error::TooComplex {
+            message: "the statement is too long".into(),
+        });
     }
     if let Some(offset) = memchr::memchr(0, sql.as_bytes()) {
         return Err(Error::Syntax {
@@ -82,11 +88,15 @@ pub(crate) fn parse(sql: &str) -> Result<Tree, Error> {
 /// Refuses comments nested deeper than [`COMMENT_DEPTH`]. Counting openings without regard to strings only errs towards a
 /// second, exact look.
 fn limit_comments(text: &[u8]) -> Result<(), Error> {
-    let openings = memchr::memmem::find_iter(text, b"/*").take(COMMENT_DEPTH + 1).count();
+    let openings = memchr::memmem::find_iter(text, b"/*")
+        .take(COMMENT_DEPTH + 1)
+        .count();
     if openings <= COMMENT_DEPTH || crate::scan::comment_depth(text) <= COMMENT_DEPTH {
         return Ok(());
     }
-    Err(Error::TooComplex { message: format!("comments are nested deeper than {COMMENT_DEPTH} levels") })
+    Err(Error::TooComplex {
+        message: format!("comments are nested deeper than {COMMENT_DEPTH} levels"),
+    })
 }
 
 /// The string of a `String` node, or nothing.
@@ -97,4 +107,9 @@ pub(crate) fn text<'t>(node: Node<'t>) -> Option<&'t str> {
 /// The strings of a list of `String` nodes; anything else in it is left out.
 pub(crate) fn names(list: &NodeList) -> Vec<&str> {
     list.iter().filter_map(text).collect()
+}
+
+/// Whether an optional part of a statement is missing.
+pub(crate) fn absent(node: Node<'_>) -> bool {
+    matches!(node, Node::None)
 }

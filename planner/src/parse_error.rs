@@ -35,7 +35,10 @@ fn raw_error(text: &CStr) -> Option<(String, usize)> {
             raw::ALLOCSET_DEFAULT_MAXSIZE as raw::Size,
         );
         let previous = raw::MemoryContextSwitchTo(context);
-        let result = raw::pg_query_raw_parse(text.as_ptr(), raw::PgQueryParseMode::PG_QUERY_PARSE_DEFAULT as _);
+        let result = raw::pg_query_raw_parse(
+            text.as_ptr(),
+            raw::PgQueryParseMode::PG_QUERY_PARSE_DEFAULT as _,
+        );
         raw::MemoryContextSwitchTo(previous);
         let error = result.error.as_ref().map(|error| {
             let message = if error.message.is_null() {
@@ -56,18 +59,33 @@ fn raw_error(text: &CStr) -> Option<(String, usize)> {
 /// The library reports no SQLSTATE; the messages of the scanner and the grammar tell them apart.
 fn classify(message: String, position: usize) -> Error {
     if message.starts_with("memory exhausted") {
-        return Error::TooComplex { message: "the statement is nested too deeply".into() };
+        return Error::TooComplex {
+            message: "the statement is nested too deeply".into(),
+        };
     }
     let sqlstate = if message.starts_with("invalid byte sequence") {
         "22021"
     } else if message.contains("Unicode") {
-        if message.starts_with("unsafe use") { "0A000" } else { "22025" }
-    } else if message.contains("not yet implemented") || message.contains("not supported") || message.contains("is not implemented") {
+        if message.starts_with("unsafe use") {
+            "0A000"
+        } else {
+            "22025"
+        }
+    } else if message.contains("not yet implemented")
+        || message.contains("not supported")
+        || message.contains("is not implemented")
+    {
         "0A000"
     } else if message.contains("out of range") {
         "22003"
     } else {
         "42601"
     };
-    Error::Syntax { sqlstate, message, detail: None, hint: None, position: (position > 0).then_some(position) }
+    Error::Syntax {
+        sqlstate,
+        message,
+        detail: None,
+        hint: None,
+        position: (position > 0).then_some(position),
+    }
 }

@@ -244,6 +244,8 @@ pub enum Where {
     Shards(Vec<ShardId>),
     /// Every shard of a colocation group's map.
     Group(GroupId),
+    /// The shards that have a relation of this name: indexes and the like, which the catalog does not list.
+    Holding(Name),
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -29,11 +29,20 @@ pub(crate) struct Bound<'c> {
 /// An element of FROM, or the target of a write.
 pub(crate) enum Item<'c> {
     /// A sharded table: must be tied to one placement.
-    Sharded { table: &'c Table, group: GroupId, key: &'c [KeyColumn], key_variables: Vec<Variable>, location: i32 },
+    Sharded {
+        table: &'c Table,
+        group: GroupId,
+        key: &'c [KeyColumn],
+        key_variables: Vec<Variable>,
+        location: i32,
+    },
     /// Nothing to prove: reference and unsharded tables, functions, catalogs.
     Other,
     /// A subquery, a view or a reference to a CTE. `first`: the variable of its first output column.
-    Derived { query: QueryId, first: Variable },
+    Derived {
+        query: QueryId,
+        first: Variable,
+    },
     Join(Join),
 }
 
@@ -74,10 +83,19 @@ pub(crate) struct Query {
 pub(crate) enum QueryKind {
     Level(Level),
     /// Branches of UNION, INTERSECT, EXCEPT. `pushable`: conditions on an output may be applied to the branches.
-    SetOperation { branches: Vec<QueryId>, pushable: bool, subqueries: Vec<QueryId> },
+    SetOperation {
+        branches: Vec<QueryId>,
+        pushable: bool,
+        subqueries: Vec<QueryId>,
+    },
     /// WITH RECURSIVE: `base UNION step`, where `step` reads the result so far through variables from `first` on.
     /// `facts`: outputs that are in a set in every round.
-    Recursive { base: QueryId, step: QueryId, first: Variable, facts: Vec<(usize, SetId)> },
+    Recursive {
+        base: QueryId,
+        step: QueryId,
+        first: Variable,
+        facts: Vec<(usize, SetId)>,
+    },
 }
 
 impl Default for QueryKind {
@@ -121,7 +139,10 @@ pub(crate) enum InsertRows {
     /// Per row one operand per key column.
     Values(Vec<Vec<Operand>>),
     /// Per key column the position in the query's output.
-    Query { query: QueryId, positions: Vec<usize> },
+    Query {
+        query: QueryId,
+        positions: Vec<usize>,
+    },
 }
 
 /// One column of a query's result.

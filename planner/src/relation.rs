@@ -44,7 +44,11 @@ fn look_up_qualified<'c>(context: &Context<'c>, schema: &str, name: &str) -> Fou
 }
 
 fn temporary<'c>(context: &Context<'c>, name: &str) -> Found<'c> {
-    match context.temporary.iter().find(|(temporary, _)| temporary == name) {
+    match context
+        .temporary
+        .iter()
+        .find(|(temporary, _)| temporary == name)
+    {
         Some((_, shard)) => Found::Temporary(*shard),
         None => Found::Unknown,
     }
@@ -58,7 +62,11 @@ fn look_up_unqualified<'c>(context: &Context<'c>, name: &str) -> Found<'c> {
         Some(Relation::Table(table)) => Found::Table(table),
         Some(Relation::View(view)) => Found::View(view),
         None if name.starts_with("pg_") => Found::System,
-        None if context.search_path.iter().any(|schema| schema == "pgweave") && is_pgweave_view(name) => Found::Pgweave,
+        None if context.search_path.iter().any(|schema| schema == "pgweave")
+            && is_pgweave_view(name) =>
+        {
+            Found::Pgweave
+        }
         None => Found::Unknown,
     }
 }
@@ -77,10 +85,18 @@ pub(crate) fn full_name(context: &Context<'_>, schema: Option<&str>, name: &str)
             None => creation_schema(context),
         },
     };
-    Name { schema, name: name.to_owned() }
+    Name {
+        schema,
+        name: name.to_owned(),
+    }
 }
 
 /// Where an unqualified CREATE puts things: the first schema of the path.
 pub(crate) fn creation_schema(context: &Context<'_>) -> String {
-    context.search_path.iter().find(|schema| *schema != "pg_catalog").cloned().unwrap_or_else(|| "public".to_owned())
+    context
+        .search_path
+        .iter()
+        .find(|schema| *schema != "pg_catalog")
+        .cloned()
+        .unwrap_or_else(|| "public".to_owned())
 }

@@ -40,9 +40,9 @@ fn resolve_keys(route: &KeyRoute, catalog: &Catalog, values: &dyn Values) -> Res
     let mut shards: SmallVec<[ShardId; 2]> = SmallVec::new();
     shards.extend(route.also);
     for tuple in &route.keys {
-        let group = catalog
-            .group(tuple.group)
-            .ok_or_else(|| Error::internal("a plan names a colocation group that the catalog does not have"))?;
+        let group = catalog.group(tuple.group).ok_or_else(|| {
+            Error::internal("a plan names a colocation group that the catalog does not have")
+        })?;
         resolve_tuple(tuple, group, values, &mut |key| {
             let shard = shard_of(group, key)?;
             if !shards.contains(&shard) && shards.len() < NAMED_SHARDS {
@@ -57,17 +57,24 @@ fn resolve_keys(route: &KeyRoute, catalog: &Catalog, values: &dyn Values) -> Res
         several => Err(Error::SeveralShards {
             shards: several
                 .iter()
-                .map(|shard| catalog.shard(*shard).map_or_else(|| shard.to_string(), |shard| shard.name.clone()))
+                .map(|shard| {
+                    catalog
+                        .shard(*shard)
+                        .map_or_else(|| shard.to_string(), |shard| shard.name.clone())
+                })
                 .collect(),
         }),
     }
 }
 
 fn shard_of(group: &Group, key: &[KeyValue]) -> Result<ShardId, Error> {
-    group.map.shard(&group.types, key).map_err(|error| Error::Unmapped {
-        message: "no placement covers the shard key".into(),
-        detail: Some(error.to_string()),
-    })
+    group
+        .map
+        .shard(&group.types, key)
+        .map_err(|error| Error::Unmapped {
+            message: "no placement covers the shard key".into(),
+            detail: Some(error.to_string()),
+        })
 }
 
 /// One column's possible values.
@@ -81,9 +88,12 @@ fn resolve_tuple(
     each: &mut dyn FnMut(&[KeyValue]) -> Result<(), Error>,
 ) -> Result<(), Error> {
     if tuple.sources.len() != group.types.len() {
-        return Err(Error::internal("a plan's key has another number of columns than its colocation group"));
+        return Err(Error::internal(
+            "a plan's key has another number of columns than its colocation group",
+        ));
     }
-    if let ([KeySource::Constant(value)], [_]) = (tuple.sources.as_slice(), group.types.as_slice()) {
+    if let ([KeySource::Constant(value)], [_]) = (tuple.sources.as_slice(), group.types.as_slice())
+    {
         return each(std::slice::from_ref(value));
     }
     let mut columns: SmallVec<[Choices; 2]> = SmallVec::new();
@@ -95,16 +105,31 @@ fn resolve_tuple(
         columns.push(choices);
     }
     if let [only] = columns.as_slice() {
-        return only.iter().try_for_each(|value| each(std::slice::from_ref(value)));
+        return only
+            .iter()
+            .try_for_each(|value| each(std::slice::from_ref(value)));
     }
-    if columns.iter().try_fold(1usize, |product, column| product.checked_mul(column.len())).is_none_or(|n| n > COMBINATIONS) {
-        return Err(Error::TooComplex { message: "too many combinations of shard key values".into() });
+    if columns
+        .iter()
+        .try_fold(1usize, |product, column| product.checked_mul(column.len()))
+        .is_none_or(|n| n > COMBINATIONS)
+    {
+        return Err(Error::TooComplex {
+            message: "too many combinations of shard key values".into(),
+        });
     }
     let mut at: SmallVec<[usize; 4]> = columns.iter().map(|_| 0).collect();
     loop {
-        let key: SmallVec<[KeyValue; 4]> = columns.iter().zip(&at).map(|(column, at)| column[*at].clone()).collect();
+        let key: SmallVec<[KeyValue; 4]> = columns
+            .iter()
+            .zip(&at)
+            .map(|(column, at)| column[*at].clone())
+            .collect();
         each(&key)?;
-        let Some(next) = (0..at.len()).rev().find(|column| at[*column] + 1 < columns[*column].len()) else {
+        let Some(next) = (0..at.len())
+            .rev()
+            .find(|column| at[*column] + 1 < columns[*column].len())
+        else {
             return Ok(());
         };
         at[next] += 1;
@@ -112,20 +137,44 @@ fn resolve_tuple(
     }
 }
 
-fn choices(source: &KeySource, key_type: catalog::KeyType, values: &dyn Values) -> Result<Choices, Error> {
+fn choices(
+    source: &KeySource,
+    key_type: catalog::KeyType,
+    values: &dyn Values,
+) -> Result<Choices, Error> {
     match source {
         KeySource::Constant(value) => Ok(smallvec::smallvec![value.clone()]),
-        KeySource::Parameter { index, cast, array, shared, role } => {
+        KeySource::Parameter {
+            index,
+            cast,
+            array,
+            shared,
+            role,
+        } => {
             // A parameter that was not bound: the server says so.
-            let Some(value) = values.parameter(*index) else { return Ok(Choices::new()) };
+            let Some(value) = values.parameter(*index) else {
+                return Ok(Choices::new());
+            };
             if *array {
-                Ok(parameter_elements(value, *cast, *shared, key_type, *role)?.unwrap_or_default().into())
+                Ok(parameter_elements(value, *cast, *shared, key_type, *role)?
+                    .unwrap_or_default()
+                    .into())
             } else {
-                Ok(parameter_key(value, *cast, *shared, key_type, *role)?.into_iter().collect())
+                Ok(parameter_key(value, *cast, *shared, key_type, *role)?
+                    .into_iter()
+                    .collect())
             }
         }
-        KeySource::Literal { index, negative, cast, array, role } => {
-            let text = values.literal(*index).ok_or_else(|| Error::internal("a lifted literal is missing"))?;
+        KeySource::Literal {
+            index,
+            negative,
+            cast,
+            array,
+            role,
+        } => {
+            let text = values
+                .literal(*index)
+                .ok_or_else(|| Error::internal("a lifted literal is missing"))?;
             let Some(quoted) = text.strip_prefix('\'') else {
                 let key = if *negative {
                     number_key(&format!("-{text}"), key_type, *role)
@@ -135,7 +184,11 @@ fn choices(source: &KeySource, key_type: catalog::KeyType, values: &dyn Values) 
                 return Ok(key?.into_iter().collect());
             };
             let inner = quoted.strip_suffix('\'').unwrap_or(quoted);
-            let unquoted = if inner.contains('\'') { std::borrow::Cow::Owned(inner.replace("''", "'")) } else { inner.into() };
+            let unquoted = if inner.contains('\'') {
+                std::borrow::Cow::Owned(inner.replace("''", "'"))
+            } else {
+                inner.into()
+            };
             if *array {
                 array_keys(&unquoted, *cast, key_type)
             } else {
@@ -146,9 +199,14 @@ fn choices(source: &KeySource, key_type: catalog::KeyType, values: &dyn Values) 
 }
 
 /// Every element of an array literal.
-pub(crate) fn array_keys(text: &str, cast: Option<catalog::KeyType>, key_type: catalog::KeyType) -> Result<Choices, Error> {
+pub(crate) fn array_keys(
+    text: &str,
+    cast: Option<catalog::KeyType>,
+    key_type: catalog::KeyType,
+) -> Result<Choices, Error> {
     let elements = array_elements(text).ok_or_else(|| {
-        Error::unsupported("the array that gives the shard keys is not a plain list").with_hint("Use IN (…) instead.")
+        Error::unsupported("the array that gives the shard keys is not a plain list")
+            .with_hint("Use IN (…) instead.")
     })?;
     let mut keys = Choices::new();
     for element in elements.iter().flatten() {

@@ -41,7 +41,9 @@ impl LiteralMap {
         let (start, _) = *self.spans.get(index)?;
         let gap = sql.as_bytes().get(location as usize..start as usize)?;
         let signs = gap.iter().filter(|byte| **byte == b'-').count();
-        let only_signs = gap.iter().all(|byte| matches!(byte, b'-' | b' ' | b'\t' | b'\n' | b'\r'));
+        let only_signs = gap
+            .iter()
+            .all(|byte| matches!(byte, b'-' | b' ' | b'\t' | b'\n' | b'\r'));
         let comment = gap.windows(2).any(|pair| pair == b"--");
         (only_signs && !comment && (gap.is_empty() || gap[0] == b'-'))
             .then_some((u16::try_from(index).ok()?, signs % 2 == 1))
@@ -61,21 +63,27 @@ pub(crate) fn lift(sql: &str, shape: &mut Vec<u8>, literals: &mut LiteralMap) ->
     while let Some(&byte) = text.get(at) {
         match byte {
             b'\'' => {
-                let Some(end) = string_end(text, at) else { return false };
+                let Some(end) = string_end(text, at) else {
+                    return false;
+                };
                 if !push_literal(text, &mut copied, at, end, STRING, shape, literals) {
                     return false;
                 }
                 at = end;
             }
             b'0'..=b'9' => {
-                let Some((end, class)) = number_end(text, at) else { return false };
+                let Some((end, class)) = number_end(text, at) else {
+                    return false;
+                };
                 if !push_literal(text, &mut copied, at, end, class, shape, literals) {
                     return false;
                 }
                 at = end;
             }
             b'.' if text.get(at + 1).is_some_and(u8::is_ascii_digit) => {
-                let Some((end, class)) = number_end(text, at) else { return false };
+                let Some((end, class)) = number_end(text, at) else {
+                    return false;
+                };
                 if !push_literal(text, &mut copied, at, end, class, shape, literals) {
                     return false;
                 }
@@ -89,11 +97,16 @@ pub(crate) fn lift(sql: &str, shape: &mut Vec<u8>, literals: &mut LiteralMap) ->
                 at = end;
             }
             b'"' => {
-                let Some(end) = quoted_identifier_end(text, at) else { return false };
+                let Some(end) = quoted_identifier_end(text, at) else {
+                    return false;
+                };
                 at = end;
             }
             b'$' => {
-                let digits = text[at + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+                let digits = text[at + 1..]
+                    .iter()
+                    .take_while(|byte| byte.is_ascii_digit())
+                    .count();
                 let end = at + 1 + digits;
                 if digits == 0 || text.get(end).is_some_and(|byte| is_identifier_byte(*byte)) {
                     return false;
@@ -102,7 +115,9 @@ pub(crate) fn lift(sql: &str, shape: &mut Vec<u8>, literals: &mut LiteralMap) ->
             }
             b'-' if text.get(at + 1) == Some(&b'-') => at = line_comment_end(text, at),
             b'/' if text.get(at + 1) == Some(&b'*') => {
-                let Some(end) = block_comment_end(text, at) else { return false };
+                let Some(end) = block_comment_end(text, at) else {
+                    return false;
+                };
                 at = end;
             }
             b'\t' | b'\n' | b'\r' | 0x0c | b' ' => at += 1,
@@ -163,7 +178,12 @@ fn skip_blank(text: &[u8], mut at: usize) -> usize {
 
 /// The end and the class of a decimal number; `None` for every form that some version reads otherwise.
 fn number_end(text: &[u8], start: usize) -> Option<(usize, u8)> {
-    let digits = |from: usize| from + text[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let digits = |from: usize| {
+        from + text[from..]
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count()
+    };
     let mut end = digits(start);
     let mut integer = true;
     if text.get(end) == Some(&b'.') {
@@ -179,11 +199,16 @@ fn number_end(text: &[u8], start: usize) -> Option<(usize, u8)> {
         }
         end = exponent;
     }
-    if text.get(end).is_some_and(|byte| is_identifier_byte(*byte) || *byte == b'.') {
+    if text
+        .get(end)
+        .is_some_and(|byte| is_identifier_byte(*byte) || *byte == b'.')
+    {
         return None;
     }
     // The scanner gives an integer token only to what fits four bytes.
-    let plain = integer && (end - start < 10 || std::str::from_utf8(&text[start..end]).is_ok_and(|t| t.parse::<i32>().is_ok()));
+    let plain = integer
+        && (end - start < 10
+            || std::str::from_utf8(&text[start..end]).is_ok_and(|t| t.parse::<i32>().is_ok()));
     Some((end, if plain { INTEGER } else { NUMBER }))
 }
 
@@ -192,7 +217,10 @@ fn is_identifier_byte(byte: u8) -> bool {
 }
 
 fn identifier_end(text: &[u8], at: usize) -> usize {
-    at + text[at..].iter().take_while(|byte| is_identifier_byte(**byte)).count()
+    at + text[at..]
+        .iter()
+        .take_while(|byte| is_identifier_byte(**byte))
+        .count()
 }
 
 /// `E'…'`, `B'…'`, `X'…'`, `N'…'`, `U&'…'` and `U&"…"`.
@@ -302,10 +330,20 @@ pub(crate) fn piece(text: &[u8], at: usize) -> Option<(Piece, std::ops::Range<us
                 end
             }
         }
-        b'0'..=b'9' => at + text[at..].iter().take_while(|byte| is_identifier_byte(**byte) || **byte == b'.').count(),
+        b'0'..=b'9' => {
+            at + text[at..]
+                .iter()
+                .take_while(|byte| is_identifier_byte(**byte) || **byte == b'.')
+                .count()
+        }
         b'$' => {
             let tag = identifier_end(text, at + 1).min(text.len());
-            let body = at + 1 + text[at + 1..].iter().take_while(|byte| is_identifier_byte(**byte) && **byte != b'$').count();
+            let body = at
+                + 1
+                + text[at + 1..]
+                    .iter()
+                    .take_while(|byte| is_identifier_byte(**byte) && **byte != b'$')
+                    .count();
             if text.get(body) == Some(&b'$') && !text.get(at + 1).is_some_and(u8::is_ascii_digit) {
                 let opening = &text[at..=body];
                 body + 1 + memchr::memmem::find(&text[body + 1..], opening)? + opening.len()
@@ -339,27 +377,61 @@ mod tests {
     fn shape(sql: &str) -> Option<(String, Vec<String>)> {
         let (mut shape, mut literals) = (Vec::new(), LiteralMap::default());
         lift(sql, &mut shape, &mut literals).then(|| {
-            let shape = String::from_utf8_lossy(&shape).replace('\u{1}', "?i").replace('\u{2}', "?n").replace('\u{3}', "?s");
-            let texts = (0..literals.len() as u16).filter_map(|index| literals.text(sql, index).map(str::to_owned)).collect();
+            let shape = String::from_utf8_lossy(&shape)
+                .replace('\u{1}', "?i")
+                .replace('\u{2}', "?n")
+                .replace('\u{3}', "?s");
+            let texts = (0..literals.len() as u16)
+                .filter_map(|index| literals.text(sql, index).map(str::to_owned))
+                .collect();
             (shape, texts)
         })
     }
 
     #[test]
     fn literals_are_lifted() {
-        let (text, literals) = shape("select a1, 'it''s', 2147483647, 2147483648, 1.5e3, .5, $1 from t where x=-1").unwrap();
+        let (text, literals) =
+            shape("select a1, 'it''s', 2147483647, 2147483648, 1.5e3, .5, $1 from t where x=-1")
+                .unwrap();
         assert_eq!(text, "select a1, ?s, ?i, ?n, ?n, ?n, $1 from t where x=-?i");
-        assert_eq!(literals, ["'it''s'", "2147483647", "2147483648", "1.5e3", ".5", "1"]);
-        assert_eq!(shape("select 1 -- 2 'x\n, \"a 5\" /* 3 /* 4 */ */").unwrap().1, ["1"]);
+        assert_eq!(
+            literals,
+            ["'it''s'", "2147483647", "2147483648", "1.5e3", ".5", "1"]
+        );
+        assert_eq!(
+            shape("select 1 -- 2 'x\n, \"a 5\" /* 3 /* 4 */ */")
+                .unwrap()
+                .1,
+            ["1"]
+        );
     }
 
     #[test]
     fn doubtful_texts_are_not_lifted() {
         for sql in [
-            "select E'a'", "select e'\\''", "select b'1'", "select X'1f'", "select U&'a'", "select u&\"a\"", "select $$a$$",
-            "select $t$a$t$", "select 'a' 'b'", "select 'a'\n'b'", "select 'a' -- c\n 'b'", "select 'a\\'", "select 0x1F",
-            "select 1_000", "select 1a", "select 1..2", "select 1e", "select 'a", "select \"a", "select /* /* */", "select \u{1}",
-            "select n'a'", "select $1a",
+            "select E'a'",
+            "select e'\\''",
+            "select b'1'",
+            "select X'1f'",
+            "select U&'a'",
+            "select u&\"a\"",
+            "select $$a$$",
+            "select $t$a$t$",
+            "select 'a' 'b'",
+            "select 'a'\n'b'",
+            "select 'a' -- c\n 'b'",
+            "select 'a\\'",
+            "select 0x1F",
+            "select 1_000",
+            "select 1a",
+            "select 1..2",
+            "select 1e",
+            "select 'a",
+            "select \"a",
+            "select /* /* */",
+            "select \u{1}",
+            "select n'a'",
+            "select $1a",
         ] {
             assert_eq!(shape(sql), None, "{sql}");
         }

@@ -26,7 +26,10 @@ pub(crate) struct BoundRelation<'c> {
 pub(crate) enum Columns<'c> {
     Table(&'c Table),
     /// Names of a subquery's outputs, and whether there are no others.
-    Listed { names: Vec<Option<String>>, complete: bool },
+    Listed {
+        names: Vec<Option<String>>,
+        complete: bool,
+    },
     /// Not known.
     Open,
 }
@@ -93,7 +96,12 @@ pub(crate) struct Entry {
 impl Namespace {
     pub fn of(relation: RelationId) -> Namespace {
         Namespace {
-            entries: vec![Entry { relation, qualified: true, unqualified: true, hidden: Vec::new() }],
+            entries: vec![Entry {
+                relation,
+                qualified: true,
+                unqualified: true,
+                hidden: Vec::new(),
+            }],
             ..Namespace::default()
         }
     }
@@ -141,7 +149,10 @@ pub(crate) struct Cte {
 pub(crate) enum CteBody {
     Query(QueryId),
     /// The recursive reference inside its own definition; its variables start here.
-    Itself { base: QueryId, first: Variable },
+    Itself {
+        base: QueryId,
+        first: Variable,
+    },
     /// In WITH RECURSIVE, defined further down.
     Later,
 }
@@ -183,7 +194,9 @@ impl Relations<'_> {
         let text = |node: Option<Node<'_>>| node.and_then(|node| node.as_str().map(str::to_owned));
         match (text(parts[0]), text(parts[1]), text(parts[2])) {
             (Some(column), None, None) if parts[1].is_none() => self.unqualified(&column, scope),
-            (Some(relation), Some(column), None) if parts[2].is_none() => self.qualified(None, &relation, &column, scope),
+            (Some(relation), Some(column), None) if parts[2].is_none() => {
+                self.qualified(None, &relation, &column, scope)
+            }
             (Some(schema), Some(relation), Some(column)) if parts[3].is_none() => {
                 self.qualified(Some(&schema), &relation, &column, scope)
             }
@@ -224,7 +237,9 @@ impl Relations<'_> {
             if !entry.unqualified || entry.hidden.iter().any(|hidden| hidden == column) {
                 continue;
             }
-            let Some(relation) = self.0.get(entry.relation) else { continue };
+            let Some(relation) = self.0.get(entry.relation) else {
+                continue;
+            };
             match relation.column(column) {
                 Some(variable) if found.is_none() => found = Some(Some(variable)),
                 Some(_) => return Some(Resolved::Unclear),
@@ -239,19 +254,33 @@ impl Relations<'_> {
         }
     }
 
-    fn qualified(&self, schema: Option<&str>, name: &str, column: &str, scope: &Scope<'_>) -> Resolved {
+    fn qualified(
+        &self,
+        schema: Option<&str>,
+        name: &str,
+        column: &str,
+        scope: &Scope<'_>,
+    ) -> Resolved {
         let mut scope = Some(scope);
         while let Some(here) = scope {
-            let mut matches = here.namespace.entries.iter().filter(|entry| entry.qualified).filter_map(|entry| {
-                let relation = self.0.get(entry.relation)?;
-                let called = relation.name == name && (schema.is_none() || relation.schema.as_deref() == schema);
-                called.then_some(relation)
-            });
+            let mut matches = here
+                .namespace
+                .entries
+                .iter()
+                .filter(|entry| entry.qualified)
+                .filter_map(|entry| {
+                    let relation = self.0.get(entry.relation)?;
+                    let called = relation.name == name
+                        && (schema.is_none() || relation.schema.as_deref() == schema);
+                    called.then_some(relation)
+                });
             if let Some(relation) = matches.next() {
                 if matches.next().is_some() {
                     return Resolved::Unclear;
                 }
-                return relation.column(column).map_or(Resolved::Unclear, Resolved::Column);
+                return relation
+                    .column(column)
+                    .map_or(Resolved::Unclear, Resolved::Column);
             }
             scope = here.parent;
         }

@@ -29,7 +29,11 @@ pub(crate) fn children<'t>(node: Node<'t>, out: &mut Vec<Node<'t>>) -> Result<()
         | Node::JsonReturning(_)
         | Node::RangeVar(_)
         | Node::Alias(_) => {}
-        Node::SelectStmt(_) | Node::InsertStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_) | Node::MergeStmt(_) => {
+        Node::SelectStmt(_)
+        | Node::InsertStmt(_)
+        | Node::UpdateStmt(_)
+        | Node::DeleteStmt(_)
+        | Node::MergeStmt(_) => {
             out.push(node);
         }
         Node::NodeList(list) => out.extend(list.iter().rev()),
@@ -122,7 +126,11 @@ pub(crate) fn children<'t>(node: Node<'t>, out: &mut Vec<Node<'t>>) -> Result<()
             out.extend(e.on_empty().map(Node::JsonBehavior));
             out.extend(e.on_error().map(Node::JsonBehavior));
         }
-        _ => return Err(Error::unsupported("this expression is not supported by the router")),
+        _ => {
+            return Err(Error::unsupported(
+                "this expression is not supported by the router",
+            ));
+        }
     }
     Ok(())
 }

@@ -7,9 +7,10 @@ use crate::functions::{Builtin, classify};
 use crate::parse::{ConstValue, Node, names, nodes};
 use crate::relation::{Found, look_up};
 use crate::scan::{Piece, piece};
+use crate::utility::all_on;
 use crate::{Access, Error, Pins, SetConfig};
 
-impl Binder<'_, '_> {
+impl<'c: 's, 's> Binder<'c, 's> {
     pub(super) fn call(&mut self, call: &nodes::FuncCall) -> Result<(), Error> {
         if call.over().is_some() {
             self.bound.findings.windows += 1;
@@ -22,9 +23,13 @@ impl Binder<'_, '_> {
             _ => return Ok(()),
         };
         if schema == Some("pgweave") {
-            return Err(Error::unsupported(format!("pgweave.{name} must be called alone"))
-                .with_hint(format!("Write SELECT pgweave.{name}(…) with constant arguments and nothing else."))
-                .at(self.source.sql, call.location));
+            return Err(
+                Error::unsupported(format!("pgweave.{name} must be called alone"))
+                    .with_hint(format!(
+                        "Write SELECT pgweave.{name}(…) with constant arguments and nothing else."
+                    ))
+                    .at(self.source.sql, call.location),
+            );
         }
         let mut of_user = false;
         if schema != Some("pg_catalog") {
@@ -48,7 +53,9 @@ impl Binder<'_, '_> {
                 // Not known to the catalog: the default shard knows it or says that it does not exist.
                 _ => {
                     let default = self.context.catalog.default_shard();
-                    self.bound.findings.home(default, format!("function {name}"));
+                    self.bound
+                        .findings
+                        .home(default, format!("function {name}"));
                     self.bound.findings.raise(Access::Write);
                     self.bound.findings.unsettle(format!("function {name}"));
                 }
@@ -62,17 +69,30 @@ impl Binder<'_, '_> {
         match function.volatility {
             Volatility::Volatile => {
                 self.bound.findings.raise(Access::Write);
-                self.bound.findings.unsettle(format!("the volatile function {name}"));
+                self.bound
+                    .findings
+                    .unsettle(format!("the volatile function {name}"));
             }
-            Volatility::Stable => self.bound.findings.unsettle(format!("the stable function {name}")),
+            Volatility::Stable => self
+                .bound
+                .findings
+                .unsettle(format!("the stable function {name}")),
             Volatility::Immutable => {}
         }
         match &function.touches {
             Touches::Nothing => {}
+            Touches::Unknown if all_on(&self.context, self.context.catalog.default_shard()) => {
+                let default = self.context.catalog.default_shard();
+                self.bound
+                    .findings
+                    .home(default, format!("function {name}"));
+            }
             Touches::Unknown => {
-                let error = Error::unsupported(format!("function {name} may read or write tables that the router cannot see"))
-                    .with_hint("SET pgweave.shard or pgweave.shard_key to say where it runs.")
-                    .at(self.source.sql, location);
+                let error = Error::unsupported(format!(
+                    "function {name} may read or write tables that the router cannot see"
+                ))
+                .with_hint("SET pgweave.shard or pgweave.shard_key to say where it runs.")
+                .at(self.source.sql, location);
                 self.bound.findings.refuse(error);
             }
             Touches::Tables(tables) => {
@@ -83,10 +103,19 @@ impl Binder<'_, '_> {
         }
     }
 
-    fn touch(&mut self, function: &str, schema: &str, table: &str, volatility: Volatility, location: i32) {
+    fn touch(
+        &mut self,
+        function: &str,
+        schema: &str,
+        table: &str,
+        volatility: Volatility,
+        location: i32,
+    ) {
         let refused = |kind: &str| {
-            Error::unsupported(format!("function {function} uses the {kind} {schema}.{table}"))
-                .with_hint("SET pgweave.shard or pgweave.shard_key to say where it runs.")
+            Error::unsupported(format!(
+                "function {function} uses the {kind} {schema}.{table}"
+            ))
+            .with_hint("SET pgweave.shard or pgweave.shard_key to say where it runs.")
         };
         match look_up(&self.context, Some(schema), table) {
             Found::Table(found) => match &found.kind {
@@ -99,7 +128,10 @@ impl Binder<'_, '_> {
                     self.bound.findings.refuse(error);
                 }
                 TableKind::Reference => {}
-                TableKind::Unsharded { shard } => self.bound.findings.home(*shard, format!("{schema}.{table}")),
+                TableKind::Unsharded { shard } => self
+                    .bound
+                    .findings
+                    .home(*shard, format!("{schema}.{table}")),
             },
             Found::View(_) | Found::Pgweave => {
                 let error = refused("view").at(self.source.sql, location);
@@ -109,7 +141,9 @@ impl Binder<'_, '_> {
             Found::Temporary(shard) => self.bound.findings.home(shard, table),
             Found::Unknown => {
                 let default = self.context.catalog.default_shard();
-                self.bound.findings.home(default, format!("{schema}.{table}"));
+                self.bound
+                    .findings
+                    .home(default, format!("{schema}.{table}"));
             }
         }
     }
@@ -119,13 +153,17 @@ impl Binder<'_, '_> {
         let findings = &mut self.bound.findings;
         match classify(name) {
             Builtin::Settled => {}
-            Builtin::OrderSensitive => findings.unsettle(format!("{name}, which depends on the order of rows")),
+            Builtin::OrderSensitive => {
+                findings.unsettle(format!("{name}, which depends on the order of rows"))
+            }
             Builtin::Unsettled => {
                 findings.unsettle(format!("function {name}"));
                 if matches!(name, "txid_current" | "pg_current_xact_id") {
                     findings.raise(Access::Write);
                 }
-                findings.uses_system |= ["pg_", "to_reg", "has_"].iter().any(|prefix| name.starts_with(prefix));
+                findings.uses_system |= ["pg_", "to_reg", "has_"]
+                    .iter()
+                    .any(|prefix| name.starts_with(prefix));
             }
             Builtin::AdvisoryLock => {
                 findings.unsettle(format!("function {name}"));
@@ -139,9 +177,11 @@ impl Binder<'_, '_> {
                 findings.home(default, format!("function {name}"));
             }
             Builtin::ByText => {
-                let error = Error::unsupported(format!("function {name} reads tables that the router cannot see"))
-                    .with_hint("SET pgweave.shard or pgweave.shard_key to say where it runs.")
-                    .at(self.source.sql, call.location);
+                let error = Error::unsupported(format!(
+                    "function {name} reads tables that the router cannot see"
+                ))
+                .with_hint("SET pgweave.shard or pgweave.shard_key to say where it runs.")
+                .at(self.source.sql, call.location);
                 findings.refuse(error);
             }
             Builtin::SetConfig => self.set_config(call),
@@ -155,8 +195,16 @@ impl Binder<'_, '_> {
         findings.unsettle("function set_config");
         let arguments: Vec<Node<'_>> = call.args().iter().collect();
         let effect = match arguments.as_slice() {
-            [name, value, local] => match (constant_text(*name), constant_text(*value), constant_boolean(*local)) {
-                (Some(Some(name)), Some(value), Some(is_local)) => Some(SetConfig { name, value, is_local }),
+            [name, value, local] => match (
+                constant_text(*name),
+                constant_text(*value),
+                constant_boolean(*local),
+            ) {
+                (Some(Some(name)), Some(value), Some(is_local)) => Some(SetConfig {
+                    name,
+                    value,
+                    is_local,
+                }),
                 _ => None,
             },
             _ => None,
@@ -176,25 +224,40 @@ impl Binder<'_, '_> {
             return;
         }
         let sequence = call.args().first().and_then(relation_text);
-        let known = sequence.as_ref().and_then(|text| relation_name(text)).filter(|(schema, name)| match schema {
-            Some(schema) => self.context.catalog.sequence(schema, name).is_some(),
-            None => self.context.search_path.iter().any(|schema| self.context.catalog.sequence(schema, name).is_some()),
-        });
+        let known = sequence
+            .as_ref()
+            .and_then(|text| relation_name(text))
+            .filter(|(schema, name)| match schema {
+                Some(schema) => self.context.catalog.sequence(schema, name).is_some(),
+                None => self
+                    .context
+                    .search_path
+                    .iter()
+                    .any(|schema| self.context.catalog.sequence(schema, name).is_some()),
+            });
         let label = sequence.as_deref().unwrap_or("a sequence");
         if known.is_none() {
             let default = self.context.catalog.default_shard();
-            self.bound.findings.home(default, format!("sequence {label}"));
+            self.bound
+                .findings
+                .home(default, format!("sequence {label}"));
         } else if name == "setval" {
-            let error = Error::unsupported(format!("setval on {label}, a sequence of the whole cluster"))
-                .with_hint("SET pgweave.shard to set it on one shard.")
-                .at(self.source.sql, call.location);
+            let error = Error::unsupported(format!(
+                "setval on {label}, a sequence of the whole cluster"
+            ))
+            .with_hint("SET pgweave.shard to set it on one shard.")
+            .at(self.source.sql, call.location);
             self.bound.findings.refuse(error);
         }
     }
 
     /// `'name'::regclass` reaches for the table's own shard.
     pub(super) fn cast(&mut self, cast: &nodes::TypeCast) {
-        let Some(target) = cast.type_name().and_then(|name| name.names().iter().last()).and_then(|name| name.sval()) else {
+        let Some(target) = cast
+            .type_name()
+            .and_then(|name| name.names().iter().last())
+            .and_then(|name| name.sval())
+        else {
             return;
         };
         if !target.starts_with("reg") {
@@ -206,7 +269,10 @@ impl Binder<'_, '_> {
         if target != "regclass" {
             return;
         }
-        let Some((schema, name)) = relation_text(cast.arg()).as_deref().and_then(relation_name) else { return };
+        let Some((schema, name)) = relation_text(cast.arg()).as_deref().and_then(relation_name)
+        else {
+            return;
+        };
         match look_up(&self.context, schema.as_deref(), &name) {
             Found::Table(table) => {
                 if let TableKind::Unsharded { shard } = table.kind {
@@ -257,12 +323,19 @@ pub(crate) fn relation_name(text: &str) -> Option<(Option<String>, String)> {
     let mut parts = Vec::new();
     let mut at = 0;
     loop {
-        let (Piece::Word, range) = piece(text.as_bytes(), at)? else { return None };
+        let (Piece::Word, range) = piece(text.as_bytes(), at)? else {
+            return None;
+        };
         let word = text.get(range.clone())?;
-        parts.push(match word.strip_prefix('"').and_then(|word| word.strip_suffix('"')) {
-            Some(quoted) => quoted.replace("\"\"", "\""),
-            None => word.to_lowercase(),
-        });
+        parts.push(
+            match word
+                .strip_prefix('"')
+                .and_then(|word| word.strip_suffix('"'))
+            {
+                Some(quoted) => quoted.replace("\"\"", "\""),
+                None => word.to_lowercase(),
+            },
+        );
         match piece(text.as_bytes(), range.end) {
             None => break,
             Some((Piece::Mark(b'.'), range)) => at = range.end,

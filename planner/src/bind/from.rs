@@ -19,7 +19,7 @@ pub(super) struct FromItem {
     pub namespace: Namespace,
 }
 
-impl<'c> Binder<'c, '_> {
+impl<'c: 's, 's> Binder<'c, 's> {
     /// Binds the elements of a FROM list into a level; returns what they make visible.
     pub(super) fn from_list<'t>(
         &mut self,
@@ -29,7 +29,11 @@ impl<'c> Binder<'c, '_> {
         mut namespace: Namespace,
     ) -> Result<Namespace, Error> {
         for node in list {
-            let lateral = Scope { namespace: &namespace, parent: Some(outer), ctes: outer.ctes };
+            let lateral = Scope {
+                namespace: &namespace,
+                parent: Some(outer),
+                ctes: outer.ctes,
+            };
             let bound = self.from_item(node, outer, &lateral, &mut level.loose_subqueries)?;
             level.items.push(bound.item);
             level.item_facts.extend(bound.facts);
@@ -50,7 +54,10 @@ impl<'c> Binder<'c, '_> {
             Node::RangeVar(relation) => self.range_variable(relation, outer),
             Node::JoinExpr(join) => self.join(join, outer, lateral, loose),
             Node::RangeSubselect(subselect) => {
-                let query = self.query(subselect.subquery(), if subselect.lateral { lateral } else { outer })?;
+                let query = self.query(
+                    subselect.subquery(),
+                    if subselect.lateral { lateral } else { outer },
+                )?;
                 let (name, columns) = alias_of(subselect.alias());
                 Ok(self.derived(query, name.unwrap_or_default(), columns))
             }
@@ -98,13 +105,19 @@ impl<'c> Binder<'c, '_> {
                 }
                 Ok(self.opaque(table.alias(), "json_table"))
             }
-            _ => Err(Error::unsupported("this element of FROM is not supported by the router")),
+            _ => Err(Error::unsupported(
+                "this element of FROM is not supported by the router",
+            )),
         };
         self.leave();
         bound
     }
 
-    fn range_variable(&mut self, relation: &nodes::RangeVar, outer: &Scope<'_>) -> Result<FromItem, Error> {
+    fn range_variable(
+        &mut self,
+        relation: &nodes::RangeVar,
+        outer: &Scope<'_>,
+    ) -> Result<FromItem, Error> {
         let name = relation.relname().unwrap_or_default();
         let (alias, columns) = alias_of(relation.alias());
         if relation.schemaname().is_none()
@@ -135,13 +148,25 @@ impl<'c> Binder<'c, '_> {
             };
         }
         if self.in_view && relation.schemaname().is_none() && !name.starts_with("pg_") {
-            return Err(Error::unsupported(format!("a view's definition names {name} without its schema")));
+            return Err(Error::unsupported(format!(
+                "a view's definition names {name} without its schema"
+            )));
         }
         match look_up(&self.context, relation.schemaname(), name) {
             Found::Table(table) => Ok(self.table(table, alias, columns, relation.location)),
             Found::View(view) => {
                 let empty = Namespace::default();
-                self.view(view, alias, columns, relation.location, &Scope { namespace: &empty, parent: None, ctes: None })
+                self.view(
+                    view,
+                    alias,
+                    columns,
+                    relation.location,
+                    &Scope {
+                        namespace: &empty,
+                        parent: None,
+                        ctes: None,
+                    },
+                )
             }
             found => {
                 let default = self.context.catalog.default_shard();
@@ -149,7 +174,9 @@ impl<'c> Binder<'c, '_> {
                     Found::Temporary(shard) => self.bound.findings.home(shard, name),
                     Found::System => self.bound.findings.uses_system = true,
                     Found::Pgweave => self.bound.findings.uses_pgweave = true,
-                    Found::Table(_) | Found::View(_) | Found::Unknown => self.bound.findings.home(default, name),
+                    Found::Table(_) | Found::View(_) | Found::Unknown => {
+                        self.bound.findings.home(default, name)
+                    }
                 }
                 let relation = BoundRelation {
                     name: alias.unwrap_or(name).to_owned(),
@@ -166,7 +193,11 @@ impl<'c> Binder<'c, '_> {
     fn other(&mut self, relation: BoundRelation<'c>) -> FromItem {
         let relation = self.add_relation(relation);
         self.bound.items.push(Item::Other);
-        FromItem { item: self.bound.items.len() - 1, facts: Vec::new(), namespace: Namespace::of(relation) }
+        FromItem {
+            item: self.bound.items.len() - 1,
+            facts: Vec::new(),
+            namespace: Namespace::of(relation),
+        }
     }
 
     /// Appears a table of the catalog, read or written.
@@ -183,10 +214,21 @@ impl<'c> Binder<'c, '_> {
                 self.bound.findings.sharded.push(table.name.clone());
                 let key_variables = key
                     .iter()
-                    .filter_map(|key| table.columns.iter().position(|column| column.name == key.name))
+                    .filter_map(|key| {
+                        table
+                            .columns
+                            .iter()
+                            .position(|column| column.name == key.name)
+                    })
                     .map(|index| first + index as Variable)
                     .collect();
-                Item::Sharded { table, group: *group, key, key_variables, location }
+                Item::Sharded {
+                    table,
+                    group: *group,
+                    key,
+                    key_variables,
+                    location,
+                }
             }
             TableKind::Reference => {
                 self.bound.findings.references.push(table.name.clone());
@@ -198,7 +240,11 @@ impl<'c> Binder<'c, '_> {
             }
         };
         self.bound.items.push(item);
-        FromItem { item: self.bound.items.len() - 1, facts: Vec::new(), namespace: Namespace::of(relation) }
+        FromItem {
+            item: self.bound.items.len() - 1,
+            facts: Vec::new(),
+            namespace: Namespace::of(relation),
+        }
     }
 
     pub(super) fn table_relation(
@@ -237,12 +283,24 @@ impl<'c> Binder<'c, '_> {
         nothing: &Scope<'_>,
     ) -> Result<FromItem, Error> {
         let broken = || {
-            Error::unsupported(format!("the definition of view {} cannot be analyzed", view.name)).at(self.source.sql, location)
+            Error::unsupported(format!(
+                "the definition of view {} cannot be analyzed",
+                view.name
+            ))
+            .at(self.source.sql, location)
         };
         let tree = parse(&view.definition).map_err(|_| broken())?;
-        let Some(Node::SelectStmt(select)) = tree.only() else { return Err(broken()) };
+        let Some(Node::SelectStmt(select)) = tree.only() else {
+            return Err(broken());
+        };
         // Definitions are read with an empty search path: every name outside pg_catalog is qualified.
-        let source = std::mem::replace(&mut self.source, Source { sql: &view.definition, literals: None });
+        let source = std::mem::replace(
+            &mut self.source,
+            Source {
+                sql: &view.definition,
+                literals: None,
+            },
+        );
         let path = std::mem::replace(&mut self.context.search_path, &[]);
         let in_view = std::mem::replace(&mut self.in_view, true);
         let query = self.select(select, nothing);
@@ -275,21 +333,42 @@ impl<'c> Binder<'c, '_> {
             Columns::Open
         };
         let facts = self.lifted_facts(query, first);
-        let relation = self.add_relation(BoundRelation { name: name.to_owned(), schema: None, columns, renamed, first });
+        let relation = self.add_relation(BoundRelation {
+            name: name.to_owned(),
+            schema: None,
+            columns,
+            renamed,
+            first,
+        });
         self.bound.items.push(Item::Derived { query, first });
-        FromItem { item: self.bound.items.len() - 1, facts, namespace: Namespace::of(relation) }
+        FromItem {
+            item: self.bound.items.len() - 1,
+            facts,
+            namespace: Namespace::of(relation),
+        }
     }
 
     fn output_names(&self, query: QueryId) -> (Vec<Option<String>>, bool) {
         let query = &self.bound.queries[query];
-        (query.outputs.iter().map(|output| output.name.clone()).collect(), query.names_known)
+        (
+            query
+                .outputs
+                .iter()
+                .map(|output| output.name.clone())
+                .collect(),
+            query.names_known,
+        )
     }
 
     fn opaque(&mut self, alias: Option<&nodes::Alias>, name: &str) -> FromItem {
         let (alias, _) = alias_of(alias);
         let relation = self.add_open(alias.unwrap_or(name));
         self.bound.items.push(Item::Other);
-        FromItem { item: self.bound.items.len() - 1, facts: Vec::new(), namespace: Namespace::of(relation) }
+        FromItem {
+            item: self.bound.items.len() - 1,
+            facts: Vec::new(),
+            namespace: Namespace::of(relation),
+        }
     }
 
     fn sample(
@@ -306,9 +385,10 @@ impl<'c> Binder<'c, '_> {
         self.bound.findings.unsettle("TABLESAMPLE");
         let bound = self.from_item(sample.relation(), outer, lateral, loose)?;
         if let Item::Sharded { table, .. } = &self.bound.items[bound.item] {
-            let error = Error::unsupported(format!("TABLESAMPLE of the sharded table {}", table.name))
-                .with_hint("SET pgweave.shard to sample one shard.")
-                .at(self.source.sql, sample.location);
+            let error =
+                Error::unsupported(format!("TABLESAMPLE of the sharded table {}", table.name))
+                    .with_hint("SET pgweave.shard to sample one shard.")
+                    .at(self.source.sql, sample.location);
             self.bound.findings.refuse(error);
         }
         Ok(bound)
@@ -330,14 +410,24 @@ impl<'c> Binder<'c, '_> {
         }
         let mut left = self.from_item(leftmost, outer, lateral, loose)?;
         for join in spine.into_iter().rev() {
-            let beside = Scope { namespace: &left.namespace, parent: Some(lateral), ctes: outer.ctes };
+            let beside = Scope {
+                namespace: &left.namespace,
+                parent: Some(lateral),
+                ctes: outer.ctes,
+            };
             let right = self.from_item(join.rarg(), outer, &beside, loose)?;
             left = self.joined(join, left, right, outer)?;
         }
         Ok(left)
     }
 
-    fn joined(&mut self, join: &nodes::JoinExpr, left: FromItem, right: FromItem, outer: &Scope<'_>) -> Result<FromItem, Error> {
+    fn joined(
+        &mut self,
+        join: &nodes::JoinExpr,
+        left: FromItem,
+        right: FromItem,
+        outer: &Scope<'_>,
+    ) -> Result<FromItem, Error> {
         let kind = match join.jointype {
             JoinType::JOIN_INNER => JoinKind::Inner,
             JoinType::JOIN_LEFT => JoinKind::Left,
@@ -361,14 +451,27 @@ impl<'c> Binder<'c, '_> {
             }
             merged.push((column, variable));
         }
-        let mut namespace = Namespace { entries: Vec::new(), merged, open: unknown_natural };
+        let mut namespace = Namespace {
+            entries: Vec::new(),
+            merged,
+            open: unknown_natural,
+        };
         namespace.append(left_names);
         namespace.append(right_names);
-        let scope = Scope { namespace: &namespace, parent: Some(outer), ctes: outer.ctes };
+        let scope = Scope {
+            namespace: &namespace,
+            parent: Some(outer),
+            ctes: outer.ctes,
+        };
         self.expression(join.quals(), &scope, &mut subqueries)?;
         self.conditions(join.quals(), &scope, &mut facts);
         let holds = match kind {
-            JoinKind::Inner => [left.facts.as_slice(), right.facts.as_slice(), facts.as_slice()].concat(),
+            JoinKind::Inner => [
+                left.facts.as_slice(),
+                right.facts.as_slice(),
+                facts.as_slice(),
+            ]
+            .concat(),
             JoinKind::Left => left.facts.clone(),
             JoinKind::Right => right.facts.clone(),
             JoinKind::Full => Vec::new(),
@@ -395,24 +498,46 @@ impl<'c> Binder<'c, '_> {
             let relation = self.add_open(alias);
             namespace.append(Namespace::of(relation));
         }
-        Ok(FromItem { item, facts: holds, namespace })
+        Ok(FromItem {
+            item,
+            facts: holds,
+            namespace,
+        })
     }
 
     /// The columns of USING, or those that NATURAL finds. `None`: cannot be told.
-    fn merged_columns(&self, join: &nodes::JoinExpr, left: &Namespace, right: &Namespace) -> Option<Vec<String>> {
+    fn merged_columns(
+        &self,
+        join: &nodes::JoinExpr,
+        left: &Namespace,
+        right: &Namespace,
+    ) -> Option<Vec<String>> {
         if !join.is_natural {
-            return Some(join.using_clause().iter().filter_map(|name| name.sval().map(str::to_owned)).collect());
+            return Some(
+                join.using_clause()
+                    .iter()
+                    .filter_map(|name| name.sval().map(str::to_owned))
+                    .collect(),
+            );
         }
         let left = self.visible_columns(left)?;
         let right = self.visible_columns(right)?;
-        Some(left.into_iter().filter(|column| right.contains(column)).collect())
+        Some(
+            left.into_iter()
+                .filter(|column| right.contains(column))
+                .collect(),
+        )
     }
 
     fn visible_columns(&self, namespace: &Namespace) -> Option<Vec<String>> {
         if namespace.open {
             return None;
         }
-        let mut columns: Vec<String> = namespace.merged.iter().map(|(name, _)| name.clone()).collect();
+        let mut columns: Vec<String> = namespace
+            .merged
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect();
         for entry in namespace.entries.iter().filter(|entry| entry.unqualified) {
             let relation = &self.relations.0[entry.relation];
             if !relation.complete() {
@@ -437,9 +562,10 @@ impl<'c> Binder<'c, '_> {
         right: &Namespace,
         facts: &mut Vec<Fact>,
     ) -> Option<Variable> {
-        let (Some(Resolved::Column(left)), Some(Resolved::Column(right))) =
-            (self.relations.in_namespace(column, left), self.relations.in_namespace(column, right))
-        else {
+        let (Some(Resolved::Column(left)), Some(Resolved::Column(right))) = (
+            self.relations.in_namespace(column, left),
+            self.relations.in_namespace(column, right),
+        ) else {
             return None;
         };
         if self.family(left).is_none() || self.family(left) != self.family(right) {
@@ -459,7 +585,11 @@ impl<'c> Binder<'c, '_> {
     pub(super) fn written(&mut self, table: &catalog::Table) {
         self.bound.findings.raise(Access::Write);
         match table.kind {
-            TableKind::Reference => self.bound.findings.reference_writes.push(table.name.clone()),
+            TableKind::Reference => self
+                .bound
+                .findings
+                .reference_writes
+                .push(table.name.clone()),
             TableKind::Sharded { .. } | TableKind::Unsharded { .. } => {
                 self.bound.findings.other_writes.push(table.name.clone());
             }
@@ -471,9 +601,14 @@ impl<'c> Binder<'c, '_> {
 pub(super) fn alias_of(alias: Option<&nodes::Alias>) -> (Option<&str>, Vec<String>) {
     match alias {
         None => (None, Vec::new()),
-        Some(alias) => {
-            (alias.aliasname(), alias.colnames().iter().filter_map(|node| node.as_str().map(str::to_owned)).collect())
-        }
+        Some(alias) => (
+            alias.aliasname(),
+            alias
+                .colnames()
+                .iter()
+                .filter_map(|node| node.as_str().map(str::to_owned))
+                .collect(),
+        ),
     }
 }
 
@@ -488,9 +623,16 @@ fn overwrite(names: &mut Vec<String>, aliases: Vec<String>) {
 }
 
 fn function_name<'t>(function: &'t nodes::RangeFunction) -> &'t str {
-    let Some(Node::NodeList(pair)) = function.functions().first() else { return "" };
+    let Some(Node::NodeList(pair)) = function.functions().first() else {
+        return "";
+    };
     match pair.first() {
-        Some(Node::FuncCall(call)) => call.funcname().iter().last().and_then(Node::as_str).unwrap_or(""),
+        Some(Node::FuncCall(call)) => call
+            .funcname()
+            .iter()
+            .last()
+            .and_then(Node::as_str)
+            .unwrap_or(""),
         _ => "",
     }
 }

@@ -16,7 +16,9 @@ use crate::facts::{Fact, Known, Variable};
 use crate::operand::{Operand, Source, any_operands, is_equality, is_kind, operand, operand_list};
 use crate::parse::{A_Expr_Kind, BoolExprType, Node, nodes};
 use crate::query::{Bound, QueryId, QueryKind};
-use crate::scope::{BoundRelation, Columns, RelationId, Relations, Resolved, Scope, is_system_column};
+use crate::scope::{
+    BoundRelation, Columns, RelationId, Relations, Resolved, Scope, is_system_column,
+};
 use crate::walk::children;
 use crate::{Context, Error};
 
@@ -26,7 +28,7 @@ const DEPTH: u32 = 64;
 /// More equalities than this in one condition are not looked at.
 const FACT_LIMIT: usize = 4096;
 
-pub(crate) struct Binder<'c, 's> {
+pub(crate) struct Binder<'c: 's, 's> {
     pub context: Context<'c>,
     pub source: Source<'s>,
     pub bound: Bound<'c>,
@@ -39,11 +41,14 @@ pub(crate) struct Binder<'c, 's> {
     in_view: bool,
 }
 
-impl<'c, 's> Binder<'c, 's> {
+impl<'c: 's, 's> Binder<'c, 's> {
     pub fn new(context: Context<'c>, source: Source<'s>) -> Binder<'c, 's> {
         let mut bound = Bound::default();
         bound.findings.harmless = vec![false; source.literals.map_or(0, |literals| literals.len())];
-        let system = context.search_path.iter().position(|schema| schema == "pg_catalog");
+        let system = context
+            .search_path
+            .iter()
+            .position(|schema| schema == "pg_catalog");
         Binder {
             context,
             source,
@@ -59,7 +64,9 @@ impl<'c, 's> Binder<'c, 's> {
     fn enter(&mut self) -> Result<(), Error> {
         self.depth += 1;
         if self.depth > DEPTH {
-            return Err(Error::TooComplex { message: format!("queries are nested deeper than {DEPTH} levels") });
+            return Err(Error::TooComplex {
+                message: format!("queries are nested deeper than {DEPTH} levels"),
+            });
         }
         Ok(())
     }
@@ -69,7 +76,12 @@ impl<'c, 's> Binder<'c, 's> {
     }
 
     /// Goes through an expression; the queries inside it are added to `subqueries`.
-    pub fn expression(&mut self, root: Node<'_>, scope: &Scope<'_>, subqueries: &mut Vec<QueryId>) -> Result<(), Error> {
+    pub fn expression(
+        &mut self,
+        root: Node<'_>,
+        scope: &Scope<'_>,
+        subqueries: &mut Vec<QueryId>,
+    ) -> Result<(), Error> {
         let mut stack = vec![root];
         while let Some(node) = stack.pop() {
             match node {
@@ -88,16 +100,22 @@ impl<'c, 's> Binder<'c, 's> {
                 Node::FuncCall(call) => self.call(call)?,
                 Node::TypeCast(cast) => self.cast(cast),
                 Node::SetToDefault(_) => self.bound.findings.unsettle("DEFAULT"),
-                Node::SQLValueFunction(_) => self.bound.findings.unsettle("CURRENT_TIMESTAMP, CURRENT_USER and the like"),
+                Node::SQLValueFunction(_) => self
+                    .bound
+                    .findings
+                    .unsettle("CURRENT_TIMESTAMP, CURRENT_USER and the like"),
                 Node::ColumnRef(reference) => {
                     let last = reference.fields().iter().last().and_then(Node::as_str);
                     if let Some(column) = last.filter(|name| is_system_column(name)) {
-                        self.bound.findings.unsettle(format!("the system column {column}"));
+                        self.bound
+                            .findings
+                            .unsettle(format!("the system column {column}"));
                     }
                 }
                 _ => {}
             }
-            children(node, &mut stack).map_err(|error| error.at(self.source.sql, location(node)))?;
+            children(node, &mut stack)
+                .map_err(|error| error.at(self.source.sql, location(node)))?;
         }
         Ok(())
     }
@@ -106,15 +124,22 @@ impl<'c, 's> Binder<'c, 's> {
     fn query(&mut self, node: Node<'_>, scope: &Scope<'_>) -> Result<QueryId, Error> {
         match node {
             Node::SelectStmt(select) => self.select(select, scope),
-            _ => Err(Error::unsupported("this kind of subquery is not supported by the router")),
+            _ => Err(Error::unsupported(
+                "this kind of subquery is not supported by the router",
+            )),
         }
     }
 
     fn count_parameter(&mut self, parameter: &nodes::ParamRef) -> Result<(), Error> {
-        let index = usize::try_from(parameter.number).ok().and_then(|number| number.checked_sub(1));
+        let index = usize::try_from(parameter.number)
+            .ok()
+            .and_then(|number| number.checked_sub(1));
         let Some(index) = index.filter(|index| *index < usize::from(u16::MAX)) else {
-            return Err(Error::invalid("42P02", format!("there is no parameter ${}", parameter.number))
-                .at(self.source.sql, parameter.location));
+            return Err(Error::invalid(
+                "42P02",
+                format!("there is no parameter ${}", parameter.number),
+            )
+            .at(self.source.sql, parameter.location));
         };
         let uses = &mut self.bound.findings.parameters;
         if uses.len() <= index {
@@ -125,7 +150,10 @@ impl<'c, 's> Binder<'c, 's> {
     }
 
     fn mark_literal(&mut self, location: i32) {
-        if let Some((index, _)) = self.source.literals.and_then(|literals| literals.at(self.source.sql, location))
+        if let Some((index, _)) = self
+            .source
+            .literals
+            .and_then(|literals| literals.at(self.source.sql, location))
             && let Some(mark) = self.bound.findings.harmless.get_mut(usize::from(index))
         {
             *mark = true;
@@ -140,7 +168,9 @@ impl<'c, 's> Binder<'c, 's> {
                 return;
             }
             match node {
-                Node::BoolExpr(all) if all.boolop == BoolExprType::AND_EXPR => stack.extend(all.args()),
+                Node::BoolExpr(all) if all.boolop == BoolExprType::AND_EXPR => {
+                    stack.extend(all.args())
+                }
                 Node::A_Expr(expression) if self.is_own_equality(expression) => {
                     self.equality(expression, scope, facts);
                 }
@@ -157,7 +187,9 @@ impl<'c, 's> Binder<'c, 's> {
         let (left, right) = (expression.lexpr(), expression.rexpr());
         if is_kind(expression, A_Expr_Kind::AEXPR_OP) {
             match (left, right) {
-                (Node::RowExpr(left), Node::RowExpr(right)) if left.args().len() == right.args().len() => {
+                (Node::RowExpr(left), Node::RowExpr(right))
+                    if left.args().len() == right.args().len() =>
+                {
                     for (left, right) in left.args().iter().zip(right.args()) {
                         self.pair(left, right, scope, facts);
                     }
@@ -202,7 +234,9 @@ impl<'c, 's> Binder<'c, 's> {
     }
 
     fn in_set(&mut self, variable: Variable, set: Vec<Operand>, facts: &mut Vec<Fact>) {
-        let Some(family) = self.family(variable) else { return };
+        let Some(family) = self.family(variable) else {
+            return;
+        };
         if !set.iter().all(|operand| operand.fits(family)) {
             return;
         }
@@ -219,8 +253,12 @@ impl<'c, 's> Binder<'c, 's> {
     }
 
     fn note_key(&mut self, operand: &Operand, family: Family) {
-        let Some(index) = operand.parameter() else { return };
-        let Some(uses) = self.bound.findings.parameters.get_mut(usize::from(index)) else { return };
+        let Some(index) = operand.parameter() else {
+            return;
+        };
+        let Some(uses) = self.bound.findings.parameters.get_mut(usize::from(index)) else {
+            return;
+        };
         uses.keyed += 1;
         if uses.keyed > 1 {
             uses.mixed |= uses.family != Some(family)
@@ -234,7 +272,9 @@ impl<'c, 's> Binder<'c, 's> {
 
     /// The column that an expression is, if equality on it means anything to us.
     fn column(&self, node: Node<'_>, scope: &Scope<'_>) -> Option<Variable> {
-        let Node::ColumnRef(reference) = node else { return None };
+        let Node::ColumnRef(reference) = node else {
+            return None;
+        };
         match self.relations.resolve(reference, scope) {
             Resolved::Column(variable) if self.family(variable).is_some() => Some(variable),
             Resolved::Column(_) | Resolved::Unclear => None,
@@ -242,7 +282,11 @@ impl<'c, 's> Binder<'c, 's> {
     }
 
     fn family(&self, variable: Variable) -> Option<Family> {
-        self.bound.families.get(variable as usize).copied().flatten()
+        self.bound
+            .families
+            .get(variable as usize)
+            .copied()
+            .flatten()
     }
 
     fn allocate(&mut self, families: impl IntoIterator<Item = Option<Family>>) -> Variable {
@@ -274,14 +318,20 @@ impl<'c, 's> Binder<'c, 's> {
         let mut facts = Vec::new();
         match &query.kind {
             QueryKind::Level(level) => {
-                let known = Known::new([level.item_facts.as_slice(), level.facts.as_slice()].concat());
+                let known =
+                    Known::new([level.item_facts.as_slice(), level.facts.as_slice()].concat());
                 let mut seen: Vec<(Variable, Variable)> = Vec::new();
                 for (index, output) in query.outputs.iter().enumerate() {
-                    let Some(variable) = output.variable else { continue };
+                    let Some(variable) = output.variable else {
+                        continue;
+                    };
                     let outer = first + index as Variable;
                     facts.extend(known.sets(variable).map(|set| Fact::In(outer, set)));
                     facts.extend(
-                        known.equals(variable).filter(|other| *other < query.first_inner).map(|other| Fact::Same(outer, other)),
+                        known
+                            .equals(variable)
+                            .filter(|other| *other < query.first_inner)
+                            .map(|other| Fact::Same(outer, other)),
                     );
                     match seen.iter().find(|(other, _)| known.same(*other, variable)) {
                         Some((_, twin)) => facts.push(Fact::Same(outer, *twin)),
@@ -290,8 +340,14 @@ impl<'c, 's> Binder<'c, 's> {
                 }
             }
             QueryKind::SetOperation { .. } => {}
-            QueryKind::Recursive { facts: inductive, .. } => {
-                facts.extend(inductive.iter().map(|(index, set)| Fact::In(first + *index as Variable, *set)));
+            QueryKind::Recursive {
+                facts: inductive, ..
+            } => {
+                facts.extend(
+                    inductive
+                        .iter()
+                        .map(|(index, set)| Fact::In(first + *index as Variable, *set)),
+                );
             }
         }
         facts

@@ -32,7 +32,7 @@ impl<'c> Target<'c> {
     }
 }
 
-impl<'c> Binder<'c, '_> {
+impl<'c: 's, 's> Binder<'c, 's> {
     /// Binds a data-modifying statement, at the top or in WITH.
     pub fn write(&mut self, statement: Node<'_>, scope: &Scope<'_>) -> Result<QueryId, Error> {
         self.enter()?;
@@ -41,11 +41,25 @@ impl<'c> Binder<'c, '_> {
             Node::UpdateStmt(update) => update.with_clause(),
             Node::DeleteStmt(delete) => delete.with_clause(),
             Node::MergeStmt(merge) => merge.with_clause(),
-            _ => return Err(Error::unsupported("this statement in WITH is not supported by the router")),
+            _ => {
+                return Err(Error::unsupported(
+                    "this statement in WITH is not supported by the router",
+                ));
+            }
         };
         let ctes = self.with(with, scope)?;
-        let with = CteScope { ctes: &ctes, parent: scope.ctes };
-        let inner = Scope { ctes: if ctes.is_empty() { scope.ctes } else { Some(&with) }, ..*scope };
+        let with = CteScope {
+            ctes: &ctes,
+            parent: scope.ctes,
+        };
+        let inner = Scope {
+            ctes: if ctes.is_empty() {
+                scope.ctes
+            } else {
+                Some(&with)
+            },
+            ..*scope
+        };
         let first_inner = self.bound.families.len() as Variable;
         let query = match statement {
             Node::InsertStmt(insert) => self.insert(insert, &inner),
@@ -55,11 +69,16 @@ impl<'c> Binder<'c, '_> {
             _ => Err(Error::internal("a statement that is no write")),
         };
         self.leave();
-        Ok(self.add_query(Query { first_inner, ..query? }))
+        Ok(self.add_query(Query {
+            first_inner,
+            ..query?
+        }))
     }
 
     fn target(&mut self, relation: Option<&nodes::RangeVar>) -> Result<Target<'c>, Error> {
-        let Some(relation) = relation else { return Err(Error::internal("a write without a target")) };
+        let Some(relation) = relation else {
+            return Err(Error::internal("a write without a target"));
+        };
         let name = relation.relname().unwrap_or_default();
         let (alias, _) = alias_of(relation.alias());
         self.bound.findings.raise(Access::Write);
@@ -68,7 +87,12 @@ impl<'c> Binder<'c, '_> {
             self.written(table);
             let bound = self.table(table, alias, Vec::new(), relation.location);
             let relation = bound.namespace.entries[0].relation;
-            return Ok(Target { item: bound.item, relation, namespace: bound.namespace, table: Some(table) });
+            return Ok(Target {
+                item: bound.item,
+                relation,
+                namespace: bound.namespace,
+                table: Some(table),
+            });
         }
         let default = self.context.catalog.default_shard();
         match found {
@@ -95,15 +119,34 @@ impl<'c> Binder<'c, '_> {
     }
 
     /// A view over unsharded tables is written where they are; the rows of any other view cannot be followed.
-    fn written_view(&mut self, view: &'c catalog::View, relation: &nodes::RangeVar) -> Result<(), Error> {
-        let before = (self.bound.findings.sharded.len(), self.bound.findings.references.len());
+    fn written_view(
+        &mut self,
+        view: &'c catalog::View,
+        relation: &nodes::RangeVar,
+    ) -> Result<(), Error> {
+        let before = (
+            self.bound.findings.sharded.len(),
+            self.bound.findings.references.len(),
+        );
         let empty = Namespace::default();
-        let scope = Scope { namespace: &empty, parent: None, ctes: None };
+        let scope = Scope {
+            namespace: &empty,
+            parent: None,
+            ctes: None,
+        };
         self.view(view, None, Vec::new(), relation.location, &scope)?;
-        if before != (self.bound.findings.sharded.len(), self.bound.findings.references.len()) {
-            let error = Error::unsupported(format!("a write through the view {} of sharded or reference tables", view.name))
-                .with_hint("Write to the table itself.")
-                .at(self.source.sql, relation.location);
+        if before
+            != (
+                self.bound.findings.sharded.len(),
+                self.bound.findings.references.len(),
+            )
+        {
+            let error = Error::unsupported(format!(
+                "a write through the view {} of sharded or reference tables",
+                view.name
+            ))
+            .with_hint("Write to the table itself.")
+            .at(self.source.sql, relation.location);
             self.bound.findings.refuse(error);
         }
         Ok(())
@@ -112,8 +155,15 @@ impl<'c> Binder<'c, '_> {
     fn insert(&mut self, insert: &nodes::InsertStmt, outer: &Scope<'_>) -> Result<Query, Error> {
         let target = self.target(insert.relation())?;
         let columns = self.insert_columns(insert, &target);
-        let mut level = Level { barrier: true, writes: true, ..Level::default() };
-        if let Some(table) = target.table.filter(|table| matches!(table.kind, TableKind::Reference)) {
+        let mut level = Level {
+            barrier: true,
+            writes: true,
+            ..Level::default()
+        };
+        if let Some(table) = target
+            .table
+            .filter(|table| matches!(table.kind, TableKind::Reference))
+        {
             self.judge_defaults(table, columns.as_deref());
         }
         match (target.table, target.table.map(|table| &table.kind)) {
@@ -121,13 +171,14 @@ impl<'c> Binder<'c, '_> {
                 let positions = self.key_positions(table, key, columns.as_deref(), insert)?;
                 let rows = match insert.select_stmt() {
                     Node::SelectStmt(select) if is_plain_values(select) => {
-                        let rows = self.inserted_rows(table, key, &positions, select, outer, &mut level)?;
+                        let rows =
+                            self.inserted_rows(table, key, &positions, select, outer, &mut level)?;
                         self.note_inserted(&rows, key, &target, &mut level);
                         InsertRows::Values(rows)
                     }
                     Node::SelectStmt(select) => {
                         let query = self.select(select, outer)?;
-                        self.selected_rows(table, key, &positions, query);
+                        self.note_selected(key, &positions, query);
                         InsertRows::Query { query, positions }
                     }
                     _ => return Err(no_key(table, &key[0].name)),
@@ -150,20 +201,38 @@ impl<'c> Binder<'c, '_> {
         if let Some(conflict) = insert.on_conflict_clause() {
             self.on_conflict(conflict, &target, outer, &mut level)?;
         }
-        self.returning(insert.returning_clause(), &target, target.namespace.clone(), outer, level, &[])
+        self.returning(
+            insert.returning_clause(),
+            target.namespace.clone(),
+            outer,
+            level,
+            &[],
+        )
     }
 
     /// The columns that values are given for, in order; `None`: not certain.
-    fn insert_columns(&self, insert: &nodes::InsertStmt, target: &Target<'c>) -> Option<Vec<String>> {
+    fn insert_columns(
+        &self,
+        insert: &nodes::InsertStmt,
+        target: &Target<'c>,
+    ) -> Option<Vec<String>> {
         if insert.cols().is_empty() {
-            return target.table.map(|table| table.columns.iter().map(|column| column.name.clone()).collect());
+            return target.table.map(|table| {
+                table
+                    .columns
+                    .iter()
+                    .map(|column| column.name.clone())
+                    .collect()
+            });
         }
         insert
             .cols()
             .iter()
             .map(|column| match column {
                 // `a[1]` and `a.b` give a part of a column.
-                Node::ResTarget(column) if column.indirection().is_empty() => column.name().map(str::to_owned),
+                Node::ResTarget(column) if column.indirection().is_empty() => {
+                    column.name().map(str::to_owned)
+                }
                 Node::ResTarget(_) => Some(String::new()),
                 _ => None,
             })
@@ -179,9 +248,14 @@ impl<'c> Binder<'c, '_> {
     ) -> Result<Vec<usize>, Error> {
         key.iter()
             .map(|key| {
-                columns.and_then(|columns| columns.iter().position(|column| *column == key.name)).ok_or_else(|| {
-                    no_key(table, &key.name).at(self.source.sql, insert.relation().map_or(-1, |relation| relation.location))
-                })
+                columns
+                    .and_then(|columns| columns.iter().position(|column| *column == key.name))
+                    .ok_or_else(|| {
+                        no_key(table, &key.name).at(
+                            self.source.sql,
+                            insert.relation().map_or(-1, |relation| relation.location),
+                        )
+                    })
             })
             .collect()
     }
@@ -198,7 +272,9 @@ impl<'c> Binder<'c, '_> {
         let mut rows = Vec::with_capacity(select.values_lists().len());
         for row in select.values_lists() {
             self.expression(row, outer, &mut level.subqueries)?;
-            let Node::NodeList(row) = row else { return Err(Error::internal("a row of VALUES that is no list")) };
+            let Node::NodeList(row) = row else {
+                return Err(Error::internal("a row of VALUES that is no list"));
+            };
             let mut values = Vec::with_capacity(key.len());
             for (key, position) in key.iter().zip(positions) {
                 match self.inserted_value(table, key, row, *position) {
@@ -211,7 +287,13 @@ impl<'c> Binder<'c, '_> {
         Ok(rows)
     }
 
-    fn inserted_value(&self, table: &Table, key: &KeyColumn, row: &NodeList, position: usize) -> Result<Operand, Error> {
+    fn inserted_value(
+        &self,
+        table: &Table,
+        key: &KeyColumn,
+        row: &NodeList,
+        position: usize,
+    ) -> Result<Operand, Error> {
         match row.get(position) {
             None | Some(Node::SetToDefault(_)) => Err(no_key(table, &key.name)),
             Some(node) => operand(node, self.source)
@@ -221,15 +303,28 @@ impl<'c> Binder<'c, '_> {
                         "the shard key {} of {} is given as an expression",
                         key.name, table.name
                     ))
-                    .with_hint(format!("Give {} as a constant or a parameter of type {}.", key.name, key.key_type.name()))
+                    .with_hint(format!(
+                        "Give {} as a constant or a parameter of type {}.",
+                        key.name,
+                        key.key_type.name()
+                    ))
                 }),
         }
     }
 
     /// Every inserted row has one of these keys: RETURNING may rely on it.
-    fn note_inserted(&mut self, rows: &[Vec<Operand>], key: &[KeyColumn], target: &Target<'c>, level: &mut Level) {
+    fn note_inserted(
+        &mut self,
+        rows: &[Vec<Operand>],
+        key: &[KeyColumn],
+        target: &Target<'c>,
+        level: &mut Level,
+    ) {
         for (column, key) in key.iter().enumerate() {
-            let set: Vec<Operand> = rows.iter().filter_map(|row| row.get(column).cloned()).collect();
+            let set: Vec<Operand> = rows
+                .iter()
+                .filter_map(|row| row.get(column).cloned())
+                .collect();
             if let Some(variable) = self.relations.0[target.relation].column(&key.name)
                 && set.len() == rows.len()
             {
@@ -239,20 +334,17 @@ impl<'c> Binder<'c, '_> {
         }
     }
 
-    /// INSERT … SELECT: the key must come out of the query as a column or a constant of the key's type.
-    fn selected_rows(&mut self, table: &Table, key: &[KeyColumn], positions: &[usize], query: QueryId) {
+    /// INSERT … SELECT: constants in the key's place are read as the key's type.
+    fn note_selected(&mut self, key: &[KeyColumn], positions: &[usize], query: QueryId) {
         for (key, position) in key.iter().zip(positions) {
             let source = &self.bound.queries[query];
-            let output = source.outputs.get(*position).filter(|_| source.positions_known).cloned();
+            let output = source
+                .outputs
+                .get(*position)
+                .filter(|_| source.positions_known)
+                .cloned();
             if let Some(operand) = output.and_then(|output| output.operand) {
                 self.note_key(&operand, family(key.key_type));
-                if !operand.fits(family(key.key_type)) {
-                    let error = Error::unsupported(format!(
-                        "the shard key {} of {} is given as a value of another type",
-                        key.name, table.name
-                    ));
-                    self.bound.findings.refuse(error);
-                }
             }
         }
     }
@@ -272,7 +364,11 @@ impl<'c> Binder<'c, '_> {
         let mut names = Namespace::of(excluded);
         names.entries[0].unqualified = false;
         namespace.append(names);
-        let scope = Scope { namespace: &namespace, parent: Some(outer), ctes: outer.ctes };
+        let scope = Scope {
+            namespace: &namespace,
+            parent: Some(outer),
+            ctes: outer.ctes,
+        };
         let mut loose = Vec::new();
         if let Some(infer) = conflict.infer() {
             for element in infer.index_elems() {
@@ -284,18 +380,27 @@ impl<'c> Binder<'c, '_> {
         }
         for assignment in conflict.target_list() {
             self.expression(Node::ResTarget(assignment), &scope, &mut loose)?;
-            let Some(key) = target.key().iter().find(|key| Some(key.name.as_str()) == assignment.name()) else { continue };
+            let Some(key) = target
+                .key()
+                .iter()
+                .find(|key| Some(key.name.as_str()) == assignment.name())
+            else {
+                continue;
+            };
             let own = self.relations.0[target.relation].column(&key.name);
             let proposed = self.relations.0[excluded].column(&key.name);
             let same = match assignment.val() {
                 Node::ColumnRef(reference) => match self.relations.resolve(reference, &scope) {
-                    Resolved::Column(variable) => Some(variable) == own || Some(variable) == proposed,
+                    Resolved::Column(variable) => {
+                        Some(variable) == own || Some(variable) == proposed
+                    }
                     Resolved::Unclear => false,
                 },
                 _ => false,
             };
             if !same || !assignment.indirection().is_empty() {
-                let error = key_update(target.table, &key.name).at(self.source.sql, assignment.location);
+                let error =
+                    key_update(target.table, &key.name).at(self.source.sql, assignment.location);
                 self.bound.findings.refuse(error);
             }
         }
@@ -306,9 +411,23 @@ impl<'c> Binder<'c, '_> {
 
     fn update(&mut self, update: &nodes::UpdateStmt, outer: &Scope<'_>) -> Result<Query, Error> {
         let target = self.target(update.relation())?;
-        let mut level = Level { barrier: true, writes: true, items: vec![target.item], ..Level::default() };
-        let namespace = self.from_list(update.from_clause(), outer, &mut level, target.namespace.clone())?;
-        let scope = Scope { namespace: &namespace, parent: Some(outer), ctes: outer.ctes };
+        let mut level = Level {
+            barrier: true,
+            writes: true,
+            items: vec![target.item],
+            ..Level::default()
+        };
+        let namespace = self.from_list(
+            update.from_clause(),
+            outer,
+            &mut level,
+            target.namespace.clone(),
+        )?;
+        let scope = Scope {
+            namespace: &namespace,
+            parent: Some(outer),
+            ctes: outer.ctes,
+        };
         let mut subqueries = Vec::new();
         self.expression(update.where_clause(), &scope, &mut subqueries)?;
         self.conditions(update.where_clause(), &scope, &mut level.facts);
@@ -316,16 +435,26 @@ impl<'c> Binder<'c, '_> {
         let mut assigned = Vec::new();
         for assignment in update.target_list() {
             self.expression(Node::ResTarget(assignment), &scope, &mut subqueries)?;
-            let Some(name) = assignment.name() else { continue };
+            let Some(name) = assignment.name() else {
+                continue;
+            };
             let variable = self.relations.0[target.relation].column(name);
             assigned.extend(variable);
-            if target.key().iter().any(|key| key.name == name) && !self.keeps_key(assignment, variable, &known, &scope) {
+            if target.key().iter().any(|key| key.name == name)
+                && !self.keeps_key(assignment, variable, &known, &scope)
+            {
                 let error = key_update(target.table, name).at(self.source.sql, assignment.location);
                 self.bound.findings.refuse(error);
             }
         }
         level.subqueries = subqueries;
-        self.returning(update.returning_clause(), &target, namespace, outer, level, &assigned)
+        self.returning(
+            update.returning_clause(),
+            namespace,
+            outer,
+            level,
+            &assigned,
+        )
     }
 
     /// Whether `SET key = value` provably leaves the key as it is.
@@ -336,11 +465,16 @@ impl<'c> Binder<'c, '_> {
         known: &Known,
         scope: &Scope<'_>,
     ) -> bool {
-        let Some(key) = key.filter(|_| assignment.indirection().is_empty()) else { return false };
+        let Some(key) = key.filter(|_| assignment.indirection().is_empty()) else {
+            return false;
+        };
         if let Some(variable) = self.column(assignment.val(), scope) {
             return known.same(variable, key);
         }
-        let Some(value) = operand(assignment.val(), self.source).filter(|value| !value.array) else { return false };
+        let Some(value) = operand(assignment.val(), self.source).filter(|value| !value.array)
+        else {
+            return false;
+        };
         // Two literals may be the same now and differ in the next statement of this shape.
         self.bound.findings.tied_to_values = true;
         let kept = known.sets(key).any(|set| {
@@ -358,10 +492,22 @@ impl<'c> Binder<'c, '_> {
         }
         match (&a.value, &b.value) {
             (
-                OperandValue::Literal { index: one, negative, .. },
-                OperandValue::Literal { index: other, negative: other_negative, .. },
+                OperandValue::Literal {
+                    index: one,
+                    negative,
+                    ..
+                },
+                OperandValue::Literal {
+                    index: other,
+                    negative: other_negative,
+                    ..
+                },
             ) if a.cast == b.cast && a.array == b.array && negative == other_negative => {
-                let text = |index: u16| self.source.literals.and_then(|literals| literals.text(self.source.sql, index));
+                let text = |index: u16| {
+                    self.source
+                        .literals
+                        .and_then(|literals| literals.text(self.source.sql, index))
+                };
                 text(*one).is_some() && text(*one) == text(*other)
             }
             _ => false,
@@ -370,30 +516,67 @@ impl<'c> Binder<'c, '_> {
 
     fn delete(&mut self, delete: &nodes::DeleteStmt, outer: &Scope<'_>) -> Result<Query, Error> {
         let target = self.target(delete.relation())?;
-        let mut level = Level { barrier: true, writes: true, items: vec![target.item], ..Level::default() };
-        let namespace = self.from_list(delete.using_clause(), outer, &mut level, target.namespace.clone())?;
-        let scope = Scope { namespace: &namespace, parent: Some(outer), ctes: outer.ctes };
+        let mut level = Level {
+            barrier: true,
+            writes: true,
+            items: vec![target.item],
+            ..Level::default()
+        };
+        let namespace = self.from_list(
+            delete.using_clause(),
+            outer,
+            &mut level,
+            target.namespace.clone(),
+        )?;
+        let scope = Scope {
+            namespace: &namespace,
+            parent: Some(outer),
+            ctes: outer.ctes,
+        };
         let mut subqueries = Vec::new();
         self.expression(delete.where_clause(), &scope, &mut subqueries)?;
         self.conditions(delete.where_clause(), &scope, &mut level.facts);
         level.subqueries = subqueries;
-        self.returning(delete.returning_clause(), &target, namespace, outer, level, &[])
+        self.returning(delete.returning_clause(), namespace, outer, level, &[])
     }
 
     /// MERGE into an unsharded table. Into others it is refused for now: rows that match nothing would have to be proved too.
-    fn merge_statement(&mut self, merge: &nodes::MergeStmt, outer: &Scope<'_>) -> Result<Query, Error> {
+    fn merge_statement(
+        &mut self,
+        merge: &nodes::MergeStmt,
+        outer: &Scope<'_>,
+    ) -> Result<Query, Error> {
         let target = self.target(merge.relation())?;
         if let Some(table) = target.table
             && !matches!(table.kind, TableKind::Unsharded { .. })
         {
-            let error = Error::unsupported(format!("MERGE into {}, which is not an unsharded table", table.name))
-                .with_hint("Use INSERT … ON CONFLICT, or UPDATE and INSERT.")
-                .at(self.source.sql, merge.relation().map_or(-1, |relation| relation.location));
+            let error = Error::unsupported(format!(
+                "MERGE into {}, which is not an unsharded table",
+                table.name
+            ))
+            .with_hint("Use INSERT … ON CONFLICT, or UPDATE and INSERT.")
+            .at(
+                self.source.sql,
+                merge.relation().map_or(-1, |relation| relation.location),
+            );
             self.bound.findings.refuse(error);
         }
-        let mut level = Level { barrier: true, writes: true, ..Level::default() };
-        let namespace = self.from_list([merge.source_relation()], outer, &mut level, target.namespace.clone())?;
-        let scope = Scope { namespace: &namespace, parent: Some(outer), ctes: outer.ctes };
+        let mut level = Level {
+            barrier: true,
+            writes: true,
+            ..Level::default()
+        };
+        let namespace = self.from_list(
+            [merge.source_relation()],
+            outer,
+            &mut level,
+            target.namespace.clone(),
+        )?;
+        let scope = Scope {
+            namespace: &namespace,
+            parent: Some(outer),
+            ctes: outer.ctes,
+        };
         let mut loose = Vec::new();
         self.expression(merge.join_condition(), &scope, &mut loose)?;
         for clause in merge.merge_when_clauses() {
@@ -403,25 +586,28 @@ impl<'c> Binder<'c, '_> {
             }
         }
         level.loose_subqueries.extend(loose);
-        self.returning(merge.returning_clause(), &target, namespace, outer, level, &[]).map(|mut query| {
-            query.outputs.clear();
-            (query.names_known, query.positions_known) = (false, false);
-            query
-        })
+        self.returning(merge.returning_clause(), namespace, outer, level, &[])
+            .map(|mut query| {
+                query.outputs.clear();
+                (query.names_known, query.positions_known) = (false, false);
+                query
+            })
     }
 
     /// RETURNING, and the query that the statement is to those who refer to it. Columns in `assigned` come out changed.
     fn returning(
         &mut self,
         clause: Option<&nodes::ReturningClause>,
-        target: &Target<'c>,
         namespace: Namespace,
         outer: &Scope<'_>,
         mut level: Level,
         assigned: &[Variable],
     ) -> Result<Query, Error> {
-        let _ = target;
-        let scope = Scope { namespace: &namespace, parent: Some(outer), ctes: outer.ctes };
+        let scope = Scope {
+            namespace: &namespace,
+            parent: Some(outer),
+            ctes: outer.ctes,
+        };
         let mut targets = Vec::new();
         if let Some(clause) = clause {
             for node in clause.exprs() {
@@ -433,9 +619,17 @@ impl<'c> Binder<'c, '_> {
         }
         let (mut outputs, positions_known, names_known) = self.outputs(&targets, &scope);
         for output in &mut outputs {
-            output.variable = output.variable.filter(|variable| !assigned.contains(variable));
+            output.variable = output
+                .variable
+                .filter(|variable| !assigned.contains(variable));
         }
-        Ok(Query { kind: QueryKind::Level(level), outputs, positions_known, names_known, first_inner: 0 })
+        Ok(Query {
+            kind: QueryKind::Level(level),
+            outputs,
+            positions_known,
+            names_known,
+            first_inner: 0,
+        })
     }
 
     /// Columns of a reference table that are left out take their defaults on each copy.
@@ -444,15 +638,22 @@ impl<'c> Binder<'c, '_> {
             if columns.is_some_and(|columns| columns.contains(&column.name)) {
                 continue;
             }
-            let settled = column.default_expression.as_deref().is_some_and(|text| self.is_settled(text));
+            let settled = column
+                .default_expression
+                .as_deref()
+                .is_some_and(|text| self.is_settled(text));
             if !settled {
-                self.bound.findings.unsettle(format!("the default of column {}", column.name));
+                self.bound
+                    .findings
+                    .unsettle(format!("the default of column {}", column.name));
             }
         }
     }
 
     fn is_settled(&self, expression: &str) -> bool {
-        let Ok(tree) = parse(&format!("SELECT {expression}")) else { return false };
+        let Ok(tree) = parse(&format!("SELECT {expression}")) else {
+            return false;
+        };
         let mut stack: Vec<Node<'_>> = tree.only().into_iter().collect();
         if let Some(Node::SelectStmt(select)) = stack.pop() {
             stack.extend(select.target_list().iter().map(Node::ResTarget));
@@ -461,7 +662,12 @@ impl<'c> Binder<'c, '_> {
             match node {
                 Node::SQLValueFunction(_) | Node::SubLink(_) | Node::SelectStmt(_) => return false,
                 Node::FuncCall(call) => {
-                    let name = call.funcname().iter().last().and_then(Node::as_str).unwrap_or_default();
+                    let name = call
+                        .funcname()
+                        .iter()
+                        .last()
+                        .and_then(Node::as_str)
+                        .unwrap_or_default();
                     let own = self.context.catalog.functions(name);
                     if classify(name) != Builtin::Settled || !own.is_empty() {
                         return false;
@@ -482,12 +688,20 @@ fn is_plain_values(select: &nodes::SelectStmt) -> bool {
     !select.values_lists().is_empty()
         && select.with_clause().is_none()
         && select.sort_clause().is_empty()
-        && matches!((select.limit_count(), select.limit_offset()), (Node::None, Node::None))
+        && matches!(
+            (select.limit_count(), select.limit_offset()),
+            (Node::None, Node::None)
+        )
 }
 
 fn no_key(table: &Table, column: &str) -> Error {
-    Error::unsupported(format!("INSERT into the sharded table {} without a value for its shard key {column}", table.name))
-        .with_hint(format!("Add {column} to the column list and give it a constant or a parameter."))
+    Error::unsupported(format!(
+        "INSERT into the sharded table {} without a value for its shard key {column}",
+        table.name
+    ))
+    .with_hint(format!(
+        "Add {column} to the column list and give it a constant or a parameter."
+    ))
 }
 
 fn key_update(table: Option<&Table>, column: &str) -> Error {

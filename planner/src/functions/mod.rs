@@ -4,7 +4,9 @@
 
 mod names;
 
-use names::{ADVISORY, ADVISORY_TRANSACTION, BY_TEXT, LARGE_OBJECT, ORDER_SENSITIVE, SERVER, UNSETTLED};
+use names::{
+    ADVISORY, ADVISORY_TRANSACTION, BY_TEXT, LARGE_OBJECT, ORDER_SENSITIVE, SERVER, UNSETTLED,
+};
 
 /// One kind of built-in function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +58,15 @@ mod tests {
 
     #[test]
     fn lists_are_sorted() {
-        for list in [ADVISORY, ADVISORY_TRANSACTION, BY_TEXT, LARGE_OBJECT, ORDER_SENSITIVE, SERVER, UNSETTLED] {
+        for list in [
+            ADVISORY,
+            ADVISORY_TRANSACTION,
+            BY_TEXT,
+            LARGE_OBJECT,
+            ORDER_SENSITIVE,
+            SERVER,
+            UNSETTLED,
+        ] {
             assert!(list.windows(2).all(|pair| pair[0] < pair[1]));
         }
     }

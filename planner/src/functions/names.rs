@@ -543,4 +543,3 @@ pub(super) const ORDER_SENSITIVE: &[&str] = &[
     "string_agg",
     "xmlagg",
 ];
-

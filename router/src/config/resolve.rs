@@ -217,7 +217,6 @@ impl Resolver<'_> {
     }
 
     fn check_listen(&self, listen: &Listen) -> Result<(), Error> {
-        self.positive(&["listen", "port"], listen.port.into())?;
         self.positive(&["listen", "max_clients"], listen.max_clients as u128)?;
         self.positive(&["listen", "backlog"], listen.backlog.into())?;
         self.positive(

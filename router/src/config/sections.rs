@@ -13,6 +13,7 @@ use super::value::milliseconds;
 #[serde(default, deny_unknown_fields)]
 pub struct Listen {
     pub address: IpAddr,
+    /// 0 takes any free port.
     pub port: u16,
     /// Threads that serve clients; 0 is one per core, see [`Listen::worker_count`].
     pub workers: usize,

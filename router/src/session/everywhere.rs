@@ -7,11 +7,12 @@
 use std::sync::Arc;
 
 use catalog::{Catalog, ShardId};
-use planner::{Access, Everywhere, EverywhereKind, Pins, Target, Where};
+use planner::{Access, Everywhere, EverywhereKind, Name, Pins, Target, Where};
 
-use super::block::Block;
+use super::block::{Block, push_identifier};
 use super::links::Need;
 use super::report::{Failure, Report};
+use super::settings::push_literal;
 use super::{Session, Step};
 use crate::execute::expect::Expect;
 use crate::wire::{encode, frame};
@@ -31,9 +32,11 @@ pub(super) enum Carrier<'a> {
 
 impl Session {
     /// The shards a plan names, in the order of their ids.
+    ///
+    /// Those of [`Where::Holding`] are not known without asking; here they are all shards.
     pub(super) fn shards_of(&self, shards: &Where, catalog: &Catalog) -> Vec<ShardId> {
         let mut ids: Vec<ShardId> = match shards {
-            Where::All => catalog.shards().iter().map(|shard| shard.id).collect(),
+            Where::All | Where::Holding(_) => catalog.shards().iter().map(|shard| shard.id).collect(),
             Where::Shards(ids) => ids.clone(),
             Where::Group(group) => catalog
                 .group(*group)
@@ -51,7 +54,10 @@ impl Session {
         carrier: Carrier<'_>,
         catalog: &Arc<Catalog>,
     ) -> Step {
-        let shards = self.shards_of(&everywhere.shards, catalog);
+        let mut shards = self.shards_of(&everywhere.shards, catalog);
+        if let Where::Holding(name) = &everywhere.shards {
+            shards = self.holders_of(name, shards, catalog).await?;
+        }
         self.before_schema_change(everywhere, carrier, catalog).await?;
         let alone = everywhere.no_block || everywhere.concurrently;
         if alone && self.block.as_ref().is_some_and(|block| block.explicit) {
@@ -78,6 +84,28 @@ impl Session {
         }
         self.client.out.extend_from_slice(&answer);
         Ok(())
+    }
+
+    /// Which of the shards have a relation of this name; the default shard where none has, so that it can say so.
+    async fn holders_of(&mut self, name: &Name, shards: Vec<ShardId>, catalog: &Catalog) -> Step<Vec<ShardId>> {
+        let mut regclass = String::new();
+        push_identifier(&mut regclass, &name.schema);
+        regclass.push('.');
+        push_identifier(&mut regclass, &name.name);
+        let mut sql = String::from("SELECT pg_catalog.to_regclass(");
+        push_literal(&mut sql, &regclass);
+        sql.push_str(") IS NOT NULL");
+        let mut holders = Vec::new();
+        for shard in shards {
+            let index = self.link(Need::shard(shard, Access::LockingRead), catalog).await?;
+            if self.query_value(index, &sql).await? == "t" {
+                holders.push(shard);
+            }
+        }
+        if holders.is_empty() {
+            holders.push(catalog.default_shard());
+        }
+        Ok(holders)
     }
 
     /// Sends to all, then waits for all. The first shard's answer is returned.

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use catalog::Catalog;
-use planner::{Access, Plan, Route, Target, Value, Values};
+use planner::{Access, Pins, Plan, Route, SessionStatement, Target, Value, Values};
 
 use super::block::Block;
 use super::links::Need;
@@ -217,7 +217,11 @@ impl Session {
         let statement = self.statement_named(bind.statement, &catalog)?;
         let unanswered = self.take_unanswered(&statement).await?;
         self.check_block(&statement)?;
-        let Some(Plan::Single(single)) = statement.plan() else {
+        let values = BindValues {
+            types: &statement.parameter_types,
+            bind: &bind,
+        };
+        let Some(need) = self.server_need(&statement, &values, &catalog)? else {
             if unanswered {
                 self.parse_complete();
             }
@@ -231,12 +235,6 @@ impl Session {
             )?;
             return Ok(());
         };
-        let values = BindValues {
-            types: &statement.parameter_types,
-            bind: &bind,
-        };
-        let mut need = self.need_of(single, &values, &catalog)?;
-        need.no_block |= single.no_block && self.block.as_ref().is_none_or(|block| !block.explicit);
         let index = self.extended_link(need, &catalog).await?;
         self.ensure_prepared(index, &statement, unanswered)?;
         let link = &mut self.links[index];
@@ -246,12 +244,73 @@ impl Session {
             ServerName::of(statement.key).as_bytes(),
         );
         link.expects.push_back(Expect::Bind);
+        if let Some(Plan::Session(SessionStatement::Declare { name, .. })) = statement.plan() {
+            let (name, shard) = (name.clone(), link.shard);
+            self.cursors.retain(|(known, _)| *known != name);
+            self.cursors.push((name, shard));
+        }
+        let link = &self.links[index];
         let portal = Portal::Server {
             shard: link.shard,
             replica: link.replica,
             statement,
         };
         self.set_portal(bind.portal, portal)
+    }
+
+    /// Where a statement runs with these values; `None` if the router itself carries it out.
+    fn server_need(
+        &self,
+        statement: &Statement,
+        values: &dyn Values,
+        catalog: &Catalog,
+    ) -> Step<Option<Need>> {
+        let need = match statement.plan() {
+            Some(Plan::Single(single)) => {
+                let mut need = self.need_of(single, values, catalog)?;
+                need.no_block |= single.no_block && self.block.as_ref().is_none_or(|block| !block.explicit);
+                need
+            }
+            Some(Plan::Session(session)) => return self.forwarded_need(session, values, catalog),
+            _ => return Ok(None),
+        };
+        Ok(Some(need))
+    }
+
+    /// Statements about the session that one server answers as they are.
+    pub(super) fn forwarded_need(
+        &self,
+        session: &SessionStatement,
+        values: &dyn Values,
+        catalog: &Catalog,
+    ) -> Step<Option<Need>> {
+        let default = Need::shard(catalog.default_shard(), Access::Write);
+        Ok(Some(match session {
+            SessionStatement::Show(name)
+                if name.as_deref().is_none_or(|name| !name.starts_with("pgweave.")) =>
+            {
+                Need::any()
+            }
+            SessionStatement::Fetch { name, .. } | SessionStatement::CloseCursor(Some(name)) => {
+                self.cursor_need(name)?
+            }
+            SessionStatement::Listen(_) => Need {
+                pins: Pins::LISTEN,
+                ..default
+            },
+            SessionStatement::Unlisten(_) | SessionStatement::Notify { .. } => default,
+            SessionStatement::Declare { hold, plan, .. } => {
+                let Plan::Single(single) = &**plan else {
+                    return Err(Report::error("0A000", "a cursor over this kind of statement is not supported").into());
+                };
+                let mut need = self.need_of(single, values, catalog)?;
+                if *hold {
+                    need.pins.insert(Pins::HOLD_CURSOR);
+                }
+                need
+            }
+            _ => return Ok(None),
+        }))
     }
 
     fn set_portal(&mut self, name: &[u8], portal: Portal) -> Step {
@@ -385,6 +444,7 @@ impl Session {
                 Route::Catalog => Target::Catalog,
                 Route::Key(route) => self.some_shard_of(route, catalog),
             },
+            Plan::Session(session) => return self.forwarded_need(session, &(), catalog).ok().flatten(),
             Plan::Everywhere(everywhere) if everywhere.parameters > 0 || everywhere.returns_rows => {
                 Target::Shard(self.shards_of(&everywhere.shards, catalog).first().copied()?)
             }

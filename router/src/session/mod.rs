@@ -82,6 +82,8 @@ pub struct Session {
     literals: Literals,
     /// An extended message has failed: skip to Sync.
     skipping: bool,
+    /// The shard that a forwarded statement went to.
+    last_shard: Option<ShardId>,
 }
 
 /// What settings mean to the router itself.

@@ -192,6 +192,7 @@ impl Session {
             notes: Default::default(),
             literals: Default::default(),
             skipping: false,
+            last_shard: None,
         }
     }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use catalog::Catalog;
 use planner::{
-    Access, Discard, Pins, Plan, SessionStatement, SetScope, SetValue, Single,
-    TransactionModes, Value, Values,
+    Access, Discard, Pins, Plan, SessionStatement, SetScope, SetValue, TransactionModes,
+    Value, Values,
 };
 
 use super::block::set_local_text;
@@ -91,7 +91,7 @@ impl Session {
                     self.show(name, catalog)?;
                     return Ok(false);
                 }
-                return self.forward(Need::any(), part, catalog).await;
+                return self.forward_session(statement, part, catalog).await;
             }
             SessionStatement::Discard(what) => self.discard(*what).await?,
             SessionStatement::Prepare {
@@ -108,17 +108,23 @@ impl Session {
                 return self.execute_prepared(name, arguments, part, catalog).await;
             }
             SessionStatement::Deallocate(name) => self.deallocate(name.as_deref())?,
-            SessionStatement::Declare {
-                name, hold, plan, ..
-            } => return self.declare(name, *hold, plan, part, catalog).await,
-            SessionStatement::Fetch { name, .. } => {
-                let need = self.cursor_need(name)?;
-                return self.forward(need, part, catalog).await;
+            SessionStatement::Declare { name, .. } => {
+                let answered = self.forward_session(statement, part, catalog).await?;
+                if let Some(shard) = self.last_shard {
+                    self.cursors.retain(|(known, _)| known != name);
+                    self.cursors.push((name.clone(), shard));
+                }
+                return Ok(answered);
             }
             SessionStatement::CloseCursor(Some(name)) => {
-                let need = self.cursor_need(name)?;
+                let answered = self.forward_session(statement, part, catalog).await?;
                 self.cursors.retain(|(known, _)| known != name);
-                return self.forward(need, part, catalog).await;
+                return Ok(answered);
+            }
+            SessionStatement::Fetch { .. }
+            | SessionStatement::Listen(_)
+            | SessionStatement::Notify { .. } => {
+                return self.forward_session(statement, part, catalog).await;
             }
             SessionStatement::CloseCursor(None) => {
                 self.cursors.clear();
@@ -127,26 +133,15 @@ impl Session {
                 }
                 "CLOSE CURSOR ALL"
             }
-            SessionStatement::Listen(_) => {
-                let need = Need {
-                    pins: Pins::LISTEN,
-                    ..Need::shard(catalog.default_shard(), Access::Write)
-                };
-                return self.forward(need, part, catalog).await;
-            }
             SessionStatement::Unlisten(channel) => {
-                let need = Need::shard(catalog.default_shard(), Access::Write);
+                let answered = self.forward_session(statement, part, catalog).await?;
                 if channel.is_none() {
                     for link in &mut self.links {
                         link.pins = link.pins.without(Pins::LISTEN);
                         link.listening = false;
                     }
                 }
-                return self.forward(need, part, catalog).await;
-            }
-            SessionStatement::Notify { .. } => {
-                let need = Need::shard(catalog.default_shard(), Access::Write);
-                return self.forward(need, part, catalog).await;
+                return Ok(answered);
             }
         };
         self.local(|out| encode::command_complete(out, tag));
@@ -162,6 +157,7 @@ impl Session {
     ) -> Step<bool> {
         let index = self.link(need, catalog).await?;
         let link = &mut self.links[index];
+        self.last_shard = Some(link.shard);
         match part.message {
             Some(message) => link.backend.out().extend_from_slice(message),
             None => encode::query(link.backend.out(), part.text.as_bytes()),
@@ -483,33 +479,21 @@ impl Session {
         }
     }
 
-    async fn declare(
+    /// A statement about the session that one server answers as it is.
+    async fn forward_session(
         &mut self,
-        name: &str,
-        hold: bool,
-        plan: &Plan,
+        statement: &SessionStatement,
         part: Part<'_>,
         catalog: &Arc<Catalog>,
     ) -> Step<bool> {
-        let Plan::Single(single) = plan else {
-            return Err(Report::error("0A000", "a cursor over this kind of statement is not supported").into());
-        };
-        let single: &Single = single;
-        let mut need = self.need_of(single, &self.literals.values(part.whole), catalog)?;
-        if hold {
-            need.pins.insert(Pins::HOLD_CURSOR);
-        }
-        let answered = self.forward(need, part, catalog).await?;
-        if let Some(index) = self.existing_link(need.target, true, catalog) {
-            let shard = self.links[index].shard;
-            self.cursors.retain(|(known, _)| known != name);
-            self.cursors.push((name.to_owned(), shard));
-        }
-        Ok(answered)
+        let need = self
+            .forwarded_need(statement, &self.literals.values(part.whole), catalog)?
+            .ok_or_else(|| Report::error("XX000", "a statement of the router's own was to be forwarded"))?;
+        self.forward(need, part, catalog).await
     }
 
     /// Where a cursor lives.
-    fn cursor_need(&self, name: &str) -> Step<Need> {
+    pub(super) fn cursor_need(&self, name: &str) -> Step<Need> {
         if let Some((_, shard)) = self.cursors.iter().find(|(known, _)| known == name) {
             return Ok(Need::shard(*shard, Access::Read));
         }

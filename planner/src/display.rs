@@ -1,0 +1,379 @@
+//! Plans as trees of text: what EXPLAIN shows and what the golden tests compare.
+//!
+//! Entry point: `Display` of [`Plan`].
+
+use std::fmt;
+
+use crate::{
+    Access, AdminArg, AdminCall, Change, Effects, Everywhere, EverywhereKind, KeyRoute, KeySource,
+    KeyTuple, NewTable, Plan, Route, SessionStatement, Single, Where,
+};
+
+/// Beyond this many keys the rest is only counted.
+const SHOWN_KEYS: usize = 8;
+
+/// A line and those below it.
+struct Tree {
+    line: String,
+    children: Vec<Tree>,
+}
+
+impl Tree {
+    fn leaf(line: impl Into<String>) -> Tree {
+        Tree {
+            line: line.into(),
+            children: Vec::new(),
+        }
+    }
+
+    fn draw(&self, f: &mut fmt::Formatter<'_>, indent: &str) -> fmt::Result {
+        f.write_str(&self.line)?;
+        for (index, child) in self.children.iter().enumerate() {
+            let last = index + 1 == self.children.len();
+            write!(f, "\n{indent}{}", if last { "└─ " } else { "├─ " })?;
+            child.draw(f, &format!("{indent}{}", if last { "   " } else { "│  " }))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        tree(self).draw(f, "")
+    }
+}
+
+fn tree(plan: &Plan) -> Tree {
+    match plan {
+        Plan::Single(single) => single_tree(single),
+        Plan::Everywhere(everywhere) => everywhere_tree(everywhere),
+        Plan::Session(statement) => session_tree(statement),
+        Plan::Admin(call) => admin_tree(call),
+        Plan::Explain(explain) => Tree {
+            line: format!(
+                "Explain{}{}",
+                if explain.analyze { " analyze" } else { "" },
+                if explain.has_options {
+                    format!(" ({:?})", explain.format).to_lowercase()
+                } else {
+                    String::new()
+                }
+            ),
+            children: vec![tree(&explain.inner)],
+        },
+    }
+}
+
+fn single_tree(single: &Single) -> Tree {
+    let mut line = format!("Single: {}, {}", single.tag.0, access(single.access));
+    if single.parameters > 0 {
+        line += &format!(", {} parameters", single.parameters);
+    }
+    if single.returns_rows && single.tag.0 != "SELECT" {
+        line += ", returns rows";
+    }
+    if single.no_block {
+        line += ", outside a transaction block";
+    }
+    let mut children = vec![Tree::leaf(format!("Route: {}", single.route))];
+    if !single.pins.is_empty() {
+        children.push(Tree::leaf(format!(
+            "Pins: {}",
+            single.pins.names().collect::<Vec<_>>().join(", ")
+        )));
+    }
+    children.extend(effects(&single.effects));
+    Tree { line, children }
+}
+
+fn effects(effects: &Effects) -> Vec<Tree> {
+    let mut lines = Vec::new();
+    for name in &effects.creates_temporary {
+        lines.push(Tree::leaf(format!("Creates temporary {name}")));
+    }
+    for name in &effects.drops_temporary {
+        lines.push(Tree::leaf(format!("Drops temporary {name}")));
+    }
+    for set in &effects.set_config {
+        let value = set.value.as_deref().unwrap_or("its default");
+        lines.push(Tree::leaf(format!(
+            "Sets {}{} to {value}",
+            if set.is_local { "local " } else { "" },
+            set.name
+        )));
+    }
+    lines
+}
+
+fn access(access: Access) -> &'static str {
+    match access {
+        Access::Read => "read",
+        Access::LockingRead => "locking read",
+        Access::Write => "write",
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Route::Any => f.write_str("any shard"),
+            Route::Shard(shard) => write!(f, "shard {shard}"),
+            Route::Catalog => f.write_str("the catalog's home"),
+            Route::Key(keys) => keys.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for KeyRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut group = None;
+        for (index, tuple) in self.keys.iter().take(SHOWN_KEYS).enumerate() {
+            if group != Some(tuple.group) {
+                write!(
+                    f,
+                    "{}group {} key ",
+                    if index > 0 { "; " } else { "" },
+                    tuple.group
+                )?;
+                group = Some(tuple.group);
+            } else {
+                f.write_str(", ")?;
+            }
+            tuple.fmt(f)?;
+        }
+        if self.keys.len() > SHOWN_KEYS {
+            write!(f, " and {} more", self.keys.len() - SHOWN_KEYS)?;
+        }
+        match self.also {
+            Some(shard) => write!(f, "; also shard {shard}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for KeyTuple {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(")?;
+        for (index, source) in self.sources.iter().enumerate() {
+            if index > 0 {
+                f.write_str(", ")?;
+            }
+            source.fmt(f)?;
+        }
+        f.write_str(")")
+    }
+}
+
+impl fmt::Display for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cast = match self {
+            KeySource::Constant(value) => return write!(f, "{}", constant(value)),
+            KeySource::Parameter {
+                index,
+                cast,
+                array,
+                shared,
+                ..
+            } => {
+                write!(
+                    f,
+                    "{}${}{}",
+                    if *array { "each of " } else { "" },
+                    index + 1,
+                    if *shared { " (shared)" } else { "" }
+                )?;
+                cast
+            }
+            KeySource::Literal {
+                index,
+                negative,
+                cast,
+                array,
+                ..
+            } => {
+                let sign = if *negative { "-" } else { "" };
+                write!(
+                    f,
+                    "{}{sign}literal {}",
+                    if *array { "each of " } else { "" },
+                    index + 1
+                )?;
+                cast
+            }
+        };
+        match cast {
+            Some(cast) => write!(f, "::{}", cast.name()),
+            None => Ok(()),
+        }
+    }
+}
+
+fn constant(value: &catalog::KeyValue) -> String {
+    use catalog::{KeyType, KeyValue};
+    let key_type = match value {
+        KeyValue::Int(_) => KeyType::Int8,
+        KeyValue::Text(_) => KeyType::Text,
+        KeyValue::Uuid(_) => KeyType::Uuid,
+        KeyValue::Date(_) => KeyType::Date,
+        KeyValue::Timestamp(_) => KeyType::Timestamp,
+        KeyValue::Bool(_) => KeyType::Bool,
+        KeyValue::Bytea(_) => KeyType::Bytea,
+    };
+    match value {
+        KeyValue::Int(_) | KeyValue::Bool(_) => value.to_text(key_type),
+        _ => format!("'{}'", value.to_text(key_type)),
+    }
+}
+
+fn everywhere_tree(everywhere: &Everywhere) -> Tree {
+    let shards = match &everywhere.shards {
+        Where::All => "all shards".to_owned(),
+        Where::Shards(shards) => {
+            format!(
+                "shard {}",
+                shards
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            )
+        }
+        Where::Group(group) => format!("the shards of group {group}"),
+        Where::Holding(name) => format!("the shards that have {}.{}", name.schema, name.name),
+    };
+    let mut line = format!("Everywhere: {} on {shards}", everywhere.tag.0);
+    if everywhere.returns_rows {
+        line += ", returns rows";
+    }
+    if everywhere.concurrently {
+        line += ", concurrently";
+    }
+    if everywhere.no_block {
+        line += ", outside a transaction block";
+    }
+    let children = match &everywhere.kind {
+        EverywhereKind::Ddl(effect) => effect
+            .changes
+            .iter()
+            .map(|change| Tree::leaf(change.to_string()))
+            .collect(),
+        EverywhereKind::ReferenceWrite => vec![Tree::leaf("the same write to every copy")],
+        EverywhereKind::Rows => vec![Tree::leaf("rows only")],
+        EverywhereKind::Maintenance => vec![Tree::leaf("upkeep")],
+    };
+    Tree { line, children }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |name: &crate::Name| format!("{}.{}", name.schema, name.name);
+        match self {
+            Change::TableCreated {
+                table,
+                if_not_exists,
+                sharding,
+            } => {
+                write!(f, "creates table {}", name(table))?;
+                if *if_not_exists {
+                    f.write_str(" if it does not exist")?;
+                }
+                match sharding {
+                    NewTable::Unsharded { shard } => write!(f, ", unsharded on {shard}"),
+                    NewTable::Auto {
+                        column,
+                        group: Some(group),
+                    } => write!(f, ", sharded by {column} in group {group}"),
+                    NewTable::Auto {
+                        column,
+                        group: None,
+                    } => write!(f, ", sharded by {column}"),
+                    NewTable::Child { parent } => write!(f, ", placed as {}", name(parent)),
+                }
+            }
+            Change::TableAltered { table } => write!(f, "alters table {}", name(table)),
+            Change::TableDropped { table } => write!(f, "drops table {}", name(table)),
+            Change::TableRenamed { table, new } => {
+                write!(f, "renames table {} to {}", name(table), name(new))
+            }
+            Change::ColumnRenamed { table, column, new } => {
+                write!(f, "renames column {column} of {} to {new}", name(table))
+            }
+            Change::View { view } => write!(f, "view {}", name(view)),
+            Change::Function {
+                schema: Some(schema),
+                name,
+            } => write!(f, "function {schema}.{name}"),
+            Change::Function { schema: None, name } if name.is_empty() => f.write_str("functions"),
+            Change::Function { schema: None, name } => write!(f, "function {name}"),
+            Change::Sequence { sequence } => write!(f, "sequence {}", name(sequence)),
+            Change::Schema { schema } => write!(f, "schema {schema}"),
+            Change::SchemaRenamed { schema, new } => write!(f, "renames schema {schema} to {new}"),
+            Change::Other => f.write_str("nothing that routing depends on"),
+        }
+    }
+}
+
+fn session_tree(statement: &SessionStatement) -> Tree {
+    match statement {
+        SessionStatement::Prepare {
+            name,
+            types,
+            statement,
+            plan,
+        } => Tree {
+            line: format!(
+                "Session: prepares {name} ({}) from byte {}",
+                types.join(", "),
+                statement.start
+            ),
+            children: vec![tree(plan)],
+        },
+        SessionStatement::Declare {
+            name,
+            hold,
+            scroll,
+            binary,
+            plan,
+        } => Tree {
+            line: format!(
+                "Session: declares cursor {name}, hold {hold}, scroll {scroll:?}, binary {binary}"
+            ),
+            children: vec![tree(plan)],
+        },
+        other => Tree::leaf(format!("Session: {other:?}")),
+    }
+}
+
+fn admin_tree(call: &AdminCall) -> Tree {
+    let arguments: Vec<String> = call
+        .arguments
+        .iter()
+        .map(|(name, value)| match name {
+            Some(name) => format!("{name} => {value}"),
+            None => value.to_string(),
+        })
+        .collect();
+    let from = if call.from_clause { ", as a table" } else { "" };
+    Tree::leaf(format!(
+        "Admin: {}({}) as {}{from}",
+        call.name,
+        arguments.join(", "),
+        call.column
+    ))
+}
+
+impl fmt::Display for AdminArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AdminArg::Text(text) => f.write_str(&catalog::quote_literal(text)),
+            AdminArg::Number(text) => f.write_str(text),
+            AdminArg::Boolean(value) => value.fmt(f),
+            AdminArg::Null => f.write_str("NULL"),
+            AdminArg::Array(elements) => {
+                let elements: Vec<String> = elements.iter().map(ToString::to_string).collect();
+                write!(f, "[{}]", elements.join(", "))
+            }
+            AdminArg::Parameter(index) => write!(f, "${}", index + 1),
+        }
+    }
+}
