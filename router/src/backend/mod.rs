@@ -18,9 +18,11 @@ mod stream;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
 use crate::execute::expect::{Expect, StatementKey};
 use crate::session::client::Parameters;
@@ -44,6 +46,8 @@ const READ_BYTES: usize = 8 * 1024;
 const MOST_READ_BYTES: usize = 128 * 1024;
 /// A buffer larger than this is not kept by an idle connection.
 const KEEP_BYTES: usize = 2 * READ_BYTES;
+/// How long to wait after each attempt to cancel what nobody waits for.
+const ABANDON_PAUSES_MS: [u64; 7] = [20, 50, 100, 200, 500, 1000, 3000];
 
 /// One connection to one server.
 pub struct Backend {
@@ -297,6 +301,31 @@ impl Backend {
             if self.fill().await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
+        }
+    }
+
+    /// Ends a connection on which the server may be working: it finds the connection closed when it next reads, and what it
+    /// does until then is cancelled. Returns when the server has hung up, or when that takes too long.
+    pub async fn abandon(&mut self) {
+        self.broken = true;
+        // A failure shows below, as the end of the input.
+        let _ = self.stream.shutdown().await;
+        for pause_ms in ABANDON_PAUSES_MS {
+            // Again and again, because a server ignores a cancel that comes before the statement.
+            if let Err(error) = self.cancel_target.cancel().await {
+                tracing::debug!(server = %self.cancel_target, %error, "a statement that nobody waits for could not be cancelled");
+            }
+            let pause = Duration::from_millis(pause_ms);
+            if timeout(pause, self.read_to_end()).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    async fn read_to_end(&mut self) {
+        self.input.clear();
+        while matches!(self.fill().await, Ok(count) if count > 0) {
+            self.input.clear();
         }
     }
 

@@ -104,16 +104,13 @@ impl Pooled {
     }
 }
 
-/// Closes a connection in whatever state. A server notices a closed connection only when it next reads or writes, so one
-/// that may be working is told to stop; until then the connection counts, because it burdens the server.
-fn close(taken: Taken) {
+/// Closes a connection in whatever state. While the server may be working on it, it counts as one, because it burdens the
+/// server like one.
+fn close(mut taken: Taken) {
     match Handle::try_current() {
         Ok(runtime) if taken.backend.is_working() => {
             runtime.spawn(async move {
-                let target = taken.backend.cancel_target();
-                if let Err(error) = target.cancel().await {
-                    tracing::debug!(server = %target, %error, "a statement that nobody waits for could not be cancelled");
-                }
+                taken.backend.abandon().await;
                 super::upkeep::close(taken);
             });
         }

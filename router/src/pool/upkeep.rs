@@ -59,7 +59,7 @@ impl Pools {
         // holders take it from this map, which is locked.
         let unused: Vec<_> = registry
             .by_key
-            .extract_if(|_, pool| Arc::strong_count(pool) == 1 && pool.unused_for(now) > after)
+            .extract_if(|_, pool| pool.unused_for(now) > after && Arc::strong_count(pool) == 1)
             .collect();
         // Those of the pools above go the next time.
         registry

@@ -5,11 +5,11 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 use catalog::Server;
-use router::backend::{Backend, Credentials};
+use router::backend::{Backend, ConnectError, Credentials};
 use router::local::{LocalServer, ServerOptions};
-use router::pool::{PoolIdentity, PoolSettings, Pooled, Pools};
+use router::pool::{PoolIdentity, PoolSettings, PoolStatus, Pooled, Pools};
 use router::tls::ServerTls;
-use router::wire::backend::messages;
+use router::wire::backend::error_fields;
 use router::wire::encode;
 use router::wire::frame::{Limits, next_frame};
 use router::worker::{WorkerId, WorkerLocal};
@@ -174,7 +174,53 @@ pub async fn checkout(pools: &Pools, worker: &WorkerLocal, server: &Server) -> P
         .unwrap()
 }
 
-/// Whether whole messages hold one with this tag.
-pub fn has(bytes: &[u8], tag: u8) -> bool {
-    messages(bytes).any(|(found, _)| found == tag)
+/// A connection outside of any pool.
+pub async fn connect(
+    server: &Server,
+    credentials: &Credentials,
+    tls: &ServerTls,
+) -> Result<Backend, ConnectError> {
+    let attempt = Backend::connect(server, credentials, tls, 500, WorkerId(0));
+    tokio::time::timeout(LIMIT, attempt).await.unwrap()
+}
+
+/// The error of an attempt that must not succeed.
+pub async fn refusal(server: &Server, credentials: &Credentials, tls: &ServerTls) -> ConnectError {
+    match connect(server, credentials, tls).await {
+        Ok(_) => panic!("{credentials:?} was let in"),
+        Err(error) => error,
+    }
+}
+
+/// Lets other tasks and the reactor run until the condition holds.
+pub async fn until(mut condition: impl FnMut() -> bool) {
+    tokio::time::timeout(LIMIT, async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+}
+
+/// The figures of the only pool.
+pub fn status(pools: &Pools) -> PoolStatus {
+    let list = pools.status();
+    assert_eq!(list.len(), 1, "{list:?}");
+    list.into_iter().next().unwrap()
+}
+
+/// The first error among answers, as SQLSTATE and message.
+pub fn error(answers: &[(u8, Vec<u8>)]) -> (String, String) {
+    let (_, body) = answers.iter().find(|(tag, _)| *tag == b'E').unwrap();
+    let fields = error_fields(body);
+    (fields.sqlstate, fields.message)
+}
+
+/// A worker's runtime, driven by whoever calls it.
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
 }
