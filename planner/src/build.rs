@@ -2,7 +2,9 @@
 //!
 //! Entry point: [`statement`]. Queries and writes are bound, proved and given a route here; everything else goes to `utility` and `ddl`.
 
-use catalog::ShardId;
+use std::collections::BTreeSet;
+
+use catalog::{Catalog, GroupId, ShardId};
 
 use crate::bind::Binder;
 use crate::key::pin;
@@ -225,10 +227,30 @@ fn compose(
     }
     Ok(match home {
         Some(home) => Route::Shard(home),
+        // No key can match: any shard will do that has the tables.
+        None if !findings.groups.is_empty() => {
+            match common_shard(&findings.groups, context.catalog) {
+                Some(shard) => Route::Shard(shard),
+                None => Route::Any,
+            }
+        }
         // Object identifiers differ between shards: questions about them all go to one.
         None if findings.uses_system => Route::Shard(context.catalog.default_shard()),
         None => Route::Any,
     })
+}
+
+/// The first shard that all these groups are on.
+fn common_shard(groups: &[GroupId], catalog: &Catalog) -> Option<ShardId> {
+    let mut common: Option<BTreeSet<ShardId>> = None;
+    for group in groups.iter().filter_map(|group| catalog.group(*group)) {
+        let shards = group.map.shards();
+        common = Some(match common {
+            Some(common) => common.intersection(&shards).copied().collect(),
+            None => shards,
+        });
+    }
+    common?.first().copied()
 }
 
 fn with_pgweave() -> Error {
@@ -308,7 +330,7 @@ pub(crate) fn option_text(option: &nodes::DefElem) -> Option<String> {
         Node::TypeName(name) => name
             .names()
             .iter()
-            .last()
+            .next_back()
             .and_then(|name| name.sval().map(str::to_owned)),
         _ => None,
     }

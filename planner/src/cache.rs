@@ -250,7 +250,7 @@ impl PlanCache {
             },
             context,
         )?;
-        if planned.len() > 1 {
+        if planned.iter().any(|planned| planned.part.is_some()) {
             return Err(Error::invalid(
                 "42601",
                 "cannot insert multiple commands into a prepared statement",

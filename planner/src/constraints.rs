@@ -327,7 +327,7 @@ pub(crate) fn settled_default(
     };
     let serial = column
         .type_name()
-        .and_then(|name| name.names().iter().last())
+        .and_then(|name| name.names().iter().next_back())
         .and_then(|name| name.sval());
     if serial.is_some_and(|name| name.contains("serial")) {
         return refused("values from a sequence".to_owned());

@@ -204,19 +204,12 @@ pub(crate) fn text_key(
     match KeyValue::from_text(read_as, text) {
         Ok(KeyValue::Int(number)) if !in_range(number, key_type) => Ok(None),
         Ok(value) => Ok(Some(value)),
-        // Servers from 16 on also read 0x2A, 0b1 and 1_000.
-        Err(ValueError::Invalid)
-            if family(read_as) == Family::Integer
-                && text.contains(['x', 'X', 'o', 'O', 'b', 'B', '_']) =>
-        {
-            Err(unclear(text, key_type))
-        }
         Err(ValueError::Invalid | ValueError::OutOfRange) => Ok(None),
         Err(ValueError::Ambiguous) => Err(Error::unsupported(format!(
-            "the meaning of the shard key '{text}' as {} depends on settings of the session",
+            "only the server can tell what the shard key '{text}' means as {}",
             key_type.name()
         ))
-        .with_hint("Write it in ISO 8601 form, a timestamp with time zone with its UTC offset.")),
+        .with_hint("Write it plainly: integers in decimal, dates and times in ISO 8601, with the UTC offset if the type has one.")),
     }
 }
 

@@ -620,7 +620,9 @@ fn dropped_relations(
         });
     }
     let placement = one(placements, context)?;
-    if let (Placement::Shard(shard), false) = (&placement, gone.is_empty()) {
+    if let (Placement::Temporary(shard) | Placement::Shard(shard), false) =
+        (&placement, gone.is_empty())
+    {
         if gone.len() < paths.len() {
             return Err(
                 Error::unsupported("temporary and other relations in one DROP")
@@ -681,6 +683,21 @@ fn renamed(
         schema: old.schema.clone(),
         name: new.clone(),
     };
+    let of_relation = matches!(
+        rename.rename_type,
+        ObjectType::OBJECT_TABLE | ObjectType::OBJECT_VIEW | ObjectType::OBJECT_SEQUENCE
+    );
+    if of_relation && let Placement::Temporary(shard) = placement_of(relation, source, context)? {
+        return Ok(Plan::Single(Single {
+            pins: Pins::TEMPORARY,
+            effects: Effects {
+                creates_temporary: vec![new],
+                drops_temporary: vec![old.name],
+                ..Effects::default()
+            },
+            ..single(Route::Shard(shard), tag)
+        }));
+    }
     match rename.rename_type {
         ObjectType::OBJECT_INDEX => Ok(plan(Placement::Holding(old), tag, vec![Change::Other])),
         ObjectType::OBJECT_SEQUENCE => {
@@ -953,7 +970,9 @@ fn create_rule(
         return Err(Error::internal("CREATE RULE without a table"));
     };
     match placement_of(relation, source, context)? {
-        placement @ Placement::Shard(_) => Ok(plan(placement, "CREATE RULE", vec![Change::Other])),
+        placement @ (Placement::Shard(_) | Placement::Temporary(_)) => {
+            Ok(plan(placement, "CREATE RULE", vec![Change::Other]))
+        }
         _ => Err(Error::unsupported(format!(
             "a rule on {}, which is on several shards",
             relation.relname().unwrap_or_default()

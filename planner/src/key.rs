@@ -205,8 +205,8 @@ impl Pinner<'_, '_> {
                 .map_err(|error| error.at(self.sql, *location)),
             Item::Derived { query, first } => {
                 // Writes in WITH are proved on their own, once.
-                if let QueryKind::Level(Level { writes: true, .. }) =
-                    self.bound.queries[*query].kind
+                if let QueryKind::Level(level) = &self.bound.queries[*query].kind
+                    && level.writes
                 {
                     return Ok(());
                 }

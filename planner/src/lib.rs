@@ -47,7 +47,8 @@ pub use plan::*;
 pub use resolve::{Target, resolve};
 pub use values::{Value, Values};
 
-/// Splits a text into statements and plans each. A text without a statement gives an empty list.
+/// Splits a text into statements and plans them, up to one after which the rest must be planned anew (see
+/// [`Planned::rest`]). A text without a statement gives an empty list.
 pub fn plan_text(sql: &str, context: &Context<'_>) -> Result<Vec<Planned>, Error> {
     plan_lifted(
         Source {
@@ -74,10 +75,12 @@ fn plan_lifted(source: Source<'_>, context: &Context<'_>) -> Result<(Vec<Planned
             let Some(call) = operator::statement(sql) else {
                 return Err(error);
             };
+            let plan = Arc::new(Plan::Admin(call?));
             return Ok((
                 vec![Planned {
                     part: None,
-                    plan: Arc::new(Plan::Admin(call?)),
+                    plan,
+                    rest: None,
                 }],
                 false,
             ));
@@ -85,7 +88,7 @@ fn plan_lifted(source: Source<'_>, context: &Context<'_>) -> Result<(Vec<Planned
     };
     let statements = tree.statements(sql);
     let several = statements.len() > 1;
-    // Offsets of literals are those of the whole text: one statement may be shared, several are not.
+    // Literals are numbered over the whole text: one statement may be shared, several are not.
     let source = if several {
         Source {
             literals: None,
@@ -95,19 +98,62 @@ fn plan_lifted(source: Source<'_>, context: &Context<'_>) -> Result<(Vec<Planned
         source
     };
     let mut shareable = !several;
-    let mut planned = Vec::with_capacity(statements.len());
-    for statement in statements {
-        let built = build::statement(
-            statement.node,
-            (statement.start, statement.end),
-            source,
-            context,
-        )?;
+    let mut planned: Vec<Planned> = Vec::with_capacity(statements.len());
+    for (index, statement) in statements.iter().enumerate() {
+        let span = (statement.start, statement.end);
+        let built = match build::statement(statement.node, span, source, context) {
+            Ok(built) => built,
+            Err(error) => match planned.last_mut() {
+                None => return Err(error),
+                Some(last) => {
+                    last.rest = Some(statement.start);
+                    break;
+                }
+            },
+        };
         shareable &= built.shareable;
+        let rest = match statements.get(index + 1) {
+            Some(next) if changes_meaning(&built.plan) => Some(next.start),
+            _ => None,
+        };
+        let part = several.then_some(statement.start..statement.end);
         planned.push(Planned {
-            part: several.then_some(statement.start..statement.end),
+            part,
             plan: Arc::new(built.plan),
+            rest,
         });
+        if rest.is_some() {
+            break;
+        }
     }
     Ok((planned, shareable))
+}
+
+/// Whether statements after this one may mean something else than before it.
+fn changes_meaning(plan: &Plan) -> bool {
+    match plan {
+        Plan::Single(single) => {
+            !single.effects.is_empty()
+                || single.pins.contains(Pins::SETTINGS)
+                || single.pins.contains(Pins::UNTRACKED)
+        }
+        Plan::Everywhere(everywhere) => matches!(everywhere.kind, EverywhereKind::Ddl(_)),
+        Plan::Session(statement) => !matches!(
+            statement,
+            SessionStatement::Begin { .. }
+                | SessionStatement::Savepoint(_)
+                | SessionStatement::Release(_)
+                | SessionStatement::Show(_)
+                | SessionStatement::Prepare { .. }
+                | SessionStatement::Deallocate(_)
+                | SessionStatement::Declare { .. }
+                | SessionStatement::Fetch { .. }
+                | SessionStatement::CloseCursor(_)
+                | SessionStatement::Listen(_)
+                | SessionStatement::Unlisten(_)
+                | SessionStatement::Notify { .. }
+        ),
+        Plan::Admin(_) => true,
+        Plan::Explain(explain) => explain.analyze,
+    }
 }

@@ -210,11 +210,10 @@ pub(crate) fn any_operands(node: Node<'_>, source: Source<'_>) -> Option<Vec<Ope
 /// Whether an expression is a comparison by PostgreSQL's own `=` operator.
 pub(crate) fn is_equality(expression: &nodes::A_Expr) -> bool {
     let mut names = expression.name().iter().map(Node::as_str);
-    match (names.next(), names.next(), names.next()) {
-        (Some(Some("=")), None, None) => true,
-        (Some(Some("pg_catalog")), Some(Some("=")), None) => true,
-        _ => false,
-    }
+    matches!(
+        (names.next(), names.next(), names.next()),
+        (Some(Some("=")), None, None) | (Some(Some("pg_catalog")), Some(Some("=")), None)
+    )
 }
 
 pub(crate) fn is_kind(expression: &nodes::A_Expr, kind: A_Expr_Kind::Type) -> bool {

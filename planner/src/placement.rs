@@ -10,7 +10,8 @@ use crate::parse::nodes;
 use crate::relation::{Found, full_name, look_up};
 use crate::utility::single;
 use crate::{
-    Access, Context, Error, Everywhere, EverywhereKind, Name, Plan, Route, StatementTag, Where,
+    Access, Context, Error, Everywhere, EverywhereKind, Name, Pins, Plan, Route, Single,
+    StatementTag, Where,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(crate) enum Placement {
     All,
     Group(GroupId),
     Shard(ShardId),
+    /// This session's temporary relation: nobody else needs to know.
+    Temporary(ShardId),
     /// Indexes and the like, which the catalog does not list: where they are found.
     Holding(Name),
 }
@@ -47,7 +50,7 @@ pub(crate) fn named(
             TableKind::Reference => Placement::All,
             TableKind::Unsharded { shard } => Placement::Shard(shard),
         },
-        Found::Temporary(shard) => Placement::Shard(shard),
+        Found::Temporary(shard) => Placement::Temporary(shard),
         Found::View(view) => crate::ddl::view_placement(view, context)?,
         Found::System => {
             return Err(Error::unsupported(format!(
@@ -116,7 +119,7 @@ fn shards(placement: &Placement, context: &Context<'_>) -> Option<Vec<ShardId>> 
                 .into_iter()
                 .collect(),
         ),
-        Placement::Shard(shard) => Some(vec![*shard]),
+        Placement::Shard(shard) | Placement::Temporary(shard) => Some(vec![*shard]),
         Placement::Holding(_) => None,
     }
 }
@@ -126,6 +129,9 @@ fn describe(placement: &Placement, context: &Context<'_>) -> String {
         Placement::All => "on all shards".to_owned(),
         Placement::Group(_) => "sharded".to_owned(),
         Placement::Shard(shard) => format!("on shard {}", shard_name(context, *shard)),
+        Placement::Temporary(shard) => {
+            format!("temporary on shard {}", shard_name(context, *shard))
+        }
         Placement::Holding(name) => format!("where {} is", name.name),
     }
 }
@@ -133,6 +139,12 @@ fn describe(placement: &Placement, context: &Context<'_>) -> String {
 /// A plan for all shards of a placement; for one shard only when there is nothing the catalog must learn.
 pub(crate) fn everywhere_of(placement: Placement, tag: &'static str, kind: EverywhereKind) -> Plan {
     let shards = match (placement, &kind) {
+        (Placement::Temporary(shard), _) => {
+            return Plan::Single(Single {
+                pins: Pins::TEMPORARY,
+                ..single(Route::Shard(shard), tag)
+            });
+        }
         (Placement::Shard(shard), EverywhereKind::Rows | EverywhereKind::Maintenance) => {
             return Plan::Single(single(Route::Shard(shard), tag));
         }

@@ -16,6 +16,10 @@ pub struct Planned {
     /// The statement's bytes in the text, without the `;`. `None`: the text holds just this statement, send it whole.
     pub part: Option<Range<usize>>,
     pub plan: Arc<Plan>,
+    /// Set on the last statement of the list when the text goes on: the byte at which the rest starts. It is to be planned when
+    /// this statement has been executed, because this one may change what the rest means (DDL, settings, temporary
+    /// tables), or because the rest's own error must not come before this one's result.
+    pub rest: Option<usize>,
 }
 
 impl Planned {

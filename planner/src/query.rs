@@ -81,7 +81,7 @@ pub(crate) struct Query {
 }
 
 pub(crate) enum QueryKind {
-    Level(Level),
+    Level(Box<Level>),
     /// Branches of UNION, INTERSECT, EXCEPT. `pushable`: conditions on an output may be applied to the branches.
     SetOperation {
         branches: Vec<QueryId>,
@@ -100,7 +100,7 @@ pub(crate) enum QueryKind {
 
 impl Default for QueryKind {
     fn default() -> QueryKind {
-        QueryKind::Level(Level::default())
+        QueryKind::Level(Box::default())
     }
 }
 
@@ -180,6 +180,8 @@ pub(crate) struct Findings {
     pub unsettled: Option<String>,
     /// Sharded tables that appear.
     pub sharded: Vec<String>,
+    /// Their colocation groups.
+    pub groups: Vec<GroupId>,
     /// Reference tables that appear.
     pub references: Vec<String>,
     /// System catalogs, or functions that tell of one server: prefer the default shard.

@@ -52,7 +52,8 @@ fn resolve_keys(route: &KeyRoute, catalog: &Catalog, values: &dyn Values) -> Res
         })?;
     }
     match shards.as_slice() {
-        [] => Ok(Target::Any),
+        // No key can match: any shard will do that has the tables.
+        [] => Ok(first_shard(route, catalog).map_or(Target::Any, Target::Shard)),
         [shard] => Ok(Target::Shard(*shard)),
         several => Err(Error::SeveralShards {
             shards: several
@@ -65,6 +66,15 @@ fn resolve_keys(route: &KeyRoute, catalog: &Catalog, values: &dyn Values) -> Res
                 .collect(),
         }),
     }
+}
+
+fn first_shard(route: &KeyRoute, catalog: &Catalog) -> Option<ShardId> {
+    catalog
+        .group(route.keys.first()?.group)?
+        .map
+        .shards()
+        .first()
+        .copied()
 }
 
 fn shard_of(group: &Group, key: &[KeyValue]) -> Result<ShardId, Error> {

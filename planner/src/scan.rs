@@ -371,6 +371,7 @@ fn raw_string_end(text: &[u8], at: usize, escapes: bool) -> Option<usize> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -541,7 +541,9 @@ fn copied(
     };
     let name = relation.relname().unwrap_or_default();
     match placement_of(relation, source, context)? {
-        Placement::Shard(shard) => Ok(copy_single(Route::Shard(shard), access)),
+        Placement::Shard(shard) | Placement::Temporary(shard) => {
+            Ok(copy_single(Route::Shard(shard), access))
+        }
         Placement::Group(_) => match context.manual {
             Some(shard) => Ok(copy_single(Route::Shard(shard), access)),
             None => Err(Error::unsupported(format!("COPY of the sharded table {name}"))
@@ -576,7 +578,8 @@ fn truncated(
     context: &Context<'_>,
 ) -> Result<Plan, Error> {
     let placement = common(truncate.relations(), source, context)?;
-    if truncate.restart_seqs && !matches!(placement, Placement::Shard(_)) {
+    if truncate.restart_seqs && !matches!(placement, Placement::Shard(_) | Placement::Temporary(_))
+    {
         return Err(Error::unsupported(
             "TRUNCATE … RESTART IDENTITY of a sharded or reference table",
         )

@@ -3,6 +3,8 @@
 //! A file is a list of cases: `> statement` (further lines belong to it), `---`, the plan or the error, an empty line. Lines that
 //! start with `#` are comments; `@name value` sets the session for the cases below it.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::fmt::Write as _;
@@ -65,6 +67,9 @@ fn outcome(sql: &str, catalog: &Catalog, context: &Context<'_>) -> String {
                     out.push('\n');
                 }
                 show(&mut out, sql, planned, catalog);
+                if let Some(rest) = planned.rest {
+                    write!(out, "\nthen plans [{}]", sql[rest..].trim()).unwrap();
+                }
             }
         }
         Err(error) => show_error(&mut out, &error),

@@ -255,7 +255,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
     pub(super) fn cast(&mut self, cast: &nodes::TypeCast) {
         let Some(target) = cast
             .type_name()
-            .and_then(|name| name.names().iter().last())
+            .and_then(|name| name.names().iter().next_back())
             .and_then(|name| name.sval())
         else {
             return;

@@ -21,7 +21,7 @@ pub(super) struct FromItem {
 
 impl<'c: 's, 's> Binder<'c, 's> {
     /// Binds the elements of a FROM list into a level; returns what they make visible.
-    pub(super) fn from_list<'t>(
+    pub(super) fn bind_from_list<'t>(
         &mut self,
         list: impl IntoIterator<Item = Node<'t>>,
         outer: &Scope<'_>,
@@ -34,7 +34,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 parent: Some(outer),
                 ctes: outer.ctes,
             };
-            let bound = self.from_item(node, outer, &lateral, &mut level.loose_subqueries)?;
+            let bound = self.bind_from_item(node, outer, &lateral, &mut level.loose_subqueries)?;
             level.items.push(bound.item);
             level.item_facts.extend(bound.facts);
             namespace.append(bound.namespace);
@@ -42,7 +42,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
         Ok(namespace)
     }
 
-    fn from_item(
+    fn bind_from_item(
         &mut self,
         node: Node<'_>,
         outer: &Scope<'_>,
@@ -222,6 +222,9 @@ impl<'c: 's, 's> Binder<'c, 's> {
                     })
                     .map(|index| first + index as Variable)
                     .collect();
+                self.bound.findings.groups.push(*group);
+                // Positions within a view's definition mean nothing to the client.
+                let location = if self.in_view { -1 } else { location };
                 Item::Sharded {
                     table,
                     group: *group,
@@ -301,7 +304,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 literals: None,
             },
         );
-        let path = std::mem::replace(&mut self.context.search_path, &[]);
+        let path = std::mem::take(&mut self.context.search_path);
         let in_view = std::mem::replace(&mut self.in_view, true);
         let query = self.select(select, nothing);
         (self.source, self.context.search_path, self.in_view) = (source, path, in_view);
@@ -383,7 +386,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
         }
         self.expression(sample.repeatable(), lateral, loose)?;
         self.bound.findings.unsettle("TABLESAMPLE");
-        let bound = self.from_item(sample.relation(), outer, lateral, loose)?;
+        let bound = self.bind_from_item(sample.relation(), outer, lateral, loose)?;
         if let Item::Sharded { table, .. } = &self.bound.items[bound.item] {
             let error =
                 Error::unsupported(format!("TABLESAMPLE of the sharded table {}", table.name))
@@ -408,14 +411,14 @@ impl<'c: 's, 's> Binder<'c, 's> {
             spine.push(inner);
             leftmost = inner.larg();
         }
-        let mut left = self.from_item(leftmost, outer, lateral, loose)?;
+        let mut left = self.bind_from_item(leftmost, outer, lateral, loose)?;
         for join in spine.into_iter().rev() {
             let beside = Scope {
                 namespace: &left.namespace,
                 parent: Some(lateral),
                 ctes: outer.ctes,
             };
-            let right = self.from_item(join.rarg(), outer, &beside, loose)?;
+            let right = self.bind_from_item(join.rarg(), outer, &beside, loose)?;
             left = self.joined(join, left, right, outer)?;
         }
         Ok(left)
@@ -622,7 +625,7 @@ fn overwrite(names: &mut Vec<String>, aliases: Vec<String>) {
     }
 }
 
-fn function_name<'t>(function: &'t nodes::RangeFunction) -> &'t str {
+fn function_name(function: &nodes::RangeFunction) -> &str {
     let Some(Node::NodeList(pair)) = function.functions().first() else {
         return "";
     };
@@ -630,7 +633,7 @@ fn function_name<'t>(function: &'t nodes::RangeFunction) -> &'t str {
         Some(Node::FuncCall(call)) => call
             .funcname()
             .iter()
-            .last()
+            .next_back()
             .and_then(Node::as_str)
             .unwrap_or(""),
         _ => "",

@@ -14,7 +14,7 @@ use catalog::KeyType;
 use crate::convert::{Family, family, key_type_of};
 use crate::facts::{Fact, Known, Variable};
 use crate::operand::{Operand, Source, any_operands, is_equality, is_kind, operand, operand_list};
-use crate::parse::{A_Expr_Kind, BoolExprType, Node, nodes};
+use crate::parse::{A_Expr_Kind, BoolExprType, ConstValue, Node, nodes};
 use crate::query::{Bound, QueryId, QueryKind};
 use crate::scope::{
     BoundRelation, Columns, RelationId, Relations, Resolved, Scope, is_system_column,
@@ -23,7 +23,7 @@ use crate::walk::children;
 use crate::{Context, Error};
 
 /// How deep queries and joins may nest. Each level costs a few kilobytes of stack.
-const DEPTH: u32 = 64;
+const DEPTH: u32 = 128;
 
 /// More equalities than this in one condition are not looked at.
 const FACT_LIMIT: usize = 4096;
@@ -96,7 +96,14 @@ impl<'c: 's, 's> Binder<'c, 's> {
                     continue;
                 }
                 Node::ParamRef(parameter) => self.count_parameter(parameter)?,
-                Node::A_Const(constant) => self.mark_literal(constant.location),
+                Node::A_Const(constant) => {
+                    self.mark_literal(constant.location);
+                    if let Some(ConstValue::String(text)) = constant.val()
+                        && means_now(text)
+                    {
+                        self.bound.findings.unsettle(format!("the value '{text}'"));
+                    }
+                }
                 Node::FuncCall(call) => self.call(call)?,
                 Node::TypeCast(cast) => self.cast(cast),
                 Node::SetToDefault(_) => self.bound.findings.unsettle("DEFAULT"),
@@ -105,7 +112,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                     .findings
                     .unsettle("CURRENT_TIMESTAMP, CURRENT_USER and the like"),
                 Node::ColumnRef(reference) => {
-                    let last = reference.fields().iter().last().and_then(Node::as_str);
+                    let last = reference.fields().iter().next_back().and_then(Node::as_str);
                     if let Some(column) = last.filter(|name| is_system_column(name)) {
                         self.bound
                             .findings
@@ -361,6 +368,14 @@ pub(crate) fn column_family(type_oid: u32) -> Option<Family> {
         KeyType::Text | KeyType::Varchar | KeyType::Bpchar => None,
         other => Some(family(other)),
     }
+}
+
+/// Texts that dates and times read as the moment of execution.
+fn means_now(text: &str) -> bool {
+    let text = text.trim();
+    ["now", "today", "tomorrow", "yesterday"]
+        .iter()
+        .any(|word| text.eq_ignore_ascii_case(word))
 }
 
 /// Where a node stands in the text, for error positions.

@@ -390,7 +390,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             })
             .collect();
         Ok(Query {
-            kind: QueryKind::Level(level),
+            kind: QueryKind::Level(Box::new(level)),
             outputs,
             positions_known: true,
             names_known: true,
@@ -401,7 +401,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
     fn level(&mut self, select: &nodes::SelectStmt, outer: &Scope<'_>) -> Result<Query, Error> {
         let mut level = Level::default();
         let references = self.bound.findings.references.len();
-        let namespace = self.from_list(
+        let namespace = self.bind_from_list(
             select.from_clause(),
             outer,
             &mut level,
@@ -449,7 +449,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             outputs
         };
         Ok(Query {
-            kind: QueryKind::Level(level),
+            kind: QueryKind::Level(Box::new(level)),
             outputs,
             positions_known,
             names_known,
@@ -568,7 +568,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
         for target in targets {
             match target.val() {
                 Node::ColumnRef(reference) => {
-                    let last = reference.fields().iter().last();
+                    let last = reference.fields().iter().next_back();
                     if matches!(last, Some(Node::A_Star(_))) {
                         let (columns, certain) = self.star(reference, scope.namespace);
                         match columns {
@@ -596,7 +596,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 }
                 Node::A_Indirection(indirection)
                     if matches!(
-                        indirection.indirection().iter().last(),
+                        indirection.indirection().iter().next_back(),
                         Some(Node::A_Star(_))
                     ) =>
                 {
@@ -627,7 +627,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             Node::FuncCall(call) => call
                 .funcname()
                 .iter()
-                .last()
+                .next_back()
                 .and_then(|name| name.as_str().map(str::to_owned)),
             Node::A_Const(_) | Node::A_Expr(_) | Node::BoolExpr(_) | Node::ParamRef(_) => {
                 Some("?column?".to_owned())

@@ -168,7 +168,16 @@ impl<'c: 's, 's> Binder<'c, 's> {
         }
         match (target.table, target.table.map(|table| &table.kind)) {
             (Some(table), Some(TableKind::Sharded { group, key })) => {
-                let positions = self.key_positions(table, key, columns.as_deref(), insert)?;
+                let positions = match key_positions(table, key, columns.as_deref(), insert) {
+                    Ok(positions) => positions,
+                    Err(error) => {
+                        let location = insert.relation().map_or(-1, |relation| relation.location);
+                        self.bound
+                            .findings
+                            .refuse(error.at(self.source.sql, location));
+                        Vec::new()
+                    }
+                };
                 let rows = match insert.select_stmt() {
                     Node::SelectStmt(select) if is_plain_values(select) => {
                         let rows =
@@ -181,7 +190,10 @@ impl<'c: 's, 's> Binder<'c, 's> {
                         self.note_selected(key, &positions, query);
                         InsertRows::Query { query, positions }
                     }
-                    _ => return Err(no_key(table, &key[0].name)),
+                    _ => {
+                        self.bound.findings.refuse(no_key(table, &key[0].name));
+                        InsertRows::Values(Vec::new())
+                    }
                 };
                 level.insert = Some(Insert {
                     group: *group,
@@ -199,6 +211,12 @@ impl<'c: 's, 's> Binder<'c, 's> {
             }
         }
         if let Some(conflict) = insert.on_conflict_clause() {
+            if !matches!(insert.select_stmt(), Node::SelectStmt(select) if is_plain_values(select))
+            {
+                self.bound
+                    .findings
+                    .unsettle("ON CONFLICT with rows in no particular order");
+            }
             self.on_conflict(conflict, &target, outer, &mut level)?;
         }
         self.returning(
@@ -235,27 +253,6 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 }
                 Node::ResTarget(_) => Some(String::new()),
                 _ => None,
-            })
-            .collect()
-    }
-
-    fn key_positions(
-        &mut self,
-        table: &Table,
-        key: &[KeyColumn],
-        columns: Option<&[String]>,
-        insert: &nodes::InsertStmt,
-    ) -> Result<Vec<usize>, Error> {
-        key.iter()
-            .map(|key| {
-                columns
-                    .and_then(|columns| columns.iter().position(|column| *column == key.name))
-                    .ok_or_else(|| {
-                        no_key(table, &key.name).at(
-                            self.source.sql,
-                            insert.relation().map_or(-1, |relation| relation.location),
-                        )
-                    })
             })
             .collect()
     }
@@ -417,7 +414,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             items: vec![target.item],
             ..Level::default()
         };
-        let namespace = self.from_list(
+        let namespace = self.bind_from_list(
             update.from_clause(),
             outer,
             &mut level,
@@ -432,14 +429,24 @@ impl<'c: 's, 's> Binder<'c, 's> {
         self.expression(update.where_clause(), &scope, &mut subqueries)?;
         self.conditions(update.where_clause(), &scope, &mut level.facts);
         let known = Known::new([level.item_facts.as_slice(), level.facts.as_slice()].concat());
-        let mut assigned = Vec::new();
+        // Assigned columns come out changed, and triggers may change others; the key stays.
+        let target_relation = &self.relations.0[target.relation];
+        let assigned: Vec<Variable> = target_relation
+            .variables()
+            .filter(|(name, _)| {
+                !target
+                    .key()
+                    .iter()
+                    .any(|key| Some(key.name.as_str()) == *name)
+            })
+            .map(|(_, variable)| variable)
+            .collect();
         for assignment in update.target_list() {
             self.expression(Node::ResTarget(assignment), &scope, &mut subqueries)?;
             let Some(name) = assignment.name() else {
                 continue;
             };
             let variable = self.relations.0[target.relation].column(name);
-            assigned.extend(variable);
             if target.key().iter().any(|key| key.name == name)
                 && !self.keeps_key(assignment, variable, &known, &scope)
             {
@@ -522,7 +529,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             items: vec![target.item],
             ..Level::default()
         };
-        let namespace = self.from_list(
+        let namespace = self.bind_from_list(
             delete.using_clause(),
             outer,
             &mut level,
@@ -566,7 +573,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             writes: true,
             ..Level::default()
         };
-        let namespace = self.from_list(
+        let namespace = self.bind_from_list(
             [merge.source_relation()],
             outer,
             &mut level,
@@ -624,7 +631,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 .filter(|variable| !assigned.contains(variable));
         }
         Ok(Query {
-            kind: QueryKind::Level(level),
+            kind: QueryKind::Level(Box::new(level)),
             outputs,
             positions_known,
             names_known,
@@ -665,7 +672,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                     let name = call
                         .funcname()
                         .iter()
-                        .last()
+                        .next_back()
                         .and_then(Node::as_str)
                         .unwrap_or_default();
                     let own = self.context.catalog.functions(name);
@@ -708,4 +715,23 @@ fn key_update(table: Option<&Table>, column: &str) -> Error {
     let table = table.map_or("", |table| table.name.as_str());
     Error::unsupported(format!("UPDATE of the shard key {column} of {table}"))
         .with_hint("Delete the row and insert it with its new key.")
+}
+
+/// Where the shard key's columns stand among those that values are given for.
+fn key_positions(
+    table: &Table,
+    key: &[KeyColumn],
+    columns: Option<&[String]>,
+    insert: &nodes::InsertStmt,
+) -> Result<Vec<usize>, Error> {
+    if matches!(insert.select_stmt(), Node::None) {
+        return Ok(Vec::new());
+    }
+    key.iter()
+        .map(|key| {
+            columns
+                .and_then(|columns| columns.iter().position(|column| *column == key.name))
+                .ok_or_else(|| no_key(table, &key.name))
+        })
+        .collect()
 }

@@ -168,6 +168,18 @@ impl Backend {
         self.applied_known = false;
     }
 
+    /// A simple query is to be sent. On the server it ends the unnamed statement.
+    pub fn query(&mut self, sql: &[u8]) {
+        self.prepared.forget_unnamed();
+        encode::query(&mut self.out, sql);
+    }
+
+    /// The same with a whole message of a client's.
+    pub fn send_query(&mut self, message: &[u8]) {
+        self.prepared.forget_unnamed();
+        self.out.extend_from_slice(message);
+    }
+
     /// Whether the server has this statement prepared, which is about to be used.
     pub fn knows(&mut self, statement: StatementKey) -> bool {
         self.prepared.touch(statement)
@@ -267,7 +279,7 @@ impl Backend {
 
     /// Runs a simple query whose rows do not matter. Used to clean a connection, never on the hot path.
     pub async fn run(&mut self, sql: &str) -> io::Result<()> {
-        encode::query(&mut self.out, sql.as_bytes());
+        self.query(sql.as_bytes());
         self.flush().await?;
         let limits = crate::wire::frame::Limits::server();
         let mut failed = None;

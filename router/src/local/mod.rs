@@ -33,6 +33,7 @@ pub use binaries::{Binaries, Version};
 pub use cluster::{ClusterOptions, Layout, LocalCluster, LocalShard, Progress};
 pub use error::Error;
 pub use lock::DirectoryLock;
+pub use process::Process;
 pub use scratch::Scratch;
 pub use server::{LocalServer, ServerOptions, Stop};
 pub use settings::Settings;

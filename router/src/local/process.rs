@@ -20,7 +20,7 @@ use super::{Error, exit};
 
 /// A child process of ours.
 #[derive(Debug, Clone)]
-pub(super) struct Process {
+pub struct Process {
     shared: Arc<Shared>,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Shared {
 impl Process {
     /// Starts `command` in a process group of its own, so that Ctrl-C reaches only us. The child gets
     /// `parting_signal` when this process ends in whatever way, as far as the system allows.
-    pub(super) fn spawn(mut command: Command, parting_signal: libc::c_int) -> io::Result<Process> {
+    pub fn spawn(mut command: Command, parting_signal: libc::c_int) -> io::Result<Process> {
         command.process_group(0).stdin(Stdio::null());
         #[cfg(target_os = "linux")]
         {
@@ -75,22 +75,22 @@ impl Process {
         Ok(Process { shared })
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.shared.pid
     }
 
     /// The exit status, if the process has ended.
-    pub(super) fn status(&self) -> Option<ExitStatus> {
+    pub fn status(&self) -> Option<ExitStatus> {
         *self.shared.lock()
     }
 
     /// Sends a signal, unless the process has ended.
-    pub(super) fn signal(&self, signal: libc::c_int) {
+    pub fn signal(&self, signal: libc::c_int) {
         self.shared.signal(signal);
     }
 
     /// Waits for the end.
-    pub(super) async fn ended(&self) -> ExitStatus {
+    pub async fn ended(&self) -> ExitStatus {
         let mut receiver = self.shared.ended_watch.subscribe();
         match receiver.wait_for(Option::is_some).await {
             Ok(status) => status.unwrap_or_default(),
@@ -99,18 +99,18 @@ impl Process {
     }
 
     /// As [`Process::ended`], with a limit.
-    pub(super) async fn ended_within(&self, limit: Duration) -> Option<ExitStatus> {
+    pub async fn ended_within(&self, limit: Duration) -> Option<ExitStatus> {
         tokio::time::timeout(limit, self.ended()).await.ok()
     }
 
     /// Waits for the end without a runtime: for `Drop` and for the end of the process.
-    pub(super) fn ended_within_blocking(&self, limit: Duration) -> Option<ExitStatus> {
+    pub fn ended_within_blocking(&self, limit: Duration) -> Option<ExitStatus> {
         self.shared.ended_within_blocking(limit)
     }
 
     /// Kills the process and its children at once, as if the machine had failed: it is stopped first, so that it can
     /// neither fork another nor learn of a child's death.
-    pub(super) fn kill_tree(&self) {
+    pub fn kill_tree(&self) {
         self.shared.kill_tree();
     }
 }

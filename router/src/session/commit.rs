@@ -12,7 +12,7 @@ use super::{Session, Step};
 use crate::drive::commit::{self, Participants};
 use crate::drive::recovery;
 use crate::execute::expect::Expect;
-use crate::wire::{backend, encode};
+use crate::wire::backend;
 
 /// Between two questions for the same decision.
 const RESOLVE_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
@@ -64,7 +64,7 @@ impl Participants for Session {
         };
         let link = &mut self.links[index];
         link.captured.clear();
-        encode::query(link.backend.out(), sql.as_bytes());
+        link.backend.query(sql.as_bytes());
         link.expects.push_back(Expect::Captured);
         if let Err(error) = link.backend.flush().await {
             // The answer that does not come says the same.

@@ -224,10 +224,10 @@ impl Session {
 
     fn send_carrier(&mut self, index: usize, carrier: Carrier<'_>) {
         let link = &mut self.links[index];
-        let out = link.backend.out();
         match carrier {
-            Carrier::Text(sql) => encode::query(out, sql.as_bytes()),
+            Carrier::Text(sql) => link.backend.query(sql.as_bytes()),
             Carrier::Bind { sql, types, bind } => {
+                let out = link.backend.out();
                 encode::parse(out, b"", sql.as_bytes(), types);
                 out.extend_from_slice(bind);
                 encode::execute(out, b"", 0);

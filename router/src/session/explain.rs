@@ -24,7 +24,7 @@ impl Session {
         let need = self.need_of(single, &self.literals.values(part.whole), catalog)?;
         let index = self.link(need, catalog).await?;
         let link = &mut self.links[index];
-        encode::query(link.backend.out(), part.text.as_bytes());
+        link.backend.query(part.text.as_bytes());
         link.position_offset = part.offset;
         link.expects.push_back(Expect::Captured);
         self.exchange(index).await?;

@@ -43,6 +43,15 @@ impl Portal {
     }
 }
 
+/// What to think of a batch whose Sync has not come yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Batch {
+    /// It may bring more statements to execute.
+    MayGoOn,
+    /// Nothing has been bound, so that it can still become several statements later.
+    AsSeen,
+}
+
 /// The values of a Bind message, as the planner reads them.
 pub(super) struct BindValues<'a> {
     pub types: &'a [u32],
@@ -82,7 +91,7 @@ impl Session {
     }
 
     /// What earlier messages still have to say comes before the error.
-    async fn fail_extended(&mut self, failure: Failure) -> Step {
+    pub(super) async fn fail_extended(&mut self, failure: Failure) -> Step {
         self.skipping = true;
         self.unanswered = None;
         match failure {
@@ -102,6 +111,15 @@ impl Session {
     async fn parse_message(&mut self, message: &[u8]) -> Step {
         self.answer_parse().await?;
         let parse = frontend::parse_parse(&message[5..])?;
+        if parse.name.is_empty()
+            && let Some(previous) = self.unnamed.take()
+        {
+            // It is gone even if the new one fails, unless the server skips the message.
+            self.mark_undo(Undo::Statement {
+                name: Box::default(),
+                previous: Some(previous),
+            });
+        }
         let sql = self.decode(parse.sql)?;
         let catalog = self.catalog();
         let types: smallvec::SmallVec<[u32; 8]> = parse.parameter_types().collect();
@@ -128,8 +146,8 @@ impl Session {
                 .into());
             }
             self.statements.insert(parse.name.into(), statement.clone());
-            self.registered = Some(parse.name.into());
         }
+        self.registered = Some(parse.name.into());
         self.unanswered = Some(statement);
         Ok(())
     }
@@ -235,7 +253,7 @@ impl Session {
             )?;
             return Ok(());
         };
-        let index = self.extended_link(need, &catalog).await?;
+        let index = self.extended_link(need, Batch::MayGoOn, &catalog).await?;
         self.ensure_prepared(index, &statement, unanswered)?;
         let link = &mut self.links[index];
         frontend::rewrite_bind(
@@ -330,8 +348,8 @@ impl Session {
 
     /// A link for a statement of the extended protocol: earlier answers of other links come first, and a batch of
     /// several statements gets a block.
-    async fn extended_link(&mut self, need: Need, catalog: &Catalog) -> Step<usize> {
-        if self.block.is_none() && !need.no_block && self.batch_has_several_statements() {
+    async fn extended_link(&mut self, need: Need, batch: Batch, catalog: &Catalog) -> Step<usize> {
+        if self.block.is_none() && !need.no_block && self.batch_has_several_statements(batch) {
             self.block = Some(Block::implicit());
             self.settings.begin();
         }
@@ -360,8 +378,8 @@ impl Session {
         }
     }
 
-    /// Looks ahead: does the client's input hold more than one Execute before Sync? Without a Sync in sight it may.
-    fn batch_has_several_statements(&self) -> bool {
+    /// Looks ahead: does the client's input hold more than one Execute before Sync?
+    fn batch_has_several_statements(&self, batch: Batch) -> bool {
         let mut executes = 0;
         for tag in self.client.upcoming_tags() {
             match tag {
@@ -371,7 +389,7 @@ impl Session {
                 _ => {}
             }
         }
-        true
+        executes > 1 || batch == Batch::MayGoOn
     }
 
     /// Makes the link's server know the statement. `answer`: its ParseComplete is the client's.
@@ -408,6 +426,7 @@ impl Session {
                     let index = self.portal_link(shard, replica)?;
                     let link = &mut self.links[index];
                     link.backend.out().extend_from_slice(message);
+                    link.unsynced = true;
                     link.expects.push_back(Expect::DescribePortal);
                     Ok(())
                 }
@@ -427,7 +446,7 @@ impl Session {
             }
             return self.describe_local(&statement, true, 0).await;
         };
-        let index = self.extended_link(need, &catalog).await?;
+        let index = self.extended_link(need, Batch::AsSeen, &catalog).await?;
         self.ensure_prepared(index, &statement, unanswered)?;
         let link = &mut self.links[index];
         encode::describe(link.backend.out(), b'S', ServerName::of(statement.key).as_bytes());
@@ -602,7 +621,7 @@ impl Session {
         let catalog = self.catalog();
         match self.describing_need(&statement, &catalog) {
             Some(need) => {
-                let index = self.extended_link(need, &catalog).await?;
+                let index = self.extended_link(need, Batch::AsSeen, &catalog).await?;
                 self.ensure_prepared(index, &statement, true)
             }
             None => {

@@ -14,7 +14,6 @@ use crate::execute::expect::Expect;
 use crate::execute::relay::Pause;
 use crate::execute::{Link, LinkError};
 use crate::pool::PoolError;
-use crate::wire::encode;
 
 /// What a statement needs of its link.
 #[derive(Clone, Copy, Debug)]
@@ -174,16 +173,20 @@ impl Session {
         {
             self.apply_settings(index, &sql).await?;
         }
+        let joins = self.block.is_some() && !self.links[index].in_block && !need.no_block;
+        if joins && !self.links[index].expects.is_empty() {
+            // After an error the server skips everything up to Sync, a BEGIN too: see first whether there is one.
+            self.drain().await?;
+        }
         let link = &mut self.links[index];
         if let Some(block) = &self.block
-            && !link.in_block
-            && !need.no_block
+            && joins
         {
             link.applied_at_begin = Some(link.backend.applied().clone());
             link.in_block = true;
             link.wrote = false;
             for sql in block.opening() {
-                encode::query(link.backend.out(), sql.as_bytes());
+                link.backend.query(sql.as_bytes());
                 link.expects.push_back(Expect::Own);
             }
             if !block.opens_plainly() {
@@ -200,7 +203,7 @@ impl Session {
     /// Replays settings before anything else is sent, because what follows must not run without them.
     async fn apply_settings(&mut self, index: usize, sql: &str) -> Step {
         let link = &mut self.links[index];
-        encode::query(link.backend.out(), sql.as_bytes());
+        link.backend.query(sql.as_bytes());
         link.expects.push_back(Expect::Own);
         // Until the answer is there it is not known what has been applied.
         link.backend.forget_applied();
@@ -228,7 +231,7 @@ impl Session {
     /// Runs one statement of the router's own on a link, whose error goes to the client.
     pub(super) async fn run_own(&mut self, index: usize, sql: &str) -> Step {
         let link = &mut self.links[index];
-        encode::query(link.backend.out(), sql.as_bytes());
+        link.backend.query(sql.as_bytes());
         link.expects.push_back(Expect::Own);
         self.exchange(index).await?;
         self.own_error(index)

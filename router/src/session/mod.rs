@@ -95,8 +95,6 @@ struct Derived {
     standard_conforming_strings: bool,
     /// The client's encoding is UTF-8.
     utf8: bool,
-    /// Settings or temporary tables changed since the current simple query began.
-    changed_in_text: bool,
 }
 
 /// Manual routing as the client asked for it.
@@ -281,6 +279,7 @@ impl Session {
         }
         for undo in self.notes.undo.drain(..).rev() {
             match undo {
+                Undo::Statement { name, previous } if name.is_empty() => self.unnamed = previous,
                 Undo::Statement { name, previous } => match previous {
                     Some(statement) => {
                         self.statements.insert(name, statement);

@@ -177,7 +177,6 @@ impl Session {
                 .unwrap_or(self.router.config.replicas.read_preference),
             standard_conforming_strings: on("standard_conforming_strings", true),
             utf8,
-            changed_in_text: true,
         };
     }
 

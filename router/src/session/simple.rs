@@ -36,13 +36,13 @@ pub(super) struct Part<'a> {
 impl Session {
     pub(super) async fn simple_query(&mut self, message: BytesMut) -> Step {
         self.handle.begin_statement();
-        self.derived.changed_in_text = false;
         let mut answered = false;
-        let result = match self.finish_extended().await {
-            Ok(()) => self.simple_text(&message, &mut answered).await,
-            Err(failure) => Err(failure),
-        };
-        if let Err(failure) = result {
+        if let Err(failure) = self.finish_extended().await {
+            // The query is one of the messages that are skipped up to Sync.
+            return self.fail_extended(failure).await;
+        }
+        self.unnamed = None;
+        if let Err(failure) = self.simple_text(&message, &mut answered).await {
             self.fail_statement(failure)?;
         }
         if let Err(failure) = self.end_implicit_block().await {
@@ -66,7 +66,7 @@ impl Session {
                 encode::empty_query_response(&mut self.client.out);
                 Ok(())
             }
-            [only] => {
+            [only] if only.rest.is_none() => {
                 let part = Part {
                     text: only.text(sql),
                     whole: sql,
@@ -82,7 +82,8 @@ impl Session {
                     *answered = true;
                     return self.send_whole(need, message, &catalog).await;
                 }
-                self.run_several(several, sql, &catalog).await
+                let first = planned.clone();
+                self.run_several(first, sql, &catalog).await
             }
         }
     }
@@ -184,8 +185,8 @@ impl Session {
         let index = self.link(need, catalog).await?;
         let link = &mut self.links[index];
         match part.message {
-            Some(message) => link.backend.out().extend_from_slice(message),
-            None => encode::query(link.backend.out(), part.text.as_bytes()),
+            Some(message) => link.backend.send_query(message),
+            None => link.backend.query(part.text.as_bytes()),
         }
         link.position_offset = part.offset;
         // A block that a failure elsewhere has spoilt must not look healthy to the client.
@@ -205,6 +206,9 @@ impl Session {
     fn one_shard_for_all(&self, planned: &[Planned], sql: &str, catalog: &Catalog) -> Option<Need> {
         let mut together = Need::any();
         for one in planned {
+            if one.rest.is_some() {
+                return None;
+            }
             let Plan::Single(single) = &*one.plan else {
                 return None;
             };
@@ -229,7 +233,7 @@ impl Session {
     async fn send_whole(&mut self, need: Need, message: &[u8], catalog: &Catalog) -> Step {
         let index = self.link(need, catalog).await?;
         let link = &mut self.links[index];
-        link.backend.out().extend_from_slice(message);
+        link.backend.send_query(message);
         link.expects.push_back(Expect::Query {
             ready: true,
             planned: None,
@@ -240,52 +244,48 @@ impl Session {
         }
     }
 
-    /// Statements one after the other, the first failure ends the text.
+    /// Statements one after the other; the first failure ends the text. What follows a statement that may change the
+    /// meaning of names is planned when that statement has run.
     async fn run_several(
         &mut self,
-        planned: &[Planned],
+        mut planned: Arc<[Planned]>,
         sql: &str,
         catalog: &Arc<Catalog>,
     ) -> Step {
-        for one in planned {
-            if self.block.is_none() {
-                self.block = Some(Block::implicit());
-                self.settings.begin();
+        let mut catalog = catalog.clone();
+        let (mut rest, mut base) = (sql, 0);
+        loop {
+            for one in planned.iter() {
+                if self.block.is_none() {
+                    self.block = Some(Block::implicit());
+                    self.settings.begin();
+                }
+                let start = base + one.part.as_ref().map_or(0, |range| range.start);
+                let before = sql.get(..start).map_or(0, |text| text.chars().count());
+                let part = Part {
+                    text: one.text(rest),
+                    whole: rest,
+                    message: None,
+                    ready: false,
+                    offset: i32::try_from(before).unwrap_or(0),
+                };
+                self.run_simple(one, part, &catalog).await?;
             }
-            let start = one.part.as_ref().map_or(0, |range| range.start);
-            let before = sql.get(..start).map_or(0, |text| text.chars().count());
-            let part = Part {
-                text: one.text(sql),
-                whole: sql,
-                message: None,
-                ready: false,
-                offset: i32::try_from(before).unwrap_or(0),
+            let Some(next) = planned.last().and_then(|last| last.rest) else {
+                return Ok(());
             };
-            // An earlier statement of this text may have changed what names mean.
-            let current = self.catalog();
-            let replanned;
-            let one = if current.epoch() == catalog.epoch() && !self.names_changed(one) {
-                one
-            } else {
-                replanned = self.replan(part.text, &current)?;
-                &replanned
+            base += next;
+            rest = rest.get(next..).unwrap_or_default();
+            catalog = self.catalog();
+            planned = match self.plan_simple(rest, &catalog) {
+                Ok(planned) => planned,
+                Err(Failure::Report(mut report)) => {
+                    let before = sql.get(..base).map_or(0, |text| text.chars().count());
+                    report.position = report.position.map(|position| position + before);
+                    return Err(Failure::Report(report));
+                }
+                Err(other) => return Err(other),
             };
-            self.run_simple(one, part, &current).await?;
         }
-        Ok(())
-    }
-
-    /// Whether the names in a plan may have changed their meaning since the text was planned.
-    fn names_changed(&self, planned: &Planned) -> bool {
-        matches!(&*planned.plan, Plan::Single(_) | Plan::Everywhere(_)) && self.derived.changed_in_text
-    }
-
-    fn replan(&mut self, text: &str, catalog: &Arc<Catalog>) -> Step<Planned> {
-        let manual = self.manual_shard(catalog)?;
-        let planned = self
-            .router
-            .plans
-            .plan_statement(text, &self.context(catalog, manual))?;
-        planned.ok_or_else(|| Report::error("XX000", "a statement vanished while it was planned again").into())
     }
 }

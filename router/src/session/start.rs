@@ -239,7 +239,7 @@ impl Session {
     /// The one value that a statement of the router's own gives.
     pub(super) async fn query_value(&mut self, index: usize, sql: &str) -> Step<String> {
         let link = &mut self.links[index];
-        encode::query(link.backend.out(), sql.as_bytes());
+        link.backend.query(sql.as_bytes());
         link.expects.push_back(crate::execute::expect::Expect::Captured);
         self.exchange(index).await?;
         let captured = std::mem::take(&mut self.links[index].captured);

@@ -159,8 +159,8 @@ impl Session {
         let link = &mut self.links[index];
         self.last_shard = Some(link.shard);
         match part.message {
-            Some(message) => link.backend.out().extend_from_slice(message),
-            None => encode::query(link.backend.out(), part.text.as_bytes()),
+            Some(message) => link.backend.send_query(message),
+            None => link.backend.query(part.text.as_bytes()),
         }
         link.position_offset = part.offset;
         link.expects.push_back(Expect::Query {
@@ -353,7 +353,6 @@ impl Session {
             }
             Discard::Plans | Discard::Sequences => {}
         }
-        self.derived.changed_in_text = true;
         Ok(tag)
     }
 
@@ -379,6 +378,7 @@ impl Session {
             planned: Some(Arc::new(planner::Planned {
                 part: None,
                 plan: Arc::new(plan.clone()),
+                rest: None,
             })),
             epoch: catalog.epoch(),
             manual: self.manual_shard(catalog)?,
@@ -447,7 +447,7 @@ impl Session {
             sql.push_str(&format!(" ({})", arguments.join(", ")));
         }
         let link = &mut self.links[index];
-        encode::query(link.backend.out(), sql.as_bytes());
+        link.backend.query(sql.as_bytes());
         link.expects.push_back(Expect::Query {
             ready: part.ready,
             planned: statement

@@ -156,7 +156,7 @@ impl Session {
     /// COMMIT on one participant. An error in it, such as a deferred constraint's, is the client's.
     async fn commit_one(&mut self, index: usize) -> Step {
         let link = &mut self.links[index];
-        encode::query(link.backend.out(), b"COMMIT");
+        link.backend.query(b"COMMIT");
         link.expects.push_back(Expect::Own);
         // From here on a lost connection leaves the outcome unknown.
         let wrote = link.wrote;
@@ -180,7 +180,7 @@ impl Session {
             .collect();
         for &index in participants.iter().rev() {
             let link = &mut self.links[index];
-            encode::query(link.backend.out(), b"ROLLBACK");
+            link.backend.query(b"ROLLBACK");
             link.expects.push_back(Expect::Own);
             if let Some(applied) = link.applied_at_begin.take() {
                 link.backend.set_applied(applied);

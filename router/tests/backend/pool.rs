@@ -174,6 +174,8 @@ async fn idle_connections_are_closed_down_to_the_least_number() {
         min_size: 1,
         ..settings()
     });
+    pools.prewarm(&identity(), &shared(), false);
+    until(|| status(&pools).idle == 1).await;
     let held = [
         checkout(&pools, &worker, &shared()).await,
         checkout(&pools, &worker, &shared()).await,
