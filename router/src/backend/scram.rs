@@ -19,6 +19,33 @@ pub struct ScramKeys {
     pub server_key: [u8; 32],
 }
 
+impl ScramKeys {
+    /// The keys of a client that has authenticated here, from what was said (its first message, the answer, its last
+    /// message) and what the verifier holds. `None` if the proof is not one of this verifier's password.
+    pub fn of_client(
+        first: &[u8],
+        answer: &[u8],
+        last: &[u8],
+        stored_key: &[u8; 32],
+        server_key: &[u8; 32],
+    ) -> Option<Self> {
+        let (first, answer, last) = (text(first).ok()?, text(answer).ok()?, text(last).ok()?);
+        // Flag and authorization name are not signed; the last message stands for them.
+        let bare = first.splitn(3, ',').nth(2)?;
+        let (last, proof) = last.rsplit_once(",p=")?;
+        let mut client_key: [u8; 32] = STANDARD.decode(proof).ok()?.try_into().ok()?;
+        let signature = sign(stored_key, &format!("{bare},{answer},{last}"));
+        for (byte, signed) in client_key.iter_mut().zip(signature) {
+            *byte ^= signed;
+        }
+        let shown: [u8; 32] = Sha256::digest(client_key).into();
+        (shown == *stored_key).then_some(Self {
+            client_key,
+            server_key: *server_key,
+        })
+    }
+}
+
 impl std::fmt::Debug for ScramKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ScramKeys")
@@ -224,6 +251,34 @@ mod tests {
                 .finish(format!("v={signature}").as_bytes())
                 .is_err()
         );
+    }
+
+    #[test]
+    fn who_checks_a_proof_has_the_keys() {
+        let keys = ScramKeys {
+            client_key: [7; 32],
+            server_key: [8; 32],
+        };
+        for binding in [Binding::Impossible, Binding::EndPoint(vec![1, 2, 3])] {
+            let mut client = KeyExchange::with_nonce(keys.clone(), binding, "abc".into());
+            let first = client.message.clone();
+            let answer = "r=abcdef,s=c2FsdA==,i=4096";
+            client.update(answer.as_bytes()).unwrap();
+            let found = |last: &str, stored_key: [u8; 32]| {
+                ScramKeys::of_client(
+                    first.as_bytes(),
+                    answer.as_bytes(),
+                    last.as_bytes(),
+                    &stored_key,
+                    &keys.server_key,
+                )
+            };
+            let stored_key: [u8; 32] = Sha256::digest(keys.client_key).into();
+            assert!(found(&client.message, stored_key) == Some(keys.clone()));
+            assert!(found(&client.message, [9; 32]).is_none());
+            assert!(found("c=biws,r=abcdef", stored_key).is_none());
+            assert!(found("c=biws,r=abcdef,p=AAAA", stored_key).is_none());
+        }
     }
 
     #[test]
