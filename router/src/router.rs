@@ -126,9 +126,13 @@ impl Router {
     pub fn identity(&self, user: &str, authenticated: &Authenticated) -> PoolIdentity {
         let configured = self.config.users.iter().find(|known| known.name == user);
         let login = configured.map_or(&self.config.servers.login, |known| &known.server);
-        let (server_user, password) = match login {
-            ServerLogin::PassThrough => (user.to_owned(), authenticated.password.clone()),
-            ServerLogin::As { user, password } => (user.clone(), self.password(password, user)),
+        let (server_user, password, keys) = match login {
+            ServerLogin::PassThrough => (
+                user.to_owned(),
+                authenticated.password.clone(),
+                authenticated.keys.clone(),
+            ),
+            ServerLogin::As { user, password } => (user.clone(), self.password(password, user), None),
         };
         let password = password.or_else(|| self.password(&self.config.servers.password, &server_user));
         PoolIdentity::new(
@@ -136,6 +140,7 @@ impl Router {
             Credentials {
                 user: server_user,
                 password: password.map(|secret| secret.expose().to_owned()),
+                keys,
             },
         )
     }

@@ -162,7 +162,7 @@ fn assemble(
             max_prepared_statements: config.pool.max_prepared_statements,
         },
         ServerTls::load(config.servers.tls.mode, config.servers.tls.root_cert.as_deref())?,
-        locals.to_vec(),
+        locals.len(),
     );
     let auth = AuthSettings {
         rules: config.auth.clone(),
