@@ -1,7 +1,6 @@
 //! What one worker thread has to itself: idle server connections within reach, and spare buffers.
 
 use std::sync::{Mutex, MutexGuard};
-use std::time::Instant;
 
 use bytes::BytesMut;
 use tokio::sync::Notify;
@@ -83,11 +82,6 @@ impl WorkerLocal {
     /// How many connections of that pool are stashed here.
     pub(crate) fn stashed(&self, pool: u64) -> usize {
         lock(&self.stash).iter().filter(|idle| idle.pool() == pool).count()
-    }
-
-    /// The oldest moment at which a stashed connection was used last.
-    pub(crate) fn oldest(&self) -> Option<Instant> {
-        lock(&self.stash).iter().map(|idle| idle.since()).min()
     }
 }
 

@@ -140,6 +140,17 @@ impl From<planner::Error> for Failure {
     }
 }
 
+impl From<crate::ddl::error::Error> for Failure {
+    fn from(error: crate::ddl::error::Error) -> Self {
+        let answer = error.answer();
+        let mut report = Report::error(known_sqlstate(error.sqlstate()), answer.message);
+        report.detail = answer.detail;
+        report.hint = answer.hint;
+        report.context = error.context();
+        report.into()
+    }
+}
+
 impl From<ProtocolError> for Failure {
     fn from(error: ProtocolError) -> Self {
         Report::from(error).into()

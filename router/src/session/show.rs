@@ -212,7 +212,7 @@ impl Session {
             user: self.identity.user().to_owned(),
             search_path: self.derived.search_path.clone(),
         };
-        let table = admin::call(&self.router.store, &call.name, &arguments, &caller).await?;
+        let table = Box::pin(admin::call(&self.router.store, &call.name, &arguments, &caller)).await?;
         for notice in &table.notices {
             self.notice(Report::warning("01000", notice.clone()));
         }

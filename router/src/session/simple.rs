@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use catalog::Catalog;
-use planner::{Access, Plan, Planned, Single, Target};
+use planner::{Plan, Planned, Single, Target};
 
 use super::block::Block;
 use super::everywhere::Carrier;
