@@ -1,1 +1,191 @@
-//! To be filled.
+//! Who is connected, and how a CancelRequest reaches the right server connection.
+//!
+//! Each session has a [`SessionHandle`] in the registry under the process id it was given. The handle knows the server
+//! connections that work for the session at this moment. A cancel holds the handle while it is being delivered, and
+//! the session does not give a connection back to the pool before the delivery has ended: so a cancel can never hit
+//! the next client of that connection.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::SystemTime;
+
+use tokio::sync::Notify;
+
+use crate::backend::CancelTarget;
+
+/// What others may know of a session, and ask of it.
+pub struct SessionHandle {
+    pub process_id: u32,
+    pub user: String,
+    pub database: String,
+    pub address: String,
+    pub started: SystemTime,
+    /// Statements answered so far.
+    pub statements: AtomicU64,
+    secret: Box<[u8]>,
+    active: Mutex<Vec<Arc<CancelTarget>>>,
+    deliveries: AtomicUsize,
+    delivered: Notify,
+    /// Set when a cancel arrives while the session waits for a connection.
+    cancel_requested: AtomicBool,
+    /// Wakes the session: it is to look at `terminate`, or its wait for a connection is cancelled.
+    pub wake: Notify,
+    pub terminate: AtomicBool,
+}
+
+impl SessionHandle {
+    /// The server connections that a cancel is to reach from now on.
+    pub fn working_on(&self, target: &Arc<CancelTarget>) {
+        lock(&self.active).push(target.clone());
+    }
+
+    /// The connection no longer works for this session. The caller must await [`Self::settled`] before anybody else
+    /// may use it, if this returns true.
+    pub fn done_with(&self, target: &Arc<CancelTarget>) -> bool {
+        let mut active = lock(&self.active);
+        active.retain(|other| !Arc::ptr_eq(other, target));
+        self.deliveries.load(Ordering::Acquire) > 0
+    }
+
+    /// Waits until no cancel is on its way to a server.
+    pub async fn settled(&self) {
+        loop {
+            let delivered = self.delivered.notified();
+            if self.deliveries.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            delivered.await;
+        }
+    }
+
+    /// Takes note of a cancel that came while no server was working.
+    pub fn take_cancel(&self) -> bool {
+        self.cancel_requested.swap(false, Ordering::AcqRel)
+    }
+
+    /// A new statement begins: a cancel that came before it does not concern it.
+    pub fn begin_statement(&self) {
+        self.cancel_requested.store(false, Ordering::Release);
+    }
+
+    /// Asks the session to end; it does so when it is next idle.
+    pub fn terminate(&self) {
+        self.terminate.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    /// Cancels whatever the session is doing.
+    pub async fn cancel(self: &Arc<Self>) {
+        let targets = {
+            let active = lock(&self.active);
+            self.deliveries.fetch_add(1, Ordering::AcqRel);
+            active.clone()
+        };
+        let delivery = Delivery(self);
+        if targets.is_empty() {
+            self.cancel_requested.store(true, Ordering::Release);
+            self.wake.notify_one();
+        }
+        for target in targets {
+            if let Err(error) = target.cancel().await {
+                tracing::warn!(%error, server = %target, "a cancel request could not be delivered");
+            }
+        }
+        drop(delivery);
+    }
+}
+
+/// Counts a delivery down even if the task that carries it is dropped.
+struct Delivery<'a>(&'a SessionHandle);
+
+impl Drop for Delivery<'_> {
+    fn drop(&mut self) {
+        self.0.deliveries.fetch_sub(1, Ordering::AcqRel);
+        self.0.delivered.notify_waiters();
+    }
+}
+
+/// All sessions of this router.
+#[derive(Default)]
+pub struct Sessions {
+    next: AtomicU32,
+    by_process_id: Mutex<HashMap<u32, Arc<SessionHandle>>>,
+}
+
+impl Sessions {
+    /// Registers a session under a process id that no other session has.
+    pub fn register(
+        &self,
+        user: &str,
+        database: &str,
+        address: String,
+        secret: Box<[u8]>,
+    ) -> Arc<SessionHandle> {
+        let mut sessions = lock(&self.by_process_id);
+        let process_id = loop {
+            // Process ids are positive 32-bit integers to every client.
+            let candidate = self.next.fetch_add(1, Ordering::Relaxed) & 0x7fff_ffff;
+            if candidate != 0 && !sessions.contains_key(&candidate) {
+                break candidate;
+            }
+        };
+        let handle = Arc::new(SessionHandle {
+            process_id,
+            user: user.to_owned(),
+            database: database.to_owned(),
+            address,
+            started: SystemTime::now(),
+            statements: AtomicU64::new(0),
+            secret,
+            active: Mutex::default(),
+            deliveries: AtomicUsize::new(0),
+            delivered: Notify::new(),
+            cancel_requested: AtomicBool::new(false),
+            wake: Notify::new(),
+            terminate: AtomicBool::new(false),
+        });
+        sessions.insert(process_id, handle.clone());
+        handle
+    }
+
+    pub fn remove(&self, process_id: u32) {
+        lock(&self.by_process_id).remove(&process_id);
+    }
+
+    /// The session that a CancelRequest names, if the secret is its own.
+    pub fn find(&self, process_id: u32, secret: &[u8]) -> Option<Arc<SessionHandle>> {
+        let handle = self.get(process_id)?;
+        same_bytes(&handle.secret, secret).then_some(handle)
+    }
+
+    pub fn get(&self, process_id: u32) -> Option<Arc<SessionHandle>> {
+        lock(&self.by_process_id).get(&process_id).cloned()
+    }
+
+    /// All sessions, in the order of their process ids.
+    pub fn list(&self) -> Vec<Arc<SessionHandle>> {
+        let mut list: Vec<_> = lock(&self.by_process_id).values().cloned().collect();
+        list.sort_by_key(|handle| handle.process_id);
+        list
+    }
+
+    pub fn len(&self) -> usize {
+        lock(&self.by_process_id).len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Compares secrets in a time that does not depend on where they differ.
+fn same_bytes(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len()
+        && one.iter().zip(other).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+}
+
+/// A panic while one of these locks was held leaves its data whole: every change is one call.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

@@ -1,1 +1,15 @@
+//! The test suites' common ground: real PostgreSQL servers with a router in front, and a plain server beside them.
 //!
+//! Entry points: [`cluster::Cluster`] and [`client::Client`], a client that sees every protocol message;
+//! [`agree::agree`], which runs one script on a plain PostgreSQL and on pgweave.
+
+pub mod agree;
+pub mod client;
+pub mod cluster;
+pub mod conversation;
+pub mod differential;
+pub mod endpoint;
+pub mod process;
+pub mod router_process;
+pub mod shared;
+pub mod transcript;

@@ -121,6 +121,10 @@ impl Pins {
     pub fn insert(&mut self, other: Pins) {
         self.0 |= other.0;
     }
+    /// These reasons less `other`.
+    pub fn without(self, other: Pins) -> Pins {
+        Pins(self.0 & !other.0)
+    }
     /// The names of the reasons that are set.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         [

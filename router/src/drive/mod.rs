@@ -1,1 +1,8 @@
-//! To be filled.
+//! Drives the transaction machines of crate `txn`: performs their actions on real connections and feeds the results
+//! back.
+//!
+//! [`commit`] carries one session's two-phase commit over the session's own links. [`recovery`] looks, at start and on
+//! a schedule, for prepared transactions whose coordinator is gone.
+
+pub mod commit;
+pub mod recovery;

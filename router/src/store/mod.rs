@@ -1,1 +1,42 @@
-//! To be filled.
+//! The catalog's home: schema `pgweave` in one PostgreSQL database, and this router's snapshot of it.
+//!
+//! Entry points: [`Store::connect`] reads the catalog, [`Store::watch`] follows it, [`Store::begin_change`] changes it;
+//! [`init()`] makes it and [`check()`] examines the servers. Sessions take [`CatalogHandle::snapshot`] once per statement.
+//!
+//! Invariants: a change is one transaction on the home under a lock, and ends with a new epoch; a snapshot is read as of one
+//! moment; nothing that another router needs is held in memory here.
+
+mod blocks;
+mod change;
+pub mod check;
+pub mod connection;
+pub mod default_groups;
+mod error;
+mod functions;
+mod handle;
+mod home;
+pub mod init;
+mod load;
+pub mod map_rows;
+mod migrate;
+mod probe;
+pub mod quote;
+pub mod relations;
+mod schema_change;
+pub mod sequences;
+mod tls;
+mod watch;
+
+pub use blocks::{Block, Division};
+pub use change::Change;
+pub use check::{Finding, Severity, check};
+pub use connection::{Connection, Connector, Rows};
+pub use error::{Error, ServerError};
+pub use handle::CatalogHandle;
+pub use home::{HOME, Settings, Store};
+pub use init::{InitRequest, Report, ShardRequest, init};
+pub use load::{FIRST_UNLISTED, FORMAT};
+pub use schema_change::{Decided, SchemaChange};
+pub use sequences::SequenceKeeper;
+pub use tls::Tls;
+pub use watch::Watch;

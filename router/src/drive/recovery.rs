@@ -1,0 +1,184 @@
+//! Finishes prepared transactions whose coordinator is gone.
+//!
+//! [`watch`] runs passes of the machine in `txn::recovery`: at start, on a schedule, and when a session has left one
+//! behind. Any number of routers may do so at once. [`resolve`] asks how one transaction was decided.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::{Catalog, ShardId};
+use tokio::time::{Instant, sleep, timeout};
+use txn::decision::Decision;
+use txn::outcome::{Completion, ServerError};
+use txn::recovery::{Action, Input, PreparedRow, Recovery, Report, Scan};
+use txn::{Gid, ParticipantGid, sql};
+
+use crate::router::Router;
+use crate::store::{Connection, Error};
+
+/// Between two passes that nobody asked for.
+const INTERVAL: Duration = Duration::from_secs(10);
+/// A transaction prepared more recently than this is its coordinator's business.
+const GRACE_MS: u64 = 5_000;
+/// How long a decision may wait for a commit in flight.
+const LOCK_TIMEOUT_MS: u32 = 2_000;
+/// Longer than any step of a pass takes on a healthy server.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Older than this, a transaction that cannot be finished is worth a warning.
+const WARN_AGE_MS: u64 = 60_000;
+
+/// Runs passes until dropped.
+pub async fn watch(router: Arc<Router>) {
+    loop {
+        let urgent = router.take_left_behind();
+        let report = pass(&router, urgent).await;
+        log(&report);
+        tokio::select! {
+            () = sleep(INTERVAL) => {}
+            () = router.recovery_wanted.notified() => {
+                // What was left behind may be on a server that is just restarting.
+                sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+/// One pass over all shards.
+pub async fn pass(router: &Router, urgent: BTreeSet<Gid>) -> Report {
+    let catalog = router.catalog.snapshot();
+    let scan = Scan {
+        cluster: catalog.cluster_id(),
+        shards: catalog.shards().iter().map(|shard| shard.id).collect(),
+        grace_ms: GRACE_MS,
+        urgent,
+    };
+    let mut actions = Vec::new();
+    let mut inputs = std::collections::VecDeque::new();
+    let mut machine = Recovery::start(scan, &mut actions);
+    loop {
+        for action in std::mem::take(&mut actions) {
+            match action {
+                Action::List { shard } => inputs.push_back(Input::Listed {
+                    shard,
+                    rows: bounded(list(router, &catalog, shard)).await,
+                }),
+                Action::Decide { gid } => inputs.push_back(Input::Decided {
+                    gid,
+                    decision: resolve(router, gid).await,
+                }),
+                Action::Finish { gid, owner, decision } => inputs.push_back(Input::Finished {
+                    gid,
+                    completion: finish(router, &catalog, gid, &owner, decision).await,
+                }),
+                Action::Report(report) => return report,
+            }
+        }
+        // Every action has been answered, so the machine has something to go on with; the deadline ends it otherwise.
+        let input = inputs.pop_front().unwrap_or(Input::DeadlinePassed);
+        machine = machine.step(input, &mut actions);
+    }
+}
+
+/// How a transaction was decided; decides for abort if nothing was. `None`: the coordinating shard gives no answer now.
+pub async fn resolve(router: &Router, gid: Gid) -> Option<Decision> {
+    let catalog = router.catalog.snapshot();
+    bounded(async {
+        let connection = connect(router, &catalog, gid.coordinating).await?;
+        let rows = connection.rows(&sql::decide_abort(gid, LOCK_TIMEOUT_MS)).await?;
+        let decision = rows
+            .iter()
+            .filter_map(|row| row.first().cloned().flatten())
+            .find_map(|text| Decision::parse(&text));
+        Ok(decision)
+    })
+    .await
+    .flatten()
+}
+
+async fn list(router: &Router, catalog: &Catalog, shard: ShardId) -> Result<Vec<PreparedRow>, Error> {
+    let connection = connect(router, catalog, shard).await?;
+    let rows = connection.rows(&sql::list_prepared(catalog.cluster_id())).await?;
+    let mut prepared = Vec::new();
+    for row in rows {
+        let [standby, gid, owner, age_ms] = &row[..] else {
+            return Err(Error::corrupt("the list of prepared transactions has another shape"));
+        };
+        if standby.as_deref() != Some("f") {
+            return Err(Error::corrupt("the shard's primary is in recovery"));
+        }
+        if let (Some(gid), Some(owner), Some(age_ms)) = (gid, owner, age_ms) {
+            prepared.push(PreparedRow {
+                gid: gid.clone(),
+                owner: owner.clone(),
+                age_ms: age_ms.parse().unwrap_or(0),
+            });
+        }
+    }
+    Ok(prepared)
+}
+
+async fn finish(
+    router: &Router,
+    catalog: &Catalog,
+    gid: ParticipantGid,
+    owner: &str,
+    decision: Decision,
+) -> Completion {
+    let work = async {
+        let connection = connect(router, catalog, gid.shard).await?;
+        if owner != router.connector.user {
+            // A superuser may end it as itself; others must become its owner, and may if they are a member.
+            if let Err(error) = connection.batch(&sql::set_role(owner)).await {
+                tracing::debug!(%error, owner, "recovery cannot become the owner of a prepared transaction");
+            }
+        }
+        connection.batch(&sql::finish_prepared(gid, decision)).await
+    };
+    match timeout(PATIENCE, work).await {
+        Ok(Ok(())) => Completion::Done,
+        Ok(Err(error)) if !error.is_connection() => Completion::Failed(ServerError {
+            sqlstate: error.sqlstate().as_bytes().try_into().unwrap_or(*b"XX000"),
+            fatal: false,
+            body: error.to_string().into_bytes().into(),
+        }),
+        Ok(Err(_)) | Err(_) => Completion::Lost,
+    }
+}
+
+async fn connect(router: &Router, catalog: &Catalog, shard: ShardId) -> Result<Connection, Error> {
+    let server = catalog
+        .shard(shard)
+        .map(|shard| &shard.primary)
+        .unwrap_or(&router.store.settings().home);
+    router.connector.connect(server).await
+}
+
+/// `None` for an error or a wait that is too long; the machine knows what to make of it.
+async fn bounded<T>(work: impl Future<Output = Result<T, Error>>) -> Option<T> {
+    match timeout(PATIENCE, work).await {
+        Ok(Ok(value)) => Some(value),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "recovery could not ask a server");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+fn log(report: &Report) {
+    for gid in &report.committed {
+        tracing::info!(%gid, "recovery committed a prepared transaction");
+    }
+    for gid in &report.rolled_back {
+        tracing::info!(%gid, "recovery rolled a prepared transaction back");
+    }
+    for doubt in report.in_doubt.iter().filter(|doubt| doubt.age_ms >= WARN_AGE_MS) {
+        tracing::warn!(gid = %doubt.gid, age_ms = doubt.age_ms, reason = ?doubt.reason, "a prepared transaction is still in doubt");
+    }
+}
+
+/// The moments at which a commit stops waiting, counted from its start.
+pub(super) fn deadline(start: Instant, phase: u32) -> Instant {
+    start + PATIENCE * (phase + 1)
+}

@@ -1,0 +1,145 @@
+//! The client's side of a session: its socket, its two buffers, and the parameters it has been told.
+//!
+//! An idle client holds no buffers: input is taken from the worker's spare buffers when the socket has something to
+//! read and handed back when everything has been processed, so that ten thousand idle clients cost little.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::budget::{Budget, Charge};
+use crate::tls::ClientStream;
+use crate::wire::frame::{self, Frame, Limits};
+use crate::wire::ProtocolError;
+use crate::worker::WorkerLocal;
+
+/// A buffer that has grown beyond this is not kept for an idle session.
+const KEEP_BYTES: usize = 16 * 1024;
+
+/// One client's connection.
+pub struct ClientIo {
+    pub stream: ClientStream,
+    /// Bytes to be sent to the client.
+    pub out: BytesMut,
+    /// What ParameterStatus messages have told this client.
+    pub reported: Parameters,
+    input: BytesMut,
+    limits: Limits,
+    worker: Arc<WorkerLocal>,
+    charge: Charge,
+}
+
+impl ClientIo {
+    pub fn new(stream: ClientStream, limits: Limits, worker: Arc<WorkerLocal>, budget: Arc<Budget>) -> Self {
+        Self {
+            stream,
+            out: BytesMut::new(),
+            reported: Parameters::default(),
+            input: BytesMut::new(),
+            limits,
+            worker,
+            charge: Charge::nothing(budget),
+        }
+    }
+
+    /// The next whole message in the input, if it is there.
+    pub fn next_frame(&self) -> Result<Option<Frame>, ProtocolError> {
+        frame::next_frame(&self.input, &self.limits)
+    }
+
+    /// The tags of the whole messages that wait in the input.
+    pub fn upcoming_tags(&self) -> impl Iterator<Item = u8> + '_ {
+        let mut rest = &self.input[..];
+        std::iter::from_fn(move || {
+            let frame = frame::next_frame(rest, &self.limits).ok()??;
+            rest = &rest[frame.total..];
+            Some(frame.tag)
+        })
+    }
+
+    /// Takes one message out of the input.
+    pub fn take(&mut self, frame: Frame) -> BytesMut {
+        self.input.split_to(frame.total)
+    }
+
+    /// Waits until the client has sent something or closed. Holds no buffer meanwhile.
+    pub async fn wait(&mut self) -> io::Result<()> {
+        if self.input.is_empty() {
+            self.release_buffers();
+        }
+        self.stream.readable().await
+    }
+
+    /// Reads what is there; 0 means that the client has closed the connection.
+    ///
+    /// # Errors
+    /// `OutOfMemory` if all clients' unfinished messages together have become too long.
+    pub async fn fill(&mut self) -> io::Result<usize> {
+        if self.input.capacity() == 0 {
+            self.input = self.worker.take_buffer();
+        }
+        // A buffer grows by doubling, not at once to what the message claims to need.
+        self.input.reserve(4096);
+        if self.input.capacity() > KEEP_BYTES && !self.charge.set(self.input.capacity()) {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        self.stream.read_buf(&mut self.input).await
+    }
+
+    /// Sends everything that is waiting.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        self.stream.write_all(&self.out).await?;
+        self.out.clear();
+        self.stream.flush().await
+    }
+
+    fn release_buffers(&mut self) {
+        self.charge.set(0);
+        for buffer in [&mut self.input, &mut self.out] {
+            if buffer.is_empty() && buffer.capacity() > 0 {
+                let mut spare = std::mem::take(buffer);
+                spare.clear();
+                if spare.capacity() <= KEEP_BYTES {
+                    self.worker.give_buffer(spare);
+                }
+            }
+        }
+    }
+}
+
+/// Values of the settings that PostgreSQL reports to clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parameters(Vec<(Box<str>, Box<str>)>);
+
+impl Parameters {
+    /// Notes a value; returns whether it is news.
+    pub fn update(&mut self, name: &str, value: &str) -> bool {
+        match self.0.iter_mut().find(|(known, _)| &**known == name) {
+            Some((_, known)) if &**known == value => false,
+            Some((_, known)) => {
+                *known = value.into();
+                true
+            }
+            None => {
+                self.0.push((name.into(), value.into()));
+                true
+            }
+        }
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(known, _)| &**known == name)
+            .map(|(_, value)| &**value)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+}

@@ -1,0 +1,131 @@
+//! The session's side of a two-phase commit: its links are the participants' connections.
+
+use std::sync::Arc;
+
+use catalog::{Catalog, ShardId};
+use planner::DdlEffect;
+use txn::outcome::{Completion, Outcome, ServerError};
+use txn::request::{Access, Participant};
+
+use super::report::Report;
+use super::{Session, Step};
+use crate::drive::commit::{self, Participants};
+use crate::drive::recovery;
+use crate::execute::expect::Expect;
+use crate::wire::backend;
+
+/// Between two questions for the same decision.
+const RESOLVE_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
+
+impl Session {
+    /// Commits what several shards wrote, everywhere or nowhere.
+    pub(super) async fn commit_in_two_phases(
+        &mut self,
+        effects: Vec<DdlEffect>,
+        catalog: &Arc<Catalog>,
+    ) -> Step {
+        let participants: Vec<Participant> = self
+            .links
+            .iter()
+            .filter(|link| link.in_block)
+            .map(|link| Participant {
+                shard: link.shard,
+                access: if link.wrote { Access::Write } else { Access::Lock },
+                preparable: !link.pins.contains(planner::Pins::TEMPORARY),
+            })
+            .collect();
+        let serializable = self
+            .block
+            .as_ref()
+            .is_some_and(|block| block.modes.isolation == Some(planner::Isolation::Serializable));
+        let request = txn::Request::new(&participants, serializable, &self.router.gids)
+            .map_err(|error| Report::error(error.sqlstate().to_owned(), error.to_string()))?;
+        let outcome = Box::pin(commit::run(request, self)).await?;
+        if let Outcome::Committed { unfinished } = &outcome
+            && !unfinished.is_empty()
+        {
+            tracing::warn!(shards = ?unfinished, "a transaction is committed; some shards will be told of it by recovery");
+        }
+        commit::report(outcome, catalog)?;
+        self.changed_schema(effects).await
+    }
+
+    fn participant(&self, shard: ShardId) -> Option<usize> {
+        self.links
+            .iter()
+            .position(|link| link.shard == shard && !link.replica)
+    }
+}
+
+impl Participants for Session {
+    async fn send(&mut self, shard: ShardId, sql: &str) {
+        let Some(index) = self.participant(shard) else {
+            return;
+        };
+        let link = &mut self.links[index];
+        link.captured.clear();
+        link.backend.query(sql.as_bytes());
+        link.expects.push_back(Expect::Captured);
+        if let Err(error) = link.backend.flush().await {
+            // The answer that does not come says the same.
+            tracing::debug!(%error, "a participant's connection broke");
+        }
+    }
+
+    async fn completion(&mut self, shard: ShardId) -> Completion {
+        let Some(index) = self.participant(shard) else {
+            return Completion::Lost;
+        };
+        let link = &mut self.links[index];
+        let relayed = link.relay(&mut self.client, &mut self.notes).await;
+        let link = &mut self.links[index];
+        if let Some(body) = self.notes.own_error.take() {
+            return Completion::Failed(ServerError {
+                sqlstate: backend::sqlstate(&body).unwrap_or(*b"XX000"),
+                fatal: backend::is_fatal(&body),
+                body: body.into(),
+            });
+        }
+        match relayed {
+            Ok(_) => Completion::of_tag(backend::last_tag(&link.captured).unwrap_or_default()),
+            Err(crate::execute::LinkError::Client(error)) => {
+                // Nothing is sent to the client meanwhile, so this cannot be; the commit goes on all the same.
+                tracing::debug!(%error, "the client left during its commit");
+                Completion::Lost
+            }
+            Err(error) => {
+                tracing::warn!(%error, server = %link.backend.cancel_target(), "a participant was lost during a commit");
+                Completion::Lost
+            }
+        }
+    }
+
+    fn released(&mut self, shard: ShardId) {
+        let wanted = self.settings.wanted().clone();
+        if let Some(index) = self.participant(shard) {
+            let link = &mut self.links[index];
+            link.in_block = false;
+            link.wrote = false;
+            link.captured.clear();
+            link.applied_at_begin = None;
+            link.backend.set_applied(wanted);
+        }
+    }
+
+    async fn discard(&mut self, shard: ShardId) {
+        if let Some(index) = self.participant(shard) {
+            self.drop_link(index).await;
+        }
+    }
+
+    async fn resolve(&mut self, gid: txn::Gid, attempt: u32) -> Option<txn::Decision> {
+        if attempt > 1 {
+            tokio::time::sleep(RESOLVE_PAUSE).await;
+        }
+        recovery::resolve(&self.router, gid).await
+    }
+
+    fn leave_to_recovery(&mut self, gid: txn::ParticipantGid) {
+        self.router.leave_to_recovery(gid.gid);
+    }
+}

@@ -1,0 +1,712 @@
+//! The extended query protocol: Parse, Bind, Describe, Execute, Close, Flush, Sync, and pipelines of them.
+//!
+//! Messages for a server wait in its link and leave together at Sync or Flush, so a usual batch costs one write and one
+//! read. The shard is known at Bind, when there are values. A Parse is answered by the server that the following Bind
+//! chooses; if that server knows the statement already, by the router.
+//!
+//! Several statements before one Sync are one implicit transaction in PostgreSQL; they run in a block of the
+//! router's own, so that they commit together even if they meet several shards.
+
+use std::sync::Arc;
+
+use catalog::Catalog;
+use planner::{Access, Pins, Plan, Route, SessionStatement, Target, Value, Values};
+
+use super::block::Block;
+use super::links::Need;
+use super::prepared::{ServerName, Statement};
+use super::report::{Failure, Report};
+use super::{Session, Step};
+use crate::execute::expect::{Expect, Undo};
+use crate::wire::{encode, frontend};
+
+/// Where a portal lives.
+#[derive(Clone, Debug)]
+pub(super) enum Portal {
+    /// On the link to this shard.
+    Server {
+        shard: catalog::ShardId,
+        replica: bool,
+        statement: Arc<Statement>,
+    },
+    /// The router answers; the Bind message holds the values.
+    Local {
+        statement: Arc<Statement>,
+        bind: Arc<[u8]>,
+    },
+}
+
+impl Portal {
+    /// Portals end with their transaction.
+    pub fn survives(&self, in_block: bool) -> bool {
+        in_block
+    }
+}
+
+/// What to think of a batch whose Sync has not come yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Batch {
+    /// It may bring more statements to execute.
+    MayGoOn,
+    /// Nothing has been bound, so that it can still become several statements later.
+    AsSeen,
+}
+
+/// The values of a Bind message, as the planner reads them.
+pub(super) struct BindValues<'a> {
+    pub types: &'a [u32],
+    pub bind: &'a frontend::Bind<'a>,
+}
+
+impl Values for BindValues<'_> {
+    fn parameter(&self, index: u16) -> Option<Value<'_>> {
+        let bytes = self.bind.parameter(index)?;
+        Some(Value {
+            type_oid: self.types.get(usize::from(index)).copied().unwrap_or(0),
+            binary: self.bind.parameter_is_binary(index),
+            bytes,
+        })
+    }
+
+    fn literal(&self, _: u16) -> Option<&str> {
+        None
+    }
+}
+
+impl Session {
+    /// One message of the extended protocol. A failure is answered, and messages are skipped up to Sync.
+    pub(super) async fn extended_message(&mut self, tag: u8, message: &[u8]) -> Step {
+        let result = match tag {
+            b'P' => self.parse_message(message).await,
+            b'B' => self.bind_message(message).await,
+            b'D' => self.describe_message(message).await,
+            b'E' => self.execute_message(message).await,
+            b'C' => self.close_message(message).await,
+            _ => self.flush_message().await,
+        };
+        match result {
+            Ok(()) => Ok(()),
+            Err(failure) => self.fail_extended(failure).await,
+        }
+    }
+
+    /// What earlier messages still have to say comes before the error.
+    pub(super) async fn fail_extended(&mut self, failure: Failure) -> Step {
+        self.skipping = true;
+        self.unanswered = None;
+        match failure {
+            Failure::Report(report) => {
+                let failure = match self.drain().await {
+                    // The earlier message failed; this one would have been skipped.
+                    Err(Failure::Sent) => Failure::Sent,
+                    Err(Failure::Report(_)) | Ok(()) => Failure::Report(report),
+                    Err(end) => end,
+                };
+                self.fail_statement(failure)
+            }
+            other => self.fail_statement(other),
+        }
+    }
+
+    async fn parse_message(&mut self, message: &[u8]) -> Step {
+        self.answer_parse().await?;
+        let parse = frontend::parse_parse(&message[5..])?;
+        if parse.name.is_empty()
+            && let Some(previous) = self.unnamed.take()
+        {
+            // It is gone even if the new one fails, unless the server skips the message.
+            self.mark_undo(Undo::Statement {
+                name: Box::default(),
+                previous: Some(previous),
+            });
+        }
+        let sql = self.decode(parse.sql)?;
+        let catalog = self.catalog();
+        let types: smallvec::SmallVec<[u32; 8]> = parse.parameter_types().collect();
+        let statement = self.statement_of(sql, &types, !parse.name.is_empty(), &catalog)?;
+        if self.block.as_ref().is_some_and(|block| block.failed)
+            && !statement
+                .planned
+                .as_ref()
+                .is_none_or(|planned| super::transaction::ends_failure(&planned.plan))
+        {
+            return Err(Report::failed_block().into());
+        }
+        if parse.name.is_empty() {
+            self.unnamed = Some(statement.clone());
+        } else {
+            if self.statements.contains_key(parse.name) {
+                return Err(Report::error(
+                    "42P05",
+                    format!(
+                        "prepared statement \"{}\" already exists",
+                        String::from_utf8_lossy(parse.name)
+                    ),
+                )
+                .into());
+            }
+            self.statements.insert(parse.name.into(), statement.clone());
+        }
+        self.registered = Some(parse.name.into());
+        self.unanswered = Some(statement);
+        Ok(())
+    }
+
+    fn statement_of(
+        &self,
+        sql: &str,
+        types: &[u32],
+        named: bool,
+        catalog: &Arc<Catalog>,
+    ) -> Step<Arc<Statement>> {
+        let manual = self.manual_shard(catalog)?;
+        let plan = || {
+            self.router
+                .plans
+                .plan_statement(sql, &self.context(catalog, manual))
+                .map(|planned| planned.map(Arc::new))
+        };
+        // Temporary tables and manual routing are this session's own, so a plan made with them is not shared.
+        if named && self.temporary.is_empty() && manual.is_none() {
+            return Ok(self.router.statements.intern(
+                sql,
+                types,
+                &self.derived.search_path,
+                catalog.epoch(),
+                plan,
+            )?);
+        }
+        Ok(Arc::new(Statement {
+            key: self.router.statements.next_key(named),
+            sql: sql.into(),
+            parameter_types: types.into(),
+            planned: plan()?,
+            epoch: catalog.epoch(),
+            manual,
+            declared_types: None,
+        }))
+    }
+
+    /// The statement of that name, planned by today's catalog.
+    pub(super) fn statement_named(&mut self, name: &[u8], catalog: &Arc<Catalog>) -> Step<Arc<Statement>> {
+        let found = if name.is_empty() {
+            self.unnamed.as_ref()
+        } else {
+            self.statements.get(name)
+        };
+        let Some(statement) = found else {
+            return Err(if name.is_empty() {
+                Report::error("26000", "unnamed prepared statement does not exist")
+            } else {
+                Report::error(
+                    "26000",
+                    format!(
+                        "prepared statement \"{}\" does not exist",
+                        String::from_utf8_lossy(name)
+                    ),
+                )
+            }
+            .into());
+        };
+        if statement.epoch == catalog.epoch() && statement.manual == self.manual_shard(catalog)? {
+            return Ok(statement.clone());
+        }
+        let old = statement.clone();
+        let fresh =
+            self.statement_of(&old.sql, &old.parameter_types, !name.is_empty(), catalog)?;
+        if self
+            .unanswered
+            .as_ref()
+            .is_some_and(|unanswered| Arc::ptr_eq(unanswered, &old))
+        {
+            self.unanswered = Some(fresh.clone());
+        }
+        if name.is_empty() {
+            self.unnamed = Some(fresh.clone());
+        } else {
+            self.statements.insert(name.into(), fresh.clone());
+        }
+        Ok(fresh)
+    }
+
+    async fn bind_message(&mut self, message: &[u8]) -> Step {
+        let bind = frontend::parse_bind(&message[5..])?;
+        let catalog = self.catalog();
+        let statement = self.statement_named(bind.statement, &catalog)?;
+        let unanswered = self.take_unanswered(&statement).await?;
+        self.check_block(&statement)?;
+        let values = BindValues {
+            types: &statement.parameter_types,
+            bind: &bind,
+        };
+        let Some(need) = self.server_need(&statement, &values, &catalog)? else {
+            if unanswered {
+                self.parse_complete();
+            }
+            self.local(encode::bind_complete);
+            self.set_portal(
+                bind.portal,
+                Portal::Local {
+                    statement,
+                    bind: message.into(),
+                },
+            )?;
+            return Ok(());
+        };
+        let index = self.extended_link(need, Batch::MayGoOn, &catalog).await?;
+        self.ensure_prepared(index, &statement, unanswered)?;
+        let link = &mut self.links[index];
+        frontend::rewrite_bind(
+            link.backend.out(),
+            &bind,
+            ServerName::of(statement.key).as_bytes(),
+        );
+        link.expects.push_back(Expect::Bind);
+        if let Some(Plan::Session(SessionStatement::Declare { name, .. })) = statement.plan() {
+            let (name, shard) = (name.clone(), link.shard);
+            self.cursors.retain(|(known, _)| *known != name);
+            self.cursors.push((name, shard));
+        }
+        let link = &self.links[index];
+        let portal = Portal::Server {
+            shard: link.shard,
+            replica: link.replica,
+            statement,
+        };
+        self.set_portal(bind.portal, portal)
+    }
+
+    /// Where a statement runs with these values; `None` if the router itself carries it out.
+    fn server_need(
+        &self,
+        statement: &Statement,
+        values: &dyn Values,
+        catalog: &Catalog,
+    ) -> Step<Option<Need>> {
+        let need = match statement.plan() {
+            Some(Plan::Single(single)) => {
+                let mut need = self.need_of(single, values, catalog)?;
+                need.no_block |= single.no_block && self.block.as_ref().is_none_or(|block| !block.explicit);
+                need
+            }
+            Some(Plan::Session(session)) => return self.forwarded_need(session, values, catalog),
+            _ => return Ok(None),
+        };
+        Ok(Some(need))
+    }
+
+    /// Statements about the session that one server answers as they are.
+    pub(super) fn forwarded_need(
+        &self,
+        session: &SessionStatement,
+        values: &dyn Values,
+        catalog: &Catalog,
+    ) -> Step<Option<Need>> {
+        let default = Need::shard(catalog.default_shard(), Access::Write);
+        Ok(Some(match session {
+            SessionStatement::Show(name)
+                if name.as_deref().is_none_or(|name| !name.starts_with("pgweave.")) =>
+            {
+                Need::any()
+            }
+            SessionStatement::Fetch { name, .. } | SessionStatement::CloseCursor(Some(name)) => {
+                self.cursor_need(name)?
+            }
+            SessionStatement::Listen(_) => Need {
+                pins: Pins::LISTEN,
+                ..default
+            },
+            SessionStatement::Unlisten(_) | SessionStatement::Notify { .. } => default,
+            SessionStatement::Declare { hold, plan, .. } => {
+                let Plan::Single(single) = &**plan else {
+                    return Err(Report::error("0A000", "a cursor over this kind of statement is not supported").into());
+                };
+                let mut need = self.need_of(single, values, catalog)?;
+                if *hold {
+                    need.pins.insert(Pins::HOLD_CURSOR);
+                }
+                need
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    fn set_portal(&mut self, name: &[u8], portal: Portal) -> Step {
+        match self.portals.iter_mut().find(|(known, _)| **known == *name) {
+            Some((_, known)) if name.is_empty() => *known = portal,
+            Some(_) => {
+                return Err(Report::error(
+                    "42P03",
+                    format!("cursor \"{}\" already exists", String::from_utf8_lossy(name)),
+                )
+                .into());
+            }
+            None => self.portals.push((name.into(), portal)),
+        }
+        Ok(())
+    }
+
+    /// A link for a statement of the extended protocol: earlier answers of other links come first, and a batch of
+    /// several statements gets a block.
+    async fn extended_link(&mut self, need: Need, batch: Batch, catalog: &Catalog) -> Step<usize> {
+        if self.block.is_none() && !need.no_block && self.batch_has_several_statements(batch) {
+            self.block = Some(Block::implicit());
+            self.settings.begin();
+        }
+        let before = self.busy_link();
+        if let Some(busy) = before
+            && !self.serves(busy, need, catalog)
+        {
+            self.drain().await?;
+        }
+        let index = self.link(need, catalog).await?;
+        self.links[index].unsynced = true;
+        Ok(index)
+    }
+
+    /// The link whose answers are outstanding, of which there is at most one between messages.
+    fn busy_link(&self) -> Option<usize> {
+        self.links.iter().position(|link| !link.expects.is_empty())
+    }
+
+    fn serves(&self, index: usize, need: Need, catalog: &Catalog) -> bool {
+        let link = &self.links[index];
+        match need.target {
+            Target::Any => !link.replica || need.access == Access::Read,
+            Target::Shard(shard) => link.shard == shard && (!link.replica || need.access == Access::Read),
+            Target::Catalog => catalog.catalog_shard() == Some(link.shard) && !link.replica,
+        }
+    }
+
+    /// Looks ahead: does the client's input hold more than one Execute before Sync?
+    fn batch_has_several_statements(&self, batch: Batch) -> bool {
+        let mut executes = 0;
+        for tag in self.client.upcoming_tags() {
+            match tag {
+                b'E' => executes += 1,
+                b'S' => return executes > 1,
+                b'X' | b'Q' => return executes > 1,
+                _ => {}
+            }
+        }
+        executes > 1 || batch == Batch::MayGoOn
+    }
+
+    /// Makes the link's server know the statement. `answer`: its ParseComplete is the client's.
+    pub(super) fn ensure_prepared(&mut self, index: usize, statement: &Arc<Statement>, answer: bool) -> Step {
+        let link = &mut self.links[index];
+        if link.backend.knows(statement.key) {
+            if answer {
+                self.parse_complete();
+            }
+            return Ok(());
+        }
+        link.backend.note_prepared(statement.key, &mut link.expects);
+        encode::parse(
+            link.backend.out(),
+            ServerName::of(statement.key).as_bytes(),
+            statement.sql.as_bytes(),
+            &statement.parameter_types,
+        );
+        link.expects.push_back(Expect::Parse {
+            forward: answer,
+            statement: statement.key,
+        });
+        self.mark_registered();
+        Ok(())
+    }
+
+    async fn describe_message(&mut self, message: &[u8]) -> Step {
+        let describe = frontend::parse_describe(&message[5..])?;
+        if describe.kind == b'P' {
+            self.answer_parse().await?;
+            let portal = self.portal(describe.name)?;
+            return match portal {
+                Portal::Server { shard, replica, .. } => {
+                    let index = self.portal_link(shard, replica)?;
+                    let link = &mut self.links[index];
+                    link.backend.out().extend_from_slice(message);
+                    link.unsynced = true;
+                    link.expects.push_back(Expect::DescribePortal);
+                    Ok(())
+                }
+                Portal::Local { statement, bind } => {
+                    let bind = frontend::parse_bind(&bind[5..])?;
+                    self.describe_local(&statement, false, bind.result_format(0)).await
+                }
+            };
+        }
+        let catalog = self.catalog();
+        let statement = self.statement_named(describe.name, &catalog)?;
+        let unanswered = self.take_unanswered(&statement).await?;
+        self.check_block(&statement)?;
+        let Some(need) = self.describing_need(&statement, &catalog) else {
+            if unanswered {
+                self.parse_complete();
+            }
+            return self.describe_local(&statement, true, 0).await;
+        };
+        let index = self.extended_link(need, Batch::AsSeen, &catalog).await?;
+        self.ensure_prepared(index, &statement, unanswered)?;
+        let link = &mut self.links[index];
+        encode::describe(link.backend.out(), b'S', ServerName::of(statement.key).as_bytes());
+        link.expects.push_back(Expect::DescribeStatement);
+        Ok(())
+    }
+
+    /// A server that can describe the statement before its values are known; `None` if the router describes it.
+    pub(super) fn describing_need(&self, statement: &Statement, catalog: &Catalog) -> Option<Need> {
+        let target = match statement.plan()? {
+            Plan::Single(single) => match &single.route {
+                Route::Any => Target::Any,
+                Route::Shard(shard) => Target::Shard(*shard),
+                Route::Catalog => Target::Catalog,
+                Route::Key(route) => self.some_shard_of(route, catalog),
+            },
+            Plan::Session(session) => return self.forwarded_need(session, &(), catalog).ok().flatten(),
+            Plan::Everywhere(everywhere) if everywhere.parameters > 0 || everywhere.returns_rows => {
+                Target::Shard(self.shards_of(&everywhere.shards, catalog).first().copied()?)
+            }
+            _ => return None,
+        };
+        Some(Need {
+            target,
+            access: Access::LockingRead,
+            ..Need::any()
+        })
+    }
+
+    /// A shard that has the route's tables, one that is linked already if possible.
+    fn some_shard_of(&self, route: &planner::KeyRoute, catalog: &Catalog) -> Target {
+        if let Some(shard) = route.also {
+            return Target::Shard(shard);
+        }
+        let Some(group) = route.keys.first().and_then(|key| catalog.group(key.group)) else {
+            return Target::Any;
+        };
+        let shards = group.map.shards();
+        let linked = self.links.iter().map(|link| link.shard).find(|shard| shards.contains(shard));
+        linked
+            .or_else(|| shards.iter().next().copied())
+            .map_or(Target::Any, Target::Shard)
+    }
+
+    async fn execute_message(&mut self, message: &[u8]) -> Step {
+        self.answer_parse().await?;
+        let execute = frontend::parse_execute(&message[5..])?;
+        match self.portal(execute.portal)? {
+            Portal::Server { shard, replica, statement } => {
+                let index = self.portal_link(shard, replica)?;
+                let link = &mut self.links[index];
+                link.backend.out().extend_from_slice(message);
+                link.unsynced = true;
+                let planned = statement
+                    .planned
+                    .as_ref()
+                    .filter(|planned| matches!(&*planned.plan, Plan::Single(single) if !single.effects.is_empty()));
+                link.expects.push_back(Expect::Execute {
+                    planned: planned.cloned(),
+                });
+                Ok(())
+            }
+            Portal::Local { statement, bind } => {
+                self.drain().await?;
+                self.execute_local(&statement, &bind).await
+            }
+        }
+    }
+
+    async fn close_message(&mut self, message: &[u8]) -> Step {
+        self.answer_parse().await?;
+        let close = frontend::parse_close(&message[5..])?;
+        if close.kind == b'S' {
+            if close.name.is_empty() {
+                self.unnamed = None;
+            } else if let Some(previous) = self.statements.remove(close.name) {
+                self.mark_undo(Undo::Statement {
+                    name: close.name.into(),
+                    previous: Some(previous),
+                });
+            }
+            self.local(encode::close_complete);
+            return Ok(());
+        }
+        let at = self.portals.iter().position(|(name, _)| **name == *close.name);
+        match at.map(|at| self.portals.swap_remove(at).1) {
+            Some(Portal::Server { shard, replica, .. }) => {
+                let index = self.portal_link(shard, replica)?;
+                let link = &mut self.links[index];
+                link.backend.out().extend_from_slice(message);
+                link.unsynced = true;
+                link.expects.push_back(Expect::Close { forward: true });
+            }
+            Some(Portal::Local { .. }) | None => self.local(encode::close_complete),
+        }
+        Ok(())
+    }
+
+    async fn flush_message(&mut self) -> Step {
+        self.answer_parse().await?;
+        self.drain().await?;
+        self.client.flush().await.map_err(super::report::End::Client)?;
+        Ok(())
+    }
+
+    /// Sync: the batch ends, and with it an implicit transaction.
+    pub(super) async fn sync(&mut self, message: &[u8]) -> Step {
+        if message.len() != 5 {
+            return Err(super::protocol_end(crate::wire::ProtocolError::invalid_format()));
+        }
+        self.handle.begin_statement();
+        if !self.skipping
+            && let Err(failure) = self.answer_parse().await
+        {
+            self.fail_extended(failure).await?;
+        }
+        let mut forwarded = false;
+        let unsynced: smallvec::SmallVec<[usize; 4]> = (0..self.links.len())
+            .filter(|&index| self.links[index].unsynced)
+            .collect();
+        let plain = self.block.as_ref().is_none_or(|block| block.explicit && !block.failed);
+        let forward = plain && unsynced.len() == 1 && !self.skipping;
+        // Dropping a broken link moves the last one into its place: go from the back.
+        for &index in unsynced.iter().rev() {
+            let link = &mut self.links[index];
+            link.unsynced = false;
+            encode::sync(link.backend.out());
+            link.expects.push_back(Expect::Sync { forward });
+            match self.exchange(index).await {
+                Ok(()) => forwarded |= forward,
+                Err(Failure::Sent) => forwarded |= forward,
+                Err(failure) => self.fail_statement(failure)?,
+            }
+            if std::mem::take(&mut self.notes.sync_ignored) {
+                return self.client.flush().await.map_err(|error| super::report::End::Client(error).into());
+            }
+        }
+        self.skipping = false;
+        if let Err(failure) = self.end_implicit_block().await {
+            self.fail_statement(failure)?;
+        }
+        if forwarded {
+            self.after_ready().await
+        } else {
+            self.ready().await
+        }
+    }
+
+    /// A simple query or the end of the session finds extended messages that were not followed by Sync.
+    pub(super) async fn finish_extended(&mut self) -> Step {
+        if self.unanswered.is_none() && self.busy_link().is_none() {
+            return Ok(());
+        }
+        self.answer_parse().await?;
+        self.drain().await
+    }
+
+    /// Gets every outstanding answer without ending the batch.
+    pub(super) async fn drain(&mut self) -> Step {
+        while let Some(index) = self.busy_link() {
+            encode::flush(self.links[index].backend.out());
+            self.exchange(index).await?;
+        }
+        Ok(())
+    }
+
+    /// Answers a Parse that no Bind or Describe follows: by a server, so that its errors come where PostgreSQL's do.
+    async fn answer_parse(&mut self) -> Step {
+        let Some(statement) = self.unanswered.take() else {
+            return Ok(());
+        };
+        let catalog = self.catalog();
+        match self.describing_need(&statement, &catalog) {
+            Some(need) => {
+                let index = self.extended_link(need, Batch::AsSeen, &catalog).await?;
+                self.ensure_prepared(index, &statement, true)
+            }
+            None => {
+                self.parse_complete();
+                Ok(())
+            }
+        }
+    }
+
+    /// ParseComplete of the router's own.
+    fn parse_complete(&mut self) {
+        self.local(encode::parse_complete);
+        self.mark_registered();
+    }
+
+    /// Whether the pending Parse is this statement's; another one's is answered first.
+    async fn take_unanswered(&mut self, statement: &Arc<Statement>) -> Step<bool> {
+        match &self.unanswered {
+            Some(unanswered) if Arc::ptr_eq(unanswered, statement) => {
+                self.unanswered = None;
+                Ok(true)
+            }
+            Some(_) => {
+                self.answer_parse().await?;
+                Ok(false)
+            }
+            None => Ok(false),
+        }
+    }
+
+    fn check_block(&self, statement: &Statement) -> Step {
+        let failed = self.block.as_ref().is_some_and(|block| block.failed);
+        match statement.plan() {
+            Some(plan) if failed && !super::transaction::ends_failure(plan) => {
+                Err(Report::failed_block().into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn portal(&self, name: &[u8]) -> Step<Portal> {
+        self.portals
+            .iter()
+            .find(|(known, _)| **known == *name)
+            .map(|(_, portal)| portal.clone())
+            .ok_or_else(|| {
+                Report::error(
+                    "34000",
+                    format!("portal \"{}\" does not exist", String::from_utf8_lossy(name)),
+                )
+                .into()
+            })
+    }
+
+    fn portal_link(&self, shard: catalog::ShardId, replica: bool) -> Step<usize> {
+        self.links
+            .iter()
+            .position(|link| link.shard == shard && link.replica == replica)
+            .ok_or_else(|| {
+                Report::error("34000", "the portal's server connection is gone").into()
+            })
+    }
+
+    /// An answer of the router's own, after those that are outstanding.
+    pub(super) fn local(&mut self, encode: impl FnOnce(&mut bytes::BytesMut)) {
+        match self.busy_link() {
+            Some(index) => self.links[index].local(&mut self.client, encode),
+            None => encode(&mut self.client.out),
+        }
+    }
+
+    /// The name that the latest Parse registered goes again if that Parse, or what came before it, fails.
+    fn mark_registered(&mut self) {
+        if let Some(name) = self.registered.take() {
+            self.mark_undo(Undo::Statement {
+                name,
+                previous: None,
+            });
+        }
+    }
+
+    /// If what comes before fails, PostgreSQL would not have seen the message that did this.
+    fn mark_undo(&mut self, undo: Undo) {
+        if let Some(index) = self.busy_link() {
+            self.links[index].expects.push_back(Expect::Undo(undo));
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! The settings of a session: what startup options, SET and RESET made of it.
+//!
+//! With transaction pooling a session meets a different server connection at each transaction. So the session keeps
+//! its own settings, and a connection remembers which settings were applied to it; [`statements_between`] gives the
+//! SQL that turns one into the other. It is empty in the usual case, where both sides hold the same `Arc`.
+//!
+//! Values are kept as SQL that recreates them, because PostgreSQL quotes list settings (`search_path`) by rules of
+//! its own: the client's text after `TO` for SET, a `set_config` call for startup options.
+//!
+//! Settings made inside a transaction block are undone by its ROLLBACK, as on PostgreSQL. SET LOCAL of a
+//! server's setting never comes here: it ends with the transaction.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::backend::AppliedSettings;
+
+/// How one setting is made again on another connection.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Assignment {
+    /// The text after `SET name TO`.
+    Sql(Box<str>),
+    /// The plain value, as in a startup packet or in `set_config`.
+    Text(Box<str>),
+}
+
+/// The names that a later SET must not be able to shadow: a role restricts what may be set after it.
+const LAST: &str = "role";
+
+/// One session's settings, with what a ROLLBACK returns to.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    startup: AppliedSettings,
+    current: AppliedSettings,
+    /// The router's own settings that end with the transaction.
+    local: BTreeMap<Box<str>, Assignment>,
+    /// `current` as it was when the open transaction block began, then at each savepoint, by name.
+    saved: Vec<(Box<str>, AppliedSettings)>,
+}
+
+impl Settings {
+    /// Settings of a session that started with `options` (from the startup packet); RESET returns to these.
+    pub fn new(options: impl IntoIterator<Item = (String, String)>) -> Self {
+        let startup: BTreeMap<Box<str>, Assignment> = options
+            .into_iter()
+            .map(|(name, value)| (canonical_name(&name), Assignment::Text(value.into())))
+            .collect();
+        let startup = Arc::new(startup);
+        Self {
+            current: startup.clone(),
+            startup,
+            local: BTreeMap::new(),
+            saved: Vec::new(),
+        }
+    }
+
+    /// What a connection must have applied before it serves this session.
+    pub fn wanted(&self) -> &AppliedSettings {
+        &self.current
+    }
+
+    /// Records a SET that a server has accepted.
+    pub fn set(&mut self, name: &str, assignment: Assignment) {
+        Arc::make_mut(&mut self.current).insert(canonical_name(name), assignment);
+    }
+
+    /// Records RESET of one setting, or SET … TO DEFAULT.
+    pub fn reset(&mut self, name: &str) {
+        let name = canonical_name(name);
+        match self.startup.get(&name) {
+            Some(value) => Arc::make_mut(&mut self.current).insert(name, value.clone()),
+            None => Arc::make_mut(&mut self.current).remove(&name),
+        };
+    }
+
+    /// Records RESET ALL, which PostgreSQL does not extend to the role.
+    pub fn reset_all(&mut self) {
+        let role = self.current.get(LAST).cloned();
+        self.current = self.startup.clone();
+        if let Some(role) = role {
+            Arc::make_mut(&mut self.current).insert(LAST.into(), role);
+        }
+    }
+
+    /// Records DISCARD ALL.
+    pub fn discard(&mut self) {
+        self.current = self.startup.clone();
+    }
+
+    /// The value of one setting as the session made it, if it did.
+    pub fn get(&self, name: &str) -> Option<&Assignment> {
+        self.local.get(name).or_else(|| self.current.get(name))
+    }
+
+    /// SET LOCAL of one of the router's own settings.
+    pub fn set_local(&mut self, name: &str, assignment: Assignment) {
+        self.local.insert(canonical_name(name), assignment);
+    }
+
+    /// A transaction block begins; its ROLLBACK returns to the settings of this moment.
+    pub fn begin(&mut self) {
+        self.saved.clear();
+        self.saved.push(("".into(), self.current.clone()));
+    }
+
+    /// A savepoint within the block.
+    pub fn savepoint(&mut self, name: &str) {
+        self.saved.push((name.into(), self.current.clone()));
+    }
+
+    /// Settings made since the savepoint are undone; the savepoint stays.
+    pub fn rollback_to(&mut self, name: &str) {
+        if let Some(index) = self.position(name) {
+            self.current = self.saved[index].1.clone();
+            self.saved.truncate(index + 1);
+        }
+    }
+
+    /// The savepoint and those after it are forgotten; the settings stay.
+    pub fn release(&mut self, name: &str) {
+        if let Some(index) = self.position(name) {
+            self.saved.truncate(index);
+        }
+    }
+
+    /// The block has committed. Returns whether any setting changed by that.
+    pub fn commit(&mut self) -> bool {
+        self.saved.clear();
+        self.commit_local()
+    }
+
+    /// The block has rolled back. Returns whether any setting changed by that.
+    pub fn rollback(&mut self) -> bool {
+        let had_local = self.commit_local();
+        let Some((_, before)) = self.saved.drain(..).next() else {
+            return had_local;
+        };
+        let changed = had_local || !Arc::ptr_eq(&before, &self.current) && before != self.current;
+        self.current = before;
+        changed
+    }
+
+    fn commit_local(&mut self) -> bool {
+        let had = !self.local.is_empty();
+        self.local.clear();
+        had
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        self.saved
+            .iter()
+            .skip(1)
+            .rposition(|(saved, _)| &**saved == name)
+            .map(|index| index + 1)
+    }
+}
+
+/// The statements that turn a connection with `applied` into one with `wanted`; `None` when nothing is to be done.
+pub fn statements_between(applied: &AppliedSettings, wanted: &AppliedSettings) -> Option<String> {
+    if Arc::ptr_eq(applied, wanted) || applied == wanted {
+        return None;
+    }
+    let mut sql = String::new();
+    if applied.contains_key(LAST) && applied.get(LAST) != wanted.get(LAST) {
+        sql.push_str("RESET role;");
+    }
+    for name in applied.keys() {
+        if &**name != LAST && !is_own(name) && !wanted.contains_key(name) {
+            sql.push_str("RESET ");
+            push_name(&mut sql, name);
+            sql.push(';');
+        }
+    }
+    let changed = |name: &str| wanted.get(name).filter(|value| applied.get(name) != Some(value));
+    for name in wanted.keys().filter(|name| &***name != LAST && !is_own(name)) {
+        if let Some(assignment) = changed(name) {
+            push_assignment(&mut sql, name, assignment);
+        }
+    }
+    if let Some(assignment) = changed(LAST) {
+        push_assignment(&mut sql, LAST, assignment);
+    }
+    (!sql.is_empty()).then_some(sql)
+}
+
+/// Settings of the router's own are not the servers'.
+fn is_own(name: &str) -> bool {
+    name.starts_with("pgweave.")
+}
+
+/// One `SET` or `set_config` statement, ended with a semicolon.
+pub fn push_assignment(sql: &mut String, name: &str, assignment: &Assignment) {
+    match assignment {
+        Assignment::Sql(text) => {
+            sql.push_str("SET ");
+            push_name(sql, name);
+            sql.push_str(" TO ");
+            sql.push_str(text);
+        }
+        Assignment::Text(value) => {
+            sql.push_str("SELECT pg_catalog.set_config(");
+            push_literal(sql, name);
+            sql.push_str(", ");
+            push_literal(sql, value);
+            sql.push_str(", false)");
+        }
+    }
+    sql.push(';');
+}
+
+/// Setting names are case-insensitive on the server.
+pub fn canonical_name(name: &str) -> Box<str> {
+    name.to_ascii_lowercase().into()
+}
+
+/// A setting's name, each dotted part as a quoted identifier.
+pub fn push_name(sql: &mut String, name: &str) {
+    for (index, part) in name.split('.').enumerate() {
+        if index > 0 {
+            sql.push('.');
+        }
+        sql.push('"');
+        sql.push_str(&part.replace('"', "\"\""));
+        sql.push('"');
+    }
+}
+
+/// A string literal that reads the same whatever `standard_conforming_strings` says.
+pub fn push_literal(sql: &mut String, value: &str) {
+    let escape = value.contains('\\');
+    if escape {
+        sql.push_str(" E");
+    }
+    sql.push('\'');
+    for character in value.chars() {
+        if character == '\'' || (escape && character == '\\') {
+            sql.push(character);
+        }
+        sql.push(character);
+    }
+    sql.push('\'');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sql(text: &str) -> Assignment {
+        Assignment::Sql(text.into())
+    }
+
+    #[test]
+    fn equal_settings_need_no_statement() {
+        let session = Settings::new([("application_name".to_owned(), "a".to_owned())]);
+        let other = Settings::new([("Application_Name".to_owned(), "a".to_owned())]);
+        assert_eq!(statements_between(session.wanted(), other.wanted()), None);
+    }
+
+    #[test]
+    fn a_difference_resets_and_sets_with_the_role_last_in_and_first_out() {
+        let mut before = Settings::new([]);
+        before.set("work_mem", sql("'1MB'"));
+        before.set("role", sql("alice"));
+        let mut after = Settings::new([("search_path".to_owned(), "a, b'c".to_owned())]);
+        after.set("role", sql("bob"));
+        assert_eq!(
+            statements_between(before.wanted(), after.wanted()).unwrap(),
+            "RESET role;RESET \"work_mem\";SELECT pg_catalog.set_config('search_path', 'a, b''c', false);SET \"role\" TO bob;"
+        );
+    }
+
+    #[test]
+    fn rollback_returns_to_the_settings_before_the_block() {
+        let mut session = Settings::new([]);
+        session.set("a", sql("1"));
+        session.begin();
+        session.set("a", sql("2"));
+        session.savepoint("s");
+        session.set("a", sql("3"));
+        session.rollback_to("s");
+        assert_eq!(session.get("a"), Some(&sql("2")));
+        assert!(session.rollback());
+        assert_eq!(session.get("a"), Some(&sql("1")));
+    }
+
+    #[test]
+    fn reset_returns_to_the_startup_value() {
+        let mut session = Settings::new([("timezone".to_owned(), "UTC".to_owned())]);
+        session.set("TimeZone", sql("'Asia/Tokyo'"));
+        session.reset("timezone");
+        assert_eq!(session.get("timezone"), Some(&Assignment::Text("UTC".into())));
+    }
+
+    #[test]
+    fn literals_survive_backslashes_and_quotes() {
+        let mut text = String::new();
+        push_literal(&mut text, r"a\'b");
+        assert_eq!(text, r" E'a\\''b'");
+    }
+}

@@ -1,0 +1,578 @@
+//! Statements about the session: transactions, settings, prepared statements, cursors, LISTEN.
+//!
+//! Each leaves the session as PostgreSQL would leave it, and answers with PostgreSQL's command tag. What a server
+//! must judge (is this a valid setting?) is asked of a server before the session records it.
+
+use std::sync::Arc;
+
+use catalog::Catalog;
+use planner::{
+    Access, Discard, Pins, Plan, SessionStatement, SetScope, SetValue, TransactionModes,
+    Value, Values,
+};
+
+use super::block::set_local_text;
+use super::links::Need;
+use super::prepared::{ServerName, Statement};
+use super::report::{Failure, Report};
+use super::settings::Assignment;
+use super::simple::Part;
+use super::transaction::Savepoint;
+use super::{Session, Step};
+use crate::execute::expect::Expect;
+use crate::wire::encode;
+
+impl Session {
+    /// Runs a statement about the session. Returns whether the client has been sent ReadyForQuery.
+    pub(super) async fn run_session_statement(
+        &mut self,
+        statement: &SessionStatement,
+        part: Part<'_>,
+        catalog: &Arc<Catalog>,
+    ) -> Step<bool> {
+        let tag = match statement {
+            SessionStatement::Empty => {
+                self.local(encode::empty_query_response);
+                return Ok(false);
+            }
+            SessionStatement::Begin { modes } => {
+                self.begin(*modes);
+                begin_tag(part.text)
+            }
+            SessionStatement::Commit { chain } => self.commit(*chain, catalog).await?,
+            SessionStatement::Rollback { chain } => self.rollback(*chain).await?,
+            SessionStatement::Savepoint(name) => self.savepoint(name, Savepoint::Set).await?,
+            SessionStatement::Release(name) => self.savepoint(name, Savepoint::Release).await?,
+            SessionStatement::RollbackTo(name) => {
+                self.savepoint(name, Savepoint::RollbackTo).await?
+            }
+            SessionStatement::PrepareTransaction(_)
+            | SessionStatement::CommitPrepared(_)
+            | SessionStatement::RollbackPrepared(_) => {
+                return Err(Report::error(
+                    "0A000",
+                    "prepared transactions are not supported through pgweave",
+                )
+                .hint("pgweave commits over several shards by itself; connect to one server directly to prepare a transaction there.")
+                .into());
+            }
+            SessionStatement::Set { scope, name, value } => {
+                self.set(*scope, name, value, part.text, catalog).await?;
+                "SET"
+            }
+            SessionStatement::SetTransaction { modes } => {
+                self.set_transaction(*modes).await?;
+                "SET"
+            }
+            SessionStatement::SetSessionCharacteristics { modes } => {
+                self.set_characteristics(modes, part.text, catalog).await?;
+                "SET"
+            }
+            SessionStatement::SetSnapshot(_) => {
+                return Err(Report::error(
+                    "0A000",
+                    "SET TRANSACTION SNAPSHOT is not supported through pgweave: a snapshot belongs to one server",
+                )
+                .into());
+            }
+            SessionStatement::SetConstraints { .. } => {
+                self.tell_participants(part.text, catalog).await?;
+                if let Some(block) = &mut self.block {
+                    block.remember(part.text.to_owned());
+                }
+                "SET CONSTRAINTS"
+            }
+            SessionStatement::Reset(name) => {
+                self.reset(name.as_deref(), part.text, catalog).await?;
+                "RESET"
+            }
+            SessionStatement::Show(name) => {
+                if let Some(name) = name.as_deref().and_then(|name| name.strip_prefix("pgweave.")) {
+                    self.show(name, catalog)?;
+                    return Ok(false);
+                }
+                return self.forward_session(statement, part, catalog).await;
+            }
+            SessionStatement::Discard(what) => self.discard(*what).await?,
+            SessionStatement::Prepare {
+                name,
+                types,
+                statement,
+                plan,
+            } => {
+                let body = part.text.get(statement.clone()).unwrap_or_default();
+                self.prepare(name, types, body, plan, catalog).await?;
+                "PREPARE"
+            }
+            SessionStatement::Execute { name, arguments } => {
+                return self.execute_prepared(name, arguments, part, catalog).await;
+            }
+            SessionStatement::Deallocate(name) => self.deallocate(name.as_deref())?,
+            SessionStatement::Declare { name, .. } => {
+                let answered = self.forward_session(statement, part, catalog).await?;
+                if let Some(shard) = self.last_shard {
+                    self.cursors.retain(|(known, _)| known != name);
+                    self.cursors.push((name.clone(), shard));
+                }
+                return Ok(answered);
+            }
+            SessionStatement::CloseCursor(Some(name)) => {
+                let answered = self.forward_session(statement, part, catalog).await?;
+                self.cursors.retain(|(known, _)| known != name);
+                return Ok(answered);
+            }
+            SessionStatement::Fetch { .. }
+            | SessionStatement::Listen(_)
+            | SessionStatement::Notify { .. } => {
+                return self.forward_session(statement, part, catalog).await;
+            }
+            SessionStatement::CloseCursor(None) => {
+                self.cursors.clear();
+                for index in (0..self.links.len()).rev() {
+                    self.run_own(index, "CLOSE ALL").await?;
+                }
+                "CLOSE CURSOR ALL"
+            }
+            SessionStatement::Unlisten(channel) => {
+                let answered = self.forward_session(statement, part, catalog).await?;
+                if channel.is_none() {
+                    for link in &mut self.links {
+                        link.pins = link.pins.without(Pins::LISTEN);
+                        link.listening = false;
+                    }
+                }
+                return Ok(answered);
+            }
+        };
+        self.local(|out| encode::command_complete(out, tag));
+        Ok(false)
+    }
+
+    /// Sends the statement's text to one server, whose answer is the client's.
+    pub(super) async fn forward(
+        &mut self,
+        need: Need,
+        part: Part<'_>,
+        catalog: &Catalog,
+    ) -> Step<bool> {
+        let index = self.link(need, catalog).await?;
+        let link = &mut self.links[index];
+        self.last_shard = Some(link.shard);
+        match part.message {
+            Some(message) => link.backend.send_query(message),
+            None => link.backend.query(part.text.as_bytes()),
+        }
+        link.position_offset = part.offset;
+        link.expects.push_back(Expect::Query {
+            ready: part.ready,
+            planned: None,
+        });
+        match self.exchange(index).await {
+            Ok(()) => Ok(part.ready),
+            Err(Failure::Sent) if part.ready => Ok(true),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Runs a statement about the session on those in the block, or on any one server to have it judged.
+    async fn tell_participants(&mut self, sql: &str, catalog: &Catalog) -> Step {
+        let participants: smallvec::SmallVec<[usize; 4]> = (0..self.links.len())
+            .filter(|&index| self.links[index].in_block)
+            .collect();
+        for &index in participants.iter().rev() {
+            self.run_own(index, sql).await?;
+        }
+        if participants.is_empty() {
+            let need = Need {
+                no_block: true,
+                ..Need::any()
+            };
+            let index = self.link(need, catalog).await?;
+            self.run_own(index, sql).await?;
+        }
+        Ok(())
+    }
+
+    async fn set(
+        &mut self,
+        scope: SetScope,
+        name: &str,
+        value: &SetValue,
+        text: &str,
+        catalog: &Arc<Catalog>,
+    ) -> Step {
+        if name.to_ascii_lowercase().starts_with("pgweave.") {
+            self.set_own(scope, name, value, catalog)?;
+            return Ok(());
+        }
+        if scope == SetScope::Local && self.block.is_none() {
+            self.tell_participants(text, catalog).await?;
+            self.notice(Report::warning(
+                "25P01",
+                "SET LOCAL can only be used in transaction blocks",
+            ));
+            return Ok(());
+        }
+        if scope == SetScope::Local {
+            self.tell_participants(text, catalog).await?;
+            let remembered = match value {
+                SetValue::Values { text, .. } => set_local_text(name, text),
+                SetValue::Default | SetValue::Current => text.to_owned(),
+            };
+            if let Some(block) = &mut self.block {
+                block.remember(remembered);
+            }
+            return Ok(());
+        }
+        self.tell_participants(text, catalog).await?;
+        match value {
+            SetValue::Values { text, .. } => self.settings.set(name, Assignment::Sql(text.as_str().into())),
+            SetValue::Default => self.reset_on_servers(name, catalog).await?,
+            SetValue::Current => {}
+        }
+        self.settings_applied();
+        Ok(())
+    }
+
+    async fn reset(&mut self, name: Option<&str>, text: &str, catalog: &Arc<Catalog>) -> Step {
+        match name {
+            Some(name) if name.to_ascii_lowercase().starts_with("pgweave.") => {
+                self.settings.reset(name);
+            }
+            Some(name) => {
+                self.tell_participants(text, catalog).await?;
+                self.reset_on_servers(name, catalog).await?;
+            }
+            None => {
+                self.tell_participants(text, catalog).await?;
+                self.settings.reset_all();
+                self.replay_startup(catalog).await?;
+            }
+        }
+        self.settings_applied();
+        Ok(())
+    }
+
+    /// The session's own default of a setting comes from its startup packet; the server's RESET does not know it.
+    async fn reset_on_servers(&mut self, name: &str, catalog: &Catalog) -> Step {
+        self.settings.reset(name);
+        if self.settings.get(name).is_some() {
+            self.replay_startup(catalog).await?;
+        }
+        Ok(())
+    }
+
+    async fn replay_startup(&mut self, catalog: &Catalog) -> Step {
+        let mut sql = String::new();
+        for (name, assignment) in self.settings.wanted().iter() {
+            super::settings::push_assignment(&mut sql, name, assignment);
+        }
+        if sql.is_empty() {
+            return Ok(());
+        }
+        self.tell_participants(&sql, catalog).await
+    }
+
+    /// The links that took part in a change of settings have them applied.
+    fn settings_applied(&mut self) {
+        let wanted = self.settings.wanted().clone();
+        let in_block = self.links.iter().any(|link| link.in_block);
+        for link in &mut self.links {
+            if link.in_block == in_block {
+                link.backend.set_applied(wanted.clone());
+            }
+        }
+        self.adopt_settings();
+    }
+
+    async fn set_characteristics(
+        &mut self,
+        modes: &TransactionModes,
+        text: &str,
+        catalog: &Arc<Catalog>,
+    ) -> Step {
+        self.tell_participants(text, catalog).await?;
+        let isolation = modes.isolation.map(|isolation| match isolation {
+            planner::Isolation::ReadUncommitted => "'read uncommitted'",
+            planner::Isolation::ReadCommitted => "'read committed'",
+            planner::Isolation::RepeatableRead => "'repeatable read'",
+            planner::Isolation::Serializable => "'serializable'",
+        });
+        let on_off = |value: bool| if value { "on" } else { "off" };
+        let settings = [
+            ("default_transaction_isolation", isolation),
+            ("default_transaction_read_only", modes.read_only.map(on_off)),
+            ("default_transaction_deferrable", modes.deferrable.map(on_off)),
+        ];
+        for (name, value) in settings {
+            if let Some(value) = value {
+                self.settings.set(name, Assignment::Sql(value.into()));
+            }
+        }
+        self.settings_applied();
+        Ok(())
+    }
+
+    async fn discard(&mut self, what: Discard) -> Step<&'static str> {
+        let (tag, sql) = match what {
+            Discard::All => ("DISCARD ALL", "DISCARD ALL"),
+            Discard::Plans => ("DISCARD PLANS", "DISCARD PLANS"),
+            Discard::Sequences => ("DISCARD SEQUENCES", "DISCARD SEQUENCES"),
+            Discard::Temp => ("DISCARD TEMP", "DISCARD TEMP"),
+        };
+        if what == Discard::All && self.block.is_some() {
+            return Err(Report::error(
+                "25001",
+                "DISCARD ALL cannot run inside a transaction block",
+            )
+            .into());
+        }
+        for index in (0..self.links.len()).rev() {
+            self.run_own(index, sql).await?;
+        }
+        match what {
+            Discard::All => {
+                self.settings.discard();
+                self.statements.clear();
+                self.unnamed = None;
+                self.portals.clear();
+                self.cursors.clear();
+                self.temporary.clear();
+                for link in &mut self.links {
+                    link.pins = Pins::NONE;
+                    link.listening = false;
+                    link.backend.discarded_all();
+                }
+                self.adopt_settings();
+            }
+            Discard::Temp => {
+                self.temporary.clear();
+                for link in &mut self.links {
+                    link.pins = link.pins.without(Pins::TEMPORARY);
+                }
+            }
+            Discard::Plans | Discard::Sequences => {}
+        }
+        Ok(tag)
+    }
+
+    async fn prepare(
+        &mut self,
+        name: &str,
+        types: &[String],
+        body: &str,
+        plan: &Plan,
+        catalog: &Arc<Catalog>,
+    ) -> Step {
+        if self.statements.contains_key(name.as_bytes()) {
+            return Err(Report::error(
+                "42P05",
+                format!("prepared statement \"{name}\" already exists"),
+            )
+            .into());
+        }
+        let statement = Arc::new(Statement {
+            key: self.router.statements.next_key(true),
+            sql: body.into(),
+            parameter_types: Box::default(),
+            planned: Some(Arc::new(planner::Planned {
+                part: None,
+                plan: Arc::new(plan.clone()),
+                rest: None,
+            })),
+            epoch: catalog.epoch(),
+            manual: self.manual_shard(catalog)?,
+            declared_types: Some(types.join(", ").into()),
+        });
+        let need = self.describing_need(&statement, catalog).ok_or_else(|| {
+            Report::error("0A000", "PREPARE of this kind of statement is not supported through pgweave")
+                .hint("Send the statement itself.")
+        })?;
+        let index = self.link(need, catalog).await?;
+        self.prepare_by_sql(index, &statement).await?;
+        self.statements.insert(name.as_bytes().into(), statement);
+        Ok(())
+    }
+
+    /// Makes a link's server know a statement that was prepared by SQL, whose types are known by name only.
+    pub(super) async fn prepare_by_sql(&mut self, index: usize, statement: &Statement) -> Step {
+        let link = &mut self.links[index];
+        if link.backend.knows(statement.key) {
+            return Ok(());
+        }
+        link.backend.note_prepared(statement.key, &mut link.expects);
+        let name = ServerName::of(statement.key);
+        let mut sql = format!("PREPARE \"{}\"", String::from_utf8_lossy(name.as_bytes()));
+        if let Some(types) = statement.declared_types.as_deref().filter(|types| !types.is_empty()) {
+            sql.push_str(&format!(" ({types})"));
+        }
+        sql.push_str(" AS ");
+        sql.push_str(&statement.sql);
+        let result = self.run_own(index, &sql).await;
+        if result.is_err()
+            && let Some(link) = self.links.get_mut(index)
+        {
+            link.backend.forget_prepared(statement.key);
+        }
+        result
+    }
+
+    async fn execute_prepared(
+        &mut self,
+        name: &str,
+        arguments: &[String],
+        part: Part<'_>,
+        catalog: &Arc<Catalog>,
+    ) -> Step<bool> {
+        let statement = self.statement_named(name.as_bytes(), catalog)?;
+        let Some(Plan::Single(single)) = statement.plan() else {
+            return Err(Report::error(
+                "0A000",
+                "EXECUTE of this kind of statement is not supported through pgweave",
+            )
+            .hint("Send the statement itself.")
+            .into());
+        };
+        let need = self.need_of(single, &ArgumentValues::new(arguments)?, catalog)?;
+        let index = self.link(need, catalog).await?;
+        if statement.declared_types.is_some() {
+            self.prepare_by_sql(index, &statement).await?;
+        } else {
+            self.ensure_prepared(index, &statement, false)?;
+            self.drain().await?;
+        }
+        let server_name = ServerName::of(statement.key);
+        let mut sql = format!("EXECUTE \"{}\"", String::from_utf8_lossy(server_name.as_bytes()));
+        if !arguments.is_empty() {
+            sql.push_str(&format!(" ({})", arguments.join(", ")));
+        }
+        let link = &mut self.links[index];
+        link.backend.query(sql.as_bytes());
+        link.expects.push_back(Expect::Query {
+            ready: part.ready,
+            planned: statement
+                .planned
+                .clone()
+                .filter(|_| !single.effects.is_empty()),
+        });
+        match self.exchange(index).await {
+            Ok(()) => Ok(part.ready),
+            Err(Failure::Sent) if part.ready => Ok(true),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn deallocate(&mut self, name: Option<&str>) -> Step<&'static str> {
+        match name {
+            None => {
+                self.statements.clear();
+                Ok("DEALLOCATE ALL")
+            }
+            Some(name) => match self.statements.remove(name.as_bytes()) {
+                Some(_) => Ok("DEALLOCATE"),
+                None => Err(Report::error(
+                    "26000",
+                    format!("prepared statement \"{name}\" does not exist"),
+                )
+                .into()),
+            },
+        }
+    }
+
+    /// A statement about the session that one server answers as it is.
+    async fn forward_session(
+        &mut self,
+        statement: &SessionStatement,
+        part: Part<'_>,
+        catalog: &Arc<Catalog>,
+    ) -> Step<bool> {
+        let need = self
+            .forwarded_need(statement, &self.literals.values(part.whole), catalog)?
+            .ok_or_else(|| Report::error("XX000", "a statement of the router's own was to be forwarded"))?;
+        self.forward(need, part, catalog).await
+    }
+
+    /// Where a cursor lives.
+    pub(super) fn cursor_need(&self, name: &str) -> Step<Need> {
+        if let Some((_, shard)) = self.cursors.iter().find(|(known, _)| known == name) {
+            return Ok(Need::shard(*shard, Access::Read));
+        }
+        // A function may have opened it, on the one server that works for this session.
+        match &self.links[..] {
+            [only] => Ok(Need::shard(only.shard, Access::Read)),
+            _ => Err(Report::error("34000", format!("cursor \"{name}\" does not exist")).into()),
+        }
+    }
+}
+
+/// START TRANSACTION has a tag of its own.
+fn begin_tag(text: &str) -> &'static str {
+    let start = text.trim_start().get(..5);
+    if start.is_some_and(|word| word.eq_ignore_ascii_case("start")) {
+        "START TRANSACTION"
+    } else {
+        "BEGIN"
+    }
+}
+
+/// The arguments of EXECUTE, as far as they are plain constants.
+struct ArgumentValues(Vec<Argument>);
+
+enum Argument {
+    Null,
+    Text(String),
+}
+
+impl ArgumentValues {
+    fn new(arguments: &[String]) -> Step<Self> {
+        arguments
+            .iter()
+            .map(|text| argument(text))
+            .collect::<Step<Vec<_>>>()
+            .map(Self)
+    }
+}
+
+fn argument(text: &str) -> Step<Argument> {
+    let text = text.trim();
+    if text.eq_ignore_ascii_case("null") {
+        return Ok(Argument::Null);
+    }
+    let number = text.strip_prefix('-').unwrap_or(text);
+    if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return Ok(Argument::Text(text.to_owned()));
+    }
+    if text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false") {
+        return Ok(Argument::Text(text.to_ascii_lowercase()));
+    }
+    if let Some(inner) = text.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''))
+        && !inner.contains('\\')
+        && !inner.replace("''", "").contains('\'')
+    {
+        return Ok(Argument::Text(inner.replace("''", "'")));
+    }
+    Err(Report::error(
+        "0A000",
+        format!("the argument {text} of EXECUTE is not a plain constant, so the shard cannot be known"),
+    )
+    .hint("Pass plain numbers and strings, or send the statement itself.")
+    .into())
+}
+
+impl Values for ArgumentValues {
+    fn parameter(&self, index: u16) -> Option<Value<'_>> {
+        let bytes = match self.0.get(usize::from(index))? {
+            Argument::Null => None,
+            Argument::Text(text) => Some(text.as_bytes()),
+        };
+        Some(Value {
+            type_oid: 0,
+            binary: false,
+            bytes,
+        })
+    }
+
+    fn literal(&self, _: u16) -> Option<&str> {
+        None
+    }
+}

@@ -1,0 +1,297 @@
+//! BEGIN, COMMIT, ROLLBACK and savepoints over the shards that have joined.
+//!
+//! A COMMIT with at most one participant that wrote is that participant's own COMMIT; with several it is a two-phase
+//! commit (`drive`). Participants that only read are committed first: what they can still object to (a
+//! serialization failure) then undoes the writer too.
+
+use std::sync::Arc;
+
+use catalog::Catalog;
+use planner::{Plan, SessionStatement, TransactionModes};
+
+use super::block::{Block, modes_text, push_identifier};
+use super::report::{Failure, Report};
+use super::{Session, Step};
+use crate::execute::expect::Expect;
+use crate::wire::encode;
+
+/// Whether a statement is taken in a failed block.
+pub(super) fn ends_failure(plan: &Plan) -> bool {
+    matches!(
+        plan,
+        Plan::Session(
+            SessionStatement::Commit { .. }
+                | SessionStatement::Rollback { .. }
+                | SessionStatement::RollbackTo(_)
+                | SessionStatement::PrepareTransaction(_)
+        )
+    )
+}
+
+impl Session {
+    pub(super) fn begin(&mut self, modes: TransactionModes) {
+        match &mut self.block {
+            None => {
+                self.block = Some(Block::explicit(modes));
+                self.settings.begin();
+            }
+            Some(block) if !block.explicit => block.explicit = true,
+            Some(_) => self.notice(Report::warning(
+                "25001",
+                "there is already a transaction in progress",
+            )),
+        }
+    }
+
+    pub(super) fn notice(&mut self, report: Report) {
+        self.local(|out| encode::notice_response(out, &report));
+    }
+
+    /// COMMIT as the client said it. Returns the command tag.
+    pub(super) async fn commit(&mut self, chain: bool, catalog: &Arc<Catalog>) -> Step<&'static str> {
+        let Some(block) = &self.block else {
+            return self.no_block(chain, "COMMIT");
+        };
+        let (explicit, modes, failed) = (block.explicit, block.modes, block.failed);
+        if !explicit {
+            if chain {
+                return Err(chain_without_block("COMMIT"));
+            }
+            self.notice(Report::warning("25P01", "there is no transaction in progress"));
+        }
+        let tag = if failed {
+            self.rollback_block().await?;
+            "ROLLBACK"
+        } else {
+            self.commit_block(catalog).await?;
+            "COMMIT"
+        };
+        if chain {
+            self.begin(modes);
+        }
+        Ok(tag)
+    }
+
+    /// ROLLBACK as the client said it.
+    pub(super) async fn rollback(&mut self, chain: bool) -> Step<&'static str> {
+        let Some(block) = &self.block else {
+            return self.no_block(chain, "ROLLBACK");
+        };
+        let (explicit, modes) = (block.explicit, block.modes);
+        if !explicit {
+            if chain {
+                return Err(chain_without_block("ROLLBACK"));
+            }
+            self.notice(Report::warning("25P01", "there is no transaction in progress"));
+        }
+        self.rollback_block().await?;
+        if chain {
+            self.begin(modes);
+        }
+        Ok("ROLLBACK")
+    }
+
+    fn no_block(&mut self, chain: bool, tag: &'static str) -> Step<&'static str> {
+        if chain {
+            return Err(chain_without_block(tag));
+        }
+        self.notice(Report::warning("25P01", "there is no transaction in progress"));
+        Ok(tag)
+    }
+
+    /// A block of the router's own ends with its batch.
+    pub(super) async fn end_implicit_block(&mut self) -> Step {
+        match &self.block {
+            Some(block) if !block.explicit && block.failed => self.rollback_block().await,
+            Some(block) if !block.explicit => {
+                let catalog = self.catalog();
+                self.commit_block(&catalog).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Commits what the participants did; afterwards no block is open, whatever the outcome.
+    async fn commit_block(&mut self, catalog: &Arc<Catalog>) -> Step {
+        let result = self.commit_participants(catalog).await;
+        if result.is_err() {
+            // What a failed COMMIT leaves open is rolled back; the error has been decided.
+            self.rollback_block().await?;
+            return result;
+        }
+        if self.settings.commit() {
+            self.adopt_settings();
+        }
+        let wanted = self.settings.wanted().clone();
+        for link in self.links.iter_mut().filter(|link| link.in_block) {
+            link.backend.set_applied(wanted.clone());
+            link.in_block = false;
+            link.wrote = false;
+            link.applied_at_begin = None;
+        }
+        self.block = None;
+        result
+    }
+
+    async fn commit_participants(&mut self, catalog: &Arc<Catalog>) -> Step {
+        let effects = self
+            .block
+            .as_mut()
+            .map(|block| std::mem::take(&mut block.effects))
+            .unwrap_or_default();
+        let writers = self.links.iter().filter(|link| link.in_block && link.wrote).count();
+        if writers > 1 {
+            return self.commit_in_two_phases(effects, catalog).await;
+        }
+        let mut order: smallvec::SmallVec<[usize; 4]> = (0..self.links.len())
+            .filter(|&index| self.links[index].in_block)
+            .collect();
+        order.sort_by_key(|&index| self.links[index].wrote);
+        for index in order {
+            self.commit_one(index).await?;
+        }
+        self.changed_schema(effects).await
+    }
+
+    /// COMMIT on one participant. An error in it, such as a deferred constraint's, is the client's.
+    async fn commit_one(&mut self, index: usize) -> Step {
+        let link = &mut self.links[index];
+        link.backend.query(b"COMMIT");
+        link.expects.push_back(Expect::Own);
+        // From here on a lost connection leaves the outcome unknown.
+        let wrote = link.wrote;
+        link.in_block = false;
+        let result = match self.exchange(index).await {
+            Ok(()) => self.own_error(index),
+            Err(failure) => return Err(failure),
+        };
+        if result.is_ok() {
+            let link = &mut self.links[index];
+            link.in_block = true;
+            link.wrote = wrote;
+        }
+        result
+    }
+
+    /// Rolls every participant back; afterwards no block is open.
+    pub(super) async fn rollback_block(&mut self) -> Step {
+        let participants: smallvec::SmallVec<[usize; 4]> = (0..self.links.len())
+            .filter(|&index| self.links[index].in_block)
+            .collect();
+        for &index in participants.iter().rev() {
+            let link = &mut self.links[index];
+            link.backend.query(b"ROLLBACK");
+            link.expects.push_back(Expect::Own);
+            if let Some(applied) = link.applied_at_begin.take() {
+                link.backend.set_applied(applied);
+            }
+            link.in_block = false;
+            link.wrote = false;
+            match self.exchange(index).await {
+                // A connection that broke has rolled back by itself.
+                Ok(()) | Err(Failure::Report(_) | Failure::Sent) => {}
+                Err(end) => return Err(end),
+            }
+            self.notes.own_error = None;
+        }
+        if self.settings.rollback() {
+            self.adopt_settings();
+        }
+        self.block = None;
+        Ok(())
+    }
+
+    pub(super) async fn savepoint(&mut self, name: &str, what: Savepoint) -> Step<&'static str> {
+        let Some(block) = self.block.as_mut().filter(|block| block.explicit) else {
+            let (sqlstate, verb) = match what {
+                Savepoint::Set => ("25P01", "SAVEPOINT"),
+                Savepoint::Release => ("25P01", "RELEASE SAVEPOINT"),
+                Savepoint::RollbackTo => ("25P01", "ROLLBACK TO SAVEPOINT"),
+            };
+            return Err(Report::error(
+                sqlstate,
+                format!("{verb} can only be used in transaction blocks"),
+            )
+            .into());
+        };
+        if what != Savepoint::Set && !block.has_savepoint(name) {
+            return Err(Report::error("3B001", format!("savepoint \"{name}\" does not exist")).into());
+        }
+        let (verb, tag) = match what {
+            Savepoint::Set => ("SAVEPOINT ", "SAVEPOINT"),
+            Savepoint::Release => ("RELEASE SAVEPOINT ", "RELEASE"),
+            Savepoint::RollbackTo => ("ROLLBACK TO SAVEPOINT ", "ROLLBACK"),
+        };
+        let mut sql = String::from(verb);
+        push_identifier(&mut sql, name);
+        let participants: smallvec::SmallVec<[usize; 4]> = (0..self.links.len())
+            .filter(|&index| self.links[index].in_block)
+            .collect();
+        for &index in participants.iter().rev() {
+            self.run_own(index, &sql).await?;
+        }
+        let Some(block) = self.block.as_mut() else {
+            return Ok(tag);
+        };
+        match what {
+            Savepoint::Set => {
+                block.savepoint(name);
+                self.settings.savepoint(name);
+            }
+            Savepoint::Release => {
+                block.release(name);
+                self.settings.release(name);
+            }
+            Savepoint::RollbackTo => {
+                block.rollback_to(name);
+                self.settings.rollback_to(name);
+                self.adopt_settings();
+                let wanted = self.settings.wanted().clone();
+                for link in self.links.iter_mut().filter(|link| link.in_block) {
+                    link.backend.set_applied(wanted.clone());
+                }
+            }
+        }
+        Ok(tag)
+    }
+
+    /// SET TRANSACTION: told to those who have joined, and to those who will.
+    pub(super) async fn set_transaction(&mut self, modes: TransactionModes) -> Step {
+        if self.block.is_none() {
+            self.notice(Report::warning(
+                "25P01",
+                "SET TRANSACTION can only be used in transaction blocks",
+            ));
+            return Ok(());
+        }
+        let sql = format!("SET TRANSACTION{}", modes_text(&modes));
+        let participants: smallvec::SmallVec<[usize; 4]> = (0..self.links.len())
+            .filter(|&index| self.links[index].in_block)
+            .collect();
+        for &index in participants.iter().rev() {
+            self.run_own(index, &sql).await?;
+        }
+        if let Some(block) = &mut self.block {
+            block.modes.isolation = modes.isolation.or(block.modes.isolation);
+            block.modes.read_only = modes.read_only.or(block.modes.read_only);
+            block.modes.deferrable = modes.deferrable.or(block.modes.deferrable);
+        }
+        Ok(())
+    }
+}
+
+/// What to do with a savepoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Savepoint {
+    Set,
+    Release,
+    RollbackTo,
+}
+
+fn chain_without_block(tag: &str) -> Failure {
+    Report::error(
+        "25P01",
+        format!("{tag} AND CHAIN can only be used in transaction blocks"),
+    )
+    .into()
+}

@@ -1,0 +1,177 @@
+//! What a shard's system catalogs say of tables, views, functions and sequences.
+//!
+//! Entry points: [`tables`], [`views`], [`function_sources`], [`sequences`]. All but PostgreSQL's own schemas and `pgweave` is
+//! read. Invariant: read on a control connection, where names print qualified (see `connection::CANONICAL_SETTINGS`).
+
+use catalog::{Column, Sequence, View, Volatility};
+
+use super::connection::{Connection, column, text, truth};
+use super::error::Error;
+use super::functions::FunctionSource;
+
+/// A table, materialized view or foreign table as it is on one shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardTable {
+    pub schema: String,
+    pub name: String,
+    pub columns: Vec<Column>,
+}
+
+/// True of the namespaces `n` that hold users' objects.
+pub const USER_SCHEMA: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pgweave') AND n.nspname !~ '^pg_(toast|temp_)'";
+
+/// All tables, ordered by schema and name. `only` limits them to these names.
+pub async fn tables(
+    connection: &Connection,
+    only: Option<&[(String, String)]>,
+) -> Result<Vec<ShardTable>, Error> {
+    let chosen = match only {
+        None => String::new(),
+        Some(names) => {
+            let pairs: Vec<String> = names
+                .iter()
+                .map(|(schema, name)| {
+                    format!(
+                        "({}, {})",
+                        super::quote::literal(schema),
+                        super::quote::literal(name)
+                    )
+                })
+                .collect();
+            if pairs.is_empty() {
+                return Ok(Vec::new());
+            }
+            format!("AND (n.nspname, c.relname) IN ({})", pairs.join(", "))
+        }
+    };
+    let sql = format!(
+        "SELECT n.nspname, c.relname, a.attname, a.atttypid, a.attnotnull, a.atthasdef OR a.attidentity <> '', \
+                CASE WHEN a.attidentity <> '' \
+                     THEN 'nextval(' || quote_literal(pg_get_serial_sequence(format('%I.%I', n.nspname, c.relname), a.attname)) || '::regclass)' \
+                     ELSE pg_get_expr(d.adbin, d.adrelid) END \
+           FROM pg_class c \
+           JOIN pg_namespace n ON n.oid = c.relnamespace \
+           LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+           LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum \
+          WHERE c.relkind IN ('r', 'p', 'm', 'f') AND {USER_SCHEMA} {chosen} \
+          ORDER BY n.nspname, c.relname, a.attnum"
+    );
+    let mut tables: Vec<ShardTable> = Vec::new();
+    for row in connection.rows(&sql).await? {
+        let (schema, name) = (text(&row, 0, "pg_class")?, text(&row, 1, "pg_class")?);
+        if tables
+            .last()
+            .is_none_or(|table| table.schema != schema || table.name != name)
+        {
+            tables.push(ShardTable {
+                schema: schema.to_owned(),
+                name: name.to_owned(),
+                columns: Vec::new(),
+            });
+        }
+        if let (Some(table), Some(column)) = (tables.last_mut(), row[2].clone()) {
+            table.columns.push(Column {
+                name: column,
+                type_oid: number(text(&row, 3, "pg_attribute")?)?,
+                not_null: truth(&row, 4),
+                has_default: truth(&row, 5),
+                default_expression: row[6].clone(),
+            });
+        }
+    }
+    Ok(tables)
+}
+
+pub async fn views(connection: &Connection) -> Result<Vec<View>, Error> {
+    let sql = format!(
+        "SELECT n.nspname, c.relname, pg_get_viewdef(c.oid), \
+                ARRAY(SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum)::text[] \
+           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+          WHERE c.relkind = 'v' AND {USER_SCHEMA} ORDER BY n.nspname, c.relname"
+    );
+    let mut views = Vec::new();
+    for row in connection.query(&sql, &[]).await? {
+        // NULL: dropped since the query's snapshot was taken.
+        if let Some(definition) = column(&row, 2)? {
+            views.push(View {
+                schema: column(&row, 0)?,
+                name: column(&row, 1)?,
+                definition,
+                columns: column(&row, 3)?,
+            });
+        }
+    }
+    Ok(views)
+}
+
+pub async fn function_sources(connection: &Connection) -> Result<Vec<FunctionSource>, Error> {
+    let version = server_version(connection).await?;
+    // From version 14 on the body of an SQL function may be stored parsed, with an empty prosrc.
+    let body = if version >= 140_000 {
+        "coalesce(nullif(p.prosrc, ''), pg_get_function_sqlbody(p.oid), '')"
+    } else {
+        "p.prosrc"
+    };
+    let sql = format!(
+        "SELECT n.nspname, p.proname, p.provolatile::text, l.lanname, {body}, \
+                (SELECT e.extname FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid \
+                  WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e' \
+                    AND d.refclassid = 'pg_extension'::regclass LIMIT 1), \
+                CASE WHEN p.prokind = 'a' THEN NOT EXISTS ( \
+                     SELECT FROM pg_aggregate g, \
+                          LATERAL unnest(ARRAY[g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggserialfn, g.aggdeserialfn, \
+                                               g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn]::oid[]) AS part (oid) \
+                     JOIN pg_proc made ON made.oid = part.oid \
+                     WHERE g.aggfnoid = p.oid AND made.provolatile <> 'i' AND made.pronamespace <> 'pg_catalog'::regnamespace) END \
+           FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang \
+          WHERE {USER_SCHEMA} ORDER BY n.nspname, p.proname, p.oid"
+    );
+    let mut sources = Vec::new();
+    for row in connection.rows(&sql).await? {
+        sources.push(FunctionSource {
+            schema: text(&row, 0, "pg_proc")?.to_owned(),
+            name: text(&row, 1, "pg_proc")?.to_owned(),
+            volatility: match text(&row, 2, "pg_proc")? {
+                "i" => Volatility::Immutable,
+                "s" => Volatility::Stable,
+                _ => Volatility::Volatile,
+            },
+            language: text(&row, 3, "pg_proc")?.to_owned(),
+            body: text(&row, 4, "pg_proc")?.to_owned(),
+            extension: row[5].clone(),
+            aggregate: row[6].as_deref().map(|harmless| harmless == "t"),
+        });
+    }
+    Ok(sources)
+}
+
+pub async fn sequences(connection: &Connection) -> Result<Vec<Sequence>, Error> {
+    let sql = format!(
+        "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+          WHERE c.relkind = 'S' AND {USER_SCHEMA} ORDER BY n.nspname, c.relname"
+    );
+    let mut sequences = Vec::new();
+    for row in connection.rows(&sql).await? {
+        sequences.push(Sequence {
+            schema: text(&row, 0, "pg_class")?.to_owned(),
+            name: text(&row, 1, "pg_class")?.to_owned(),
+        });
+    }
+    Ok(sequences)
+}
+
+/// `server_version_num`, such as 150004.
+pub async fn server_version(connection: &Connection) -> Result<u32, Error> {
+    let rows = connection.rows("SHOW server_version_num").await?;
+    number(text(
+        rows.first().map_or(&[][..], Vec::as_slice),
+        0,
+        "server_version_num",
+    )?)
+}
+
+pub fn number<T: std::str::FromStr>(value: &str) -> Result<T, Error> {
+    value
+        .parse()
+        .map_err(|_| Error::corrupt(format!("{value:?} where a number belongs")))
+}

@@ -1,0 +1,185 @@
+//! Reading what servers send, as far as the router must.
+
+use bytes::{BufMut, BytesMut};
+
+use super::frame::total_length;
+use super::{ProtocolError, Reader};
+
+/// The fields of an ErrorResponse or NoticeResponse that the router looks at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ErrorFields {
+    pub severity: String,
+    pub sqlstate: String,
+    pub message: String,
+    pub detail: Option<String>,
+    pub hint: Option<String>,
+}
+
+/// The single-letter fields of an ErrorResponse's body, in order.
+pub fn fields(body: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut reader = Reader(body);
+    std::iter::from_fn(move || match reader.u8() {
+        Ok(0) | Err(_) => None,
+        Ok(code) => reader.string().ok().map(|text| (code, text)),
+    })
+}
+
+/// The SQLSTATE of an ErrorResponse's body.
+pub fn sqlstate(body: &[u8]) -> Option<[u8; 5]> {
+    fields(body)
+        .find(|(code, _)| *code == b'C')
+        .and_then(|(_, text)| text.try_into().ok())
+}
+
+/// Whether the server closes the connection after this error.
+pub fn is_fatal(body: &[u8]) -> bool {
+    fields(body).any(|(code, text)| code == b'V' && matches!(text, b"FATAL" | b"PANIC"))
+}
+
+/// The fields of an ErrorResponse's body as text.
+pub fn error_fields(body: &[u8]) -> ErrorFields {
+    let mut result = ErrorFields::default();
+    for (code, text) in fields(body) {
+        let text = String::from_utf8_lossy(text).into_owned();
+        match code {
+            b'S' => result.severity = text,
+            b'C' => result.sqlstate = text,
+            b'M' => result.message = text,
+            b'D' => result.detail = Some(text),
+            b'H' => result.hint = Some(text),
+            _ => {}
+        }
+    }
+    result
+}
+
+/// Writes an ErrorResponse again with `context` added to its CONTEXT and its position moved by `position_offset`
+/// characters.
+pub fn rewrite_error(
+    out: &mut BytesMut,
+    body: &[u8],
+    context: Option<&str>,
+    position_offset: i32,
+) -> Result<(), ProtocolError> {
+    let start = out.len();
+    out.put_u8(b'E');
+    out.put_u32(0);
+    let mut seen_context = false;
+    for (code, text) in fields(body) {
+        out.put_u8(code);
+        match (code, context) {
+            (b'W', Some(context)) => {
+                seen_context = true;
+                out.put_slice(text);
+                out.put_u8(b'\n');
+                out.put_slice(context.as_bytes());
+            }
+            (b'P', _) if position_offset != 0 => {
+                let position = std::str::from_utf8(text)
+                    .ok()
+                    .and_then(|text| text.parse::<i32>().ok())
+                    .ok_or(ProtocolError::InvalidFormat)?;
+                let moved = position.saturating_add(position_offset);
+                out.put_slice(moved.to_string().as_bytes());
+            }
+            _ => out.put_slice(text),
+        }
+        out.put_u8(0);
+    }
+    if let (Some(context), false) = (context, seen_context) {
+        out.put_u8(b'W');
+        out.put_slice(context.as_bytes());
+        out.put_u8(0);
+    }
+    out.put_u8(0);
+    let length = (out.len() - start - 1) as u32;
+    out[start + 1..start + 5].copy_from_slice(&length.to_be_bytes());
+    Ok(())
+}
+
+/// Name and value of a ParameterStatus.
+pub fn parse_parameter_status(body: &[u8]) -> Result<(&str, &str), ProtocolError> {
+    let mut reader = Reader(body);
+    let name = reader.string()?;
+    let value = reader.string()?;
+    reader.end()?;
+    let text = |bytes| std::str::from_utf8(bytes).map_err(|_| ProtocolError::InvalidString);
+    Ok((text(name)?, text(value)?))
+}
+
+/// Process id and key of a BackendKeyData.
+pub fn parse_backend_key_data(body: &[u8]) -> Result<(u32, &[u8]), ProtocolError> {
+    let mut reader = Reader(body);
+    let process_id = reader.u32()?;
+    if reader.0.is_empty() || reader.0.len() > 256 {
+        return Err(ProtocolError::InvalidFormat);
+    }
+    Ok((process_id, reader.0))
+}
+
+/// The text of a CommandComplete.
+pub fn parse_command_complete(body: &[u8]) -> Result<&str, ProtocolError> {
+    let mut reader = Reader(body);
+    let tag = reader.string()?;
+    reader.end()?;
+    std::str::from_utf8(tag).map_err(|_| ProtocolError::InvalidString)
+}
+
+/// The messages in a buffer that holds whole messages only.
+pub fn messages(mut buffer: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    std::iter::from_fn(move || {
+        let total = total_length(buffer).filter(|total| *total <= buffer.len())?;
+        let (message, rest) = buffer.split_at(total);
+        buffer = rest;
+        Some((message[0], &message[5..]))
+    })
+}
+
+/// The first column of the first DataRow among whole messages.
+pub fn first_value(buffer: &[u8]) -> Option<Vec<u8>> {
+    let (_, body) = messages(buffer).find(|(tag, _)| *tag == b'D')?;
+    let mut reader = Reader(body);
+    reader.u16().ok()?;
+    reader.value().ok()?.map(<[u8]>::to_vec)
+}
+
+/// The tag of the last CommandComplete among whole messages.
+pub fn last_tag(buffer: &[u8]) -> Option<&str> {
+    messages(buffer)
+        .filter(|(tag, _)| *tag == b'C')
+        .last()
+        .and_then(|(_, body)| parse_command_complete(body).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ERROR: &[u8] = b"SERROR\0VERROR\0C42P01\0Mno such\0P8\0\0";
+
+    #[test]
+    fn errors_get_context_and_a_moved_position() {
+        let mut out = BytesMut::new();
+        rewrite_error(&mut out, ERROR, Some("shard s1"), 10).unwrap();
+        assert_eq!(total_length(&out), Some(out.len()));
+        let body = &out[5..];
+        let of = |code| fields(body).find(|(found, _)| *found == code).map(|(_, text)| text);
+        assert_eq!(of(b'P'), Some(&b"18"[..]));
+        assert_eq!(of(b'W'), Some(&b"shard s1"[..]));
+        assert_eq!(sqlstate(body), Some(*b"42P01"));
+        assert!(!is_fatal(body));
+        let mut twice = BytesMut::new();
+        rewrite_error(&mut twice, body, Some("again"), 0).unwrap();
+        let fields = error_fields(&twice[5..]);
+        assert_eq!((fields.sqlstate.as_str(), fields.message.as_str()), ("42P01", "no such"));
+    }
+
+    #[test]
+    fn values_and_tags_are_found_in_captured_answers() {
+        let mut out = BytesMut::new();
+        super::super::encode::data_row(&mut out, &[Some(b"one"), None]);
+        super::super::encode::command_complete(&mut out, "SELECT 1");
+        assert_eq!(first_value(&out).as_deref(), Some(&b"one"[..]));
+        assert_eq!(last_tag(&out), Some("SELECT 1"));
+    }
+}

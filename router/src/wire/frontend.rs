@@ -1,0 +1,224 @@
+//! Reading what clients send, borrowed from the message.
+
+use bytes::{BufMut, BytesMut};
+
+use super::{ProtocolError, Reader};
+
+/// Query.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    pub sql: &'a [u8],
+}
+
+pub fn parse_query(body: &[u8]) -> Result<Query<'_>, ProtocolError> {
+    let mut reader = Reader(body);
+    let sql = reader.string()?;
+    reader.end()?;
+    Ok(Query { sql })
+}
+
+/// Parse.
+#[derive(Clone, Copy, Debug)]
+pub struct Parse<'a> {
+    pub name: &'a [u8],
+    pub sql: &'a [u8],
+    types: &'a [u8],
+}
+
+impl Parse<'_> {
+    /// The declared types; 0 leaves a type to the server.
+    pub fn parameter_types(&self) -> impl Iterator<Item = u32> + '_ {
+        self.types
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|bytes| u32::from_be_bytes(*bytes))
+    }
+}
+
+pub fn parse_parse(body: &[u8]) -> Result<Parse<'_>, ProtocolError> {
+    let mut reader = Reader(body);
+    let name = reader.string()?;
+    let sql = reader.string()?;
+    let count = usize::from(reader.u16()?);
+    let types = reader.bytes(count * 4)?;
+    reader.end()?;
+    Ok(Parse { name, sql, types })
+}
+
+/// Bind. Parameter values are found when asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Bind<'a> {
+    pub portal: &'a [u8],
+    pub statement: &'a [u8],
+    formats: &'a [u8],
+    parameter_count: usize,
+    parameters: &'a [u8],
+    result_formats: &'a [u8],
+    /// Everything after the statement's name.
+    rest: &'a [u8],
+}
+
+impl<'a> Bind<'a> {
+    /// Parameter `index` from 0. The outer `None`: there is no such parameter; the inner: NULL.
+    pub fn parameter(&self, index: u16) -> Option<Option<&'a [u8]>> {
+        let index = usize::from(index);
+        if index >= self.parameter_count {
+            return None;
+        }
+        let mut reader = Reader(self.parameters);
+        for _ in 0..index {
+            reader.value().ok()?;
+        }
+        reader.value().ok()
+    }
+
+    pub fn parameter_is_binary(&self, index: u16) -> bool {
+        let formats = self.formats.as_chunks::<2>().0;
+        let format = match formats {
+            [] => return false,
+            [all] => all,
+            each => match each.get(usize::from(index)) {
+                Some(format) => format,
+                None => return false,
+            },
+        };
+        u16::from_be_bytes(*format) == 1
+    }
+
+    /// The format of result column `index`: 0 text, 1 binary.
+    pub fn result_format(&self, index: usize) -> i16 {
+        let formats = self.result_formats.as_chunks::<2>().0;
+        match formats {
+            [] => 0,
+            [all] => i16::from_be_bytes(*all),
+            each => each.get(index).map_or(0, |format| i16::from_be_bytes(*format)),
+        }
+    }
+}
+
+pub fn parse_bind(body: &[u8]) -> Result<Bind<'_>, ProtocolError> {
+    let mut reader = Reader(body);
+    let portal = reader.string()?;
+    let statement = reader.string()?;
+    let rest = reader.0;
+    let format_count = usize::from(reader.u16()?);
+    let formats = reader.bytes(format_count * 2)?;
+    let parameter_count = usize::from(reader.u16()?);
+    if format_count > 1 && format_count != parameter_count {
+        return Err(ProtocolError::Other(format!(
+            "bind message has {format_count} parameter formats but {parameter_count} parameters"
+        )));
+    }
+    let start = reader.0;
+    for _ in 0..parameter_count {
+        reader.value()?;
+    }
+    let parameters = &start[..start.len() - reader.0.len()];
+    let result_count = usize::from(reader.u16()?);
+    let result_formats = reader.bytes(result_count * 2)?;
+    reader.end()?;
+    Ok(Bind {
+        portal,
+        statement,
+        formats,
+        parameter_count,
+        parameters,
+        result_formats,
+        rest,
+    })
+}
+
+/// Writes the message again with another statement's name.
+pub fn rewrite_bind(out: &mut BytesMut, bind: &Bind<'_>, statement: &[u8]) {
+    let length = 4 + bind.portal.len() + 1 + statement.len() + 1 + bind.rest.len();
+    out.reserve(1 + length);
+    out.put_u8(b'B');
+    out.put_u32(length as u32);
+    out.put_slice(bind.portal);
+    out.put_u8(0);
+    out.put_slice(statement);
+    out.put_u8(0);
+    out.put_slice(bind.rest);
+}
+
+/// Describe or Close: of a statement (`S`) or a portal (`P`).
+#[derive(Clone, Copy, Debug)]
+pub struct Named<'a> {
+    pub kind: u8,
+    pub name: &'a [u8],
+}
+
+pub fn parse_describe(body: &[u8]) -> Result<Named<'_>, ProtocolError> {
+    parse_named(body, "DESCRIBE")
+}
+
+pub fn parse_close(body: &[u8]) -> Result<Named<'_>, ProtocolError> {
+    parse_named(body, "CLOSE")
+}
+
+fn parse_named<'a>(body: &'a [u8], message: &str) -> Result<Named<'a>, ProtocolError> {
+    let mut reader = Reader(body);
+    let kind = reader.u8()?;
+    let name = reader.string()?;
+    reader.end()?;
+    if !matches!(kind, b'S' | b'P') {
+        return Err(ProtocolError::Other(format!(
+            "invalid {message} message subtype {kind}"
+        )));
+    }
+    Ok(Named { kind, name })
+}
+
+/// Execute.
+#[derive(Clone, Copy, Debug)]
+pub struct Execute<'a> {
+    pub portal: &'a [u8],
+    /// 0: all rows.
+    pub max_rows: i32,
+}
+
+pub fn parse_execute(body: &[u8]) -> Result<Execute<'_>, ProtocolError> {
+    let mut reader = Reader(body);
+    let portal = reader.string()?;
+    let max_rows = reader.i32()?;
+    reader.end()?;
+    Ok(Execute { portal, max_rows })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BIND: &[u8] = b"p\0s\0\0\x01\0\x01\0\x02\0\0\0\x02ab\xff\xff\xff\xff\0\x01\0\x01";
+
+    #[test]
+    fn a_bind_is_read_and_written_again() {
+        let bind = parse_bind(BIND).unwrap();
+        assert_eq!((bind.portal, bind.statement), (&b"p"[..], &b"s"[..]));
+        assert_eq!(bind.parameter(0), Some(Some(&b"ab"[..])));
+        assert_eq!(bind.parameter(1), Some(None));
+        assert_eq!(bind.parameter(2), None);
+        assert!(bind.parameter_is_binary(1));
+        assert_eq!(bind.result_format(5), 1);
+        let mut out = BytesMut::new();
+        rewrite_bind(&mut out, &bind, b"other");
+        let again = parse_bind(&out[5..]).unwrap();
+        assert_eq!(again.statement, b"other");
+        assert_eq!(again.rest, bind.rest);
+        assert_eq!(super::super::frame::total_length(&out), Some(out.len()));
+    }
+
+    #[test]
+    fn every_truncation_and_extension_is_refused() {
+        for end in 0..BIND.len() {
+            assert!(parse_bind(&BIND[..end]).is_err(), "{end}");
+        }
+        assert!(parse_bind(&[BIND, b"x"].concat()).is_err());
+        assert!(parse_query(b"SELECT 1").is_err());
+        assert!(parse_query(b"SELECT 1\0\0").is_err());
+        assert!(parse_parse(b"\0SELECT\0\0\x01\0\0\0").is_err());
+        assert!(parse_describe(b"X\0").is_err());
+        assert!(parse_execute(b"\0\0\0\0").is_err());
+    }
+}

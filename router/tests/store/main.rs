@@ -1,0 +1,10 @@
+//! The catalog's store, the operator's functions and DDL, on real servers.
+#![allow(clippy::unwrap_used)]
+
+mod check;
+mod definition;
+mod harness;
+mod init;
+mod sequences;
+mod shard_table;
+mod watch;

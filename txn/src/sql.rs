@@ -1,0 +1,254 @@
+//! Every text that this crate sends to a server.
+//!
+//! Names and values are quoted by [`quote_literal`] and [`quote_identifier`] and nowhere else. All texts are for the
+//! simple query protocol. A text of several statements answers with several CommandCompletes; the
+//! last one counts, rows in between are to be dropped unless said otherwise, and no row may be trusted before
+//! ReadyForQuery came without an error.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use catalog::{ClusterId, ShardId};
+
+use crate::decision::Decision;
+use crate::gid::{Gid, PREFIX, ParticipantGid};
+
+/// Creates the table of decisions; to be run on every shard by the role that recovery runs as. Every role may add
+/// rows since the decision is inserted by the transaction's own user; none may read, change or delete them.
+pub const DECISION_TABLE: &str = "\
+CREATE SCHEMA IF NOT EXISTS pgweave;
+CREATE TABLE IF NOT EXISTS pgweave.decision (
+    gid text PRIMARY KEY,
+    outcome text NOT NULL CHECK (outcome IN ('commit', 'abort')),
+    participants bigint[] NOT NULL DEFAULT '{}',
+    decided_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+GRANT USAGE ON SCHEMA pgweave TO PUBLIC;
+GRANT INSERT (gid, outcome, participants) ON pgweave.decision TO PUBLIC;
+";
+
+/// Raises `synchronous_commit` for this transaction where the session lowered it, and never lowers it.
+const RAISE_DURABILITY: &str = "SELECT pg_catalog.set_config('synchronous_commit', 'on', true) \
+     WHERE pg_catalog.current_setting('synchronous_commit') IN ('off', 'local', 'remote_write'); ";
+
+/// What the coordinator sends on the transaction's own connections, each of them in the open transaction or, for
+/// the two that end a prepared transaction, outside any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Inserts the decision row, uncommitted.
+    Decide {
+        gid: Gid,
+        participants: Vec<ShardId>,
+    },
+    Prepare(ParticipantGid),
+    CommitPrepared(ParticipantGid),
+    RollbackPrepared(ParticipantGid),
+    Commit,
+    Rollback,
+}
+
+impl Command {
+    pub fn text(&self) -> Cow<'static, str> {
+        match self {
+            Command::Decide { gid, participants } => format!(
+                "{RAISE_DURABILITY}INSERT INTO pgweave.decision (gid, outcome, participants) VALUES ({}, {}, {})",
+                quote_literal(&gid.to_string()),
+                quote_literal(Decision::Commit.as_str()),
+                quote_literal(&shard_array(participants)),
+            )
+            .into(),
+            Command::Prepare(gid) => format!("{RAISE_DURABILITY}PREPARE TRANSACTION {}", quote_literal(&gid.to_string())).into(),
+            Command::CommitPrepared(gid) => finish_prepared(*gid, Decision::Commit).into(),
+            Command::RollbackPrepared(gid) => finish_prepared(*gid, Decision::Abort).into(),
+            Command::Commit => "COMMIT".into(),
+            Command::Rollback => "ROLLBACK".into(),
+        }
+    }
+}
+
+/// Ends a prepared transaction. To be sent alone: PostgreSQL refuses it in a transaction block, and a text of
+/// several statements is one. Only the role that prepared it, or a superuser, may.
+pub fn finish_prepared(gid: ParticipantGid, decision: Decision) -> String {
+    let verb = match decision {
+        Decision::Commit => "COMMIT",
+        Decision::Abort => "ROLLBACK",
+    };
+    format!("{verb} PREPARED {}", quote_literal(&gid.to_string()))
+}
+
+/// Inserts an abort decision or returns the one that is there: one row, column `outcome`.
+///
+/// READ COMMITTED is asked for because at a higher level a row that was committed while the insert waited would be
+/// a serialization failure instead of an answer. The update changes nothing; it makes RETURNING give the row.
+/// For a connection of recovery's role, outside any transaction; after an error send ROLLBACK or close it.
+pub fn decide_abort(gid: Gid, lock_timeout_ms: u32) -> String {
+    format!(
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout TO {lock_timeout_ms}; \
+         SET LOCAL synchronous_commit TO on; \
+         INSERT INTO pgweave.decision AS decision (gid, outcome) VALUES ({}, {}) \
+         ON CONFLICT (gid) DO UPDATE SET outcome = decision.outcome RETURNING decision.outcome; COMMIT",
+        quote_literal(&gid.to_string()),
+        quote_literal(Decision::Abort.as_str()),
+    )
+}
+
+/// Reads a decision without forcing one: at most one row, column `outcome`.
+pub fn read_decision(gid: Gid) -> String {
+    format!(
+        "SELECT outcome FROM pgweave.decision WHERE gid = {}",
+        quote_literal(&gid.to_string())
+    )
+}
+
+/// Lists this cluster's prepared transactions in this database: columns `standby` (bool), `gid`, `owner`, `age_ms`
+/// (bigint). Always at least one row; `gid` is null in it if there are none. `standby` true means that the
+/// server is not the primary and the list is worth nothing.
+pub fn list_prepared(cluster: ClusterId) -> String {
+    format!(
+        "SELECT pg_catalog.pg_is_in_recovery() AS standby, prepared.gid, prepared.owner, \
+         (extract(epoch FROM pg_catalog.clock_timestamp() - prepared.prepared) * 1000)::bigint AS age_ms \
+         FROM (VALUES (1)) AS one LEFT JOIN pg_catalog.pg_prepared_xacts AS prepared \
+         ON prepared.database = pg_catalog.current_database() AND pg_catalog.starts_with(prepared.gid, {})",
+        quote_literal(&format!("{PREFIX}{cluster}_")),
+    )
+}
+
+/// Lists decisions older than the retention: columns `gid`, `outcome`, `participants` (bigint[]), `settled` (bool).
+///
+/// `settled` counts as older any transaction whose start cannot be seen: without `pg_read_all_stats`, or with
+/// `track_activities` off, nothing of an abort is ever settled while others are connected, and its row stays.
+pub fn list_decisions(retention_ms: u64, limit: u32) -> String {
+    format!(
+        "SELECT gid, outcome, participants, NOT EXISTS (\
+         SELECT FROM pg_catalog.pg_stat_activity AS activity \
+         WHERE activity.pid <> pg_catalog.pg_backend_pid() \
+         AND coalesce(activity.backend_type, 'client backend') = 'client backend' \
+         AND (activity.xact_start <= decision.decided_at \
+         OR activity.xact_start IS NULL AND coalesce(activity.state, 'disabled') = 'disabled')) AS settled \
+         FROM pgweave.decision AS decision \
+         WHERE decided_at < pg_catalog.clock_timestamp() - {retention_ms} * interval '1 millisecond' LIMIT {limit}"
+    )
+}
+
+/// Deletes decisions.
+pub fn delete_decisions(gids: &[Gid]) -> String {
+    let mut text = String::from("DELETE FROM pgweave.decision WHERE gid = ANY (ARRAY[");
+    for (index, gid) in gids.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        text.push_str(&quote_literal(&gid.to_string()));
+    }
+    text.push_str("]::text[])");
+    text
+}
+
+pub fn savepoint(name: &str) -> String {
+    format!("SAVEPOINT {}", quote_identifier(name))
+}
+
+pub fn release_savepoint(name: &str) -> String {
+    format!("RELEASE SAVEPOINT {}", quote_identifier(name))
+}
+
+pub fn rollback_to_savepoint(name: &str) -> String {
+    format!("ROLLBACK TO SAVEPOINT {}", quote_identifier(name))
+}
+
+/// For recovery whose role is not a superuser: become the owner before ending a prepared transaction.
+pub fn set_role(role: &str) -> String {
+    format!("SET ROLE {}", quote_identifier(role))
+}
+
+/// A string constant. Safe with `standard_conforming_strings` on or off.
+pub fn quote_literal(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    if text.contains('\\') {
+        quoted.push('E');
+    }
+    quoted.push('\'');
+    for character in text.chars() {
+        if matches!(character, '\'' | '\\') {
+            quoted.push(character);
+        }
+        quoted.push(character);
+    }
+    quoted.push('\'');
+    quoted
+}
+
+/// A delimited identifier.
+pub fn quote_identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn shard_array(shards: &[ShardId]) -> String {
+    let mut text = String::from("{");
+    for (index, shard) in shards.iter().enumerate() {
+        let separator = if index == 0 { "" } else { "," };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{separator}{}", shard.0);
+    }
+    text.push('}');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gid::RouterId;
+
+    fn gid() -> Gid {
+        Gid {
+            cluster: ClusterId([0xab; 16]),
+            router: RouterId(5),
+            sequence: 1,
+            coordinating: ShardId(1),
+        }
+    }
+
+    #[test]
+    fn commands() {
+        let name = "pgweave_abababababababababababababababab_0000000000000005_1_1";
+        let check = |command: Command, expected: String| assert_eq!(command.text(), expected);
+        check(
+            Command::Decide {
+                gid: gid(),
+                participants: vec![ShardId(2), ShardId(3)],
+            },
+            format!(
+                "{RAISE_DURABILITY}INSERT INTO pgweave.decision (gid, outcome, participants) VALUES ('{name}', 'commit', '{{2,3}}')"
+            ),
+        );
+        check(
+            Command::Prepare(gid().participant(ShardId(2))),
+            format!("{RAISE_DURABILITY}PREPARE TRANSACTION '{name}_2'"),
+        );
+        check(
+            Command::CommitPrepared(gid().participant(ShardId(2))),
+            format!("COMMIT PREPARED '{name}_2'"),
+        );
+        check(
+            Command::RollbackPrepared(gid().participant(ShardId(2))),
+            format!("ROLLBACK PREPARED '{name}_2'"),
+        );
+        check(Command::Commit, "COMMIT".into());
+        check(Command::Rollback, "ROLLBACK".into());
+        assert_eq!(
+            delete_decisions(&[gid(), gid()]),
+            format!(
+                "DELETE FROM pgweave.decision WHERE gid = ANY (ARRAY['{name}','{name}']::text[])"
+            )
+        );
+    }
+
+    #[test]
+    fn quoting() {
+        assert_eq!(quote_literal("it's"), "'it''s'");
+        assert_eq!(quote_literal("a\\'b"), "E'a\\\\''b'");
+        assert_eq!(savepoint("a\"; DROP"), "SAVEPOINT \"a\"\"; DROP\"");
+        assert_eq!(rollback_to_savepoint("Ä"), "ROLLBACK TO SAVEPOINT \"Ä\"");
+        assert_eq!(release_savepoint("s"), "RELEASE SAVEPOINT \"s\"");
+        assert_eq!(set_role("bob"), "SET ROLE \"bob\"");
+    }
+}
