@@ -17,6 +17,7 @@ use crate::cancel::Sessions;
 use crate::config::{Config, Password, Secret, ServerLogin};
 use crate::health::Health;
 use crate::pool::{PoolIdentity, Pools};
+use crate::session::budget::Budget;
 use crate::session::prepared::StatementRegistry;
 use crate::session::start::Template;
 use crate::store::{CatalogHandle, Connector, Store};
@@ -50,6 +51,8 @@ pub struct Parts {
     pub templates: Cache<(Box<str>, u64, AppliedSettings), Template>,
     pub auth: AuthSettings,
     pub startup: StartupSettings,
+    /// For clients' unfinished messages.
+    pub budget: Arc<Budget>,
     pub client_limits: Limits,
     pub server_limits: Limits,
     pub gids: txn::GidSequence,

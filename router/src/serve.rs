@@ -20,6 +20,7 @@ use crate::config::{Config, SslMode, TlsMode};
 use crate::health::Health;
 use crate::pool::{PoolSettings, Pools};
 use crate::router::Router;
+use crate::session::budget::Budget;
 use crate::session::prepared::StatementRegistry;
 use crate::store::{self, Connector, Store};
 use crate::tls::{ClientFacing, ServerTls, TlsError};
@@ -175,6 +176,7 @@ fn assemble(
             sessions: Sessions::default(),
             templates: Cache::new(TEMPLATES),
             health: Arc::new(Health::new(config.replicas.clone())),
+            budget: Budget::new(config.listen.max_buffered_bytes),
             client_limits: Limits::client(config.listen.max_message_bytes),
             server_limits: Limits::server(),
             gids: txn::GidSequence::new(cluster, txn::RouterId(rand::random())),

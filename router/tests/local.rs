@@ -434,7 +434,7 @@ async fn a_half_made_data_directory_is_made_again() {
     let scratch = Scratch::create().unwrap();
     let binaries = Binaries::find(None).unwrap();
     let directory = scratch.path().join("s1");
-    std::fs::create_dir_all(directory.join("data.unfinished/base")).unwrap();
+    std::fs::create_dir_all(directory.join("data.unfinished-1-0/base")).unwrap();
     let server = LocalServer::create(
         &binaries,
         "s1",
@@ -446,6 +446,7 @@ async fn a_half_made_data_directory_is_made_again() {
     )
     .await
     .unwrap();
+    assert!(!directory.join("data.unfinished-1-0").exists());
     server.start().await.unwrap();
     assert_eq!(one(&server, "SELECT 'up'").await, "up");
 }

@@ -64,6 +64,7 @@ pub struct LocalShard {
 pub struct LocalCluster {
     shards: Vec<LocalShard>,
     directory: PathBuf,
+    servers: PathBuf,
     // Fields drop in this order: servers first.
     _lock: Option<DirectoryLock>,
     _scratch: Option<Scratch>,
@@ -127,6 +128,7 @@ impl LocalCluster {
         Ok(LocalCluster {
             shards,
             directory,
+            servers,
             _lock: lock,
             _scratch: scratch,
         })
@@ -152,6 +154,11 @@ impl LocalCluster {
 
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// The folder of the servers' own folders, which `fresh` removes as a whole.
+    pub fn servers_directory(&self) -> &Path {
+        &self.servers
     }
 
     /// Stops all servers: primaries first, so that replicas receive all there is.
@@ -246,7 +253,12 @@ async fn open(
     std::fs::create_dir_all(directory).map_err(Error::io(action()))?;
     let directory = directory.canonicalize().map_err(Error::io(action()))?;
     let layout_file = directory.join("layout.toml");
-    let known = |name: &str| matches!(name, "lock" | "layout.toml" | "servers");
+    let known = |name: &str| {
+        matches!(
+            name,
+            "lock" | "layout.toml" | "servers" | "servers.removing"
+        )
+    };
     let mut names = std::fs::read_dir(&directory)
         .map_err(Error::io(action()))?
         .flatten();
@@ -254,17 +266,9 @@ async fn open(
         return Err(Error::ForeignDirectory { directory });
     }
     let lock = DirectoryLock::take(&directory)?;
+    place::finish_removal(&directory)?;
     if options.fresh {
-        let servers = directory.join("servers");
-        for shard in std::fs::read_dir(&servers).into_iter().flatten().flatten() {
-            for server in std::fs::read_dir(shard.path())
-                .into_iter()
-                .flatten()
-                .flatten()
-            {
-                orphan::settle(&server.path().join("data")).await?;
-            }
-        }
+        orphan::settle(&directory.join("servers")).await?;
         place::remove_servers(&directory)?;
         let _ = std::fs::remove_file(&layout_file);
     }

@@ -19,6 +19,9 @@ use super::process::run;
 use super::scratch::Scratch;
 use super::{Account, Binaries, Error, identifier};
 
+/// Begins the names of data directories that are being made.
+const UNFINISHED: &str = "data.unfinished-";
+
 /// The files of one server.
 #[derive(Debug, Clone)]
 pub(super) struct ServerDirectory {
@@ -52,6 +55,10 @@ impl ServerDirectory {
             }
         }
         Ok(directory)
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     pub(super) fn data(&self) -> PathBuf {
@@ -157,7 +164,7 @@ impl ServerDirectory {
                 let _ = std::fs::remove_dir_all(&unfinished);
             }
         }
-        let unfinished = self.unfinished()?;
+        let unfinished = self.unfinished();
         copy(&template, &unfinished, self.account.clone()).await?;
         identifier::renew(&unfinished)
             .map_err(Error::io("give the copy an identifier of its own"))?;
@@ -168,7 +175,7 @@ impl ServerDirectory {
         let mut result = Ok(());
         // C.UTF-8 sorts by code point like C, and knows letters beyond ASCII; not every system has it.
         for locale in ["C.UTF-8", "C"] {
-            let unfinished = self.unfinished()?;
+            let unfinished = self.unfinished();
             self.own_new(&unfinished)?;
             let mut command = self.command(binaries, "initdb")?;
             command.arg("-D").arg(&unfinished);
@@ -192,7 +199,7 @@ impl ServerDirectory {
         source: BackupSource<'_>,
         durable: bool,
     ) -> Result<(), Error> {
-        let unfinished = self.unfinished()?;
+        let unfinished = self.unfinished();
         self.own_new(&unfinished)?;
         let mut command = self.command(binaries, "pg_basebackup")?;
         command.arg("-D").arg(&unfinished);
@@ -227,14 +234,28 @@ impl ServerDirectory {
         self.finish(&unfinished)
     }
 
-    /// The name under which a data directory is made; what an interrupted attempt left is removed.
-    fn unfinished(&self) -> Result<PathBuf, Error> {
-        let path = self.root.join("data.unfinished");
-        match std::fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(Error::io(format!("remove {}", path.display()))(error))
+    /// A name under which a data directory is made, never used before: a program that an earlier attempt left behind
+    /// may still be at work under another one.
+    fn unfinished(&self) -> PathBuf {
+        self.root
+            .join(format!("{UNFINISHED}{}-{}", std::process::id(), unique()))
+    }
+
+    /// Removes what interrupted attempts left.
+    pub(super) fn remove_unfinished(&self) {
+        for entry in std::fs::read_dir(&self.root)
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            if entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| name.starts_with(UNFINISHED))
+            {
+                // If this fails, the next start tries again; nobody reads what is there.
+                let _ = std::fs::remove_dir_all(entry.path());
             }
-            _ => Ok(path),
         }
     }
 

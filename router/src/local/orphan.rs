@@ -12,48 +12,69 @@ use super::process::send;
 /// How long each stronger signal is given before the next.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Ends every server process that works in `data_directory` and removes the lock file that the last one left.
+/// Ends every process of PostgreSQL that works in `root` or beneath, and removes the lock files that servers left there.
 ///
 /// The caller holds the lock of the directory above, so none of them can be wanted.
-pub(super) async fn settle(data_directory: &Path) -> Result<(), Error> {
-    let Ok(data_directory) = data_directory.canonicalize() else {
+pub(super) async fn settle(root: &Path) -> Result<(), Error> {
+    let Ok(root) = root.canonicalize() else {
         return Ok(()); // Nothing there yet.
     };
     for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGKILL] {
-        let running = working_in(&data_directory);
+        let running = working_beneath(&root);
         if running.is_empty() {
             break;
         }
-        let postmaster = recorded_postmaster(&data_directory).filter(|pid| running.contains(pid));
-        match postmaster {
-            Some(pid) if signal != libc::SIGKILL => send(pid, signal),
-            // Backends without a postmaster can only be killed.
-            _ => running.iter().for_each(|pid| send(*pid, libc::SIGKILL)),
+        for (pid, working) in &running {
+            match recorded_postmaster(working).filter(|postmaster| is_there(*postmaster, &running))
+            {
+                Some(postmaster) if signal != libc::SIGKILL => {
+                    // Its backends end with it.
+                    if postmaster == *pid {
+                        send(*pid, signal);
+                    }
+                }
+                // Backends without a postmaster, and programs that make a data directory, can only be killed.
+                _ => send(*pid, libc::SIGKILL),
+            }
         }
         let deadline = Instant::now() + PATIENCE;
         let mut pause = Duration::from_millis(2);
-        while Instant::now() < deadline && !working_in(&data_directory).is_empty() {
+        while Instant::now() < deadline && !working_beneath(&root).is_empty() {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(100));
         }
     }
-    if let Some(pid) = working_in(&data_directory).first() {
+    if let Some((pid, working)) = working_beneath(&root).pop() {
         return Err(Error::Orphan {
-            pid: *pid,
-            directory: data_directory,
+            pid,
+            directory: working,
         });
     }
     // The server itself would take a process that got the recorded number for a running server.
-    remove_leftovers(&data_directory);
+    remove_leftovers_beneath(&root, 3);
     Ok(())
 }
 
-/// Kills every server process that works beneath `directory`, without waiting.
-pub(super) fn end_beneath(directory: &Path) {
-    for (pid, working) in servers() {
-        if working.starts_with(directory) {
-            send(pid, libc::SIGKILL);
+fn is_there(pid: u32, running: &[(u32, PathBuf)]) -> bool {
+    running.iter().any(|(other, _)| *other == pid)
+}
+
+fn remove_leftovers_beneath(directory: &Path, depth: usize) {
+    if directory.join("postmaster.pid").exists() {
+        remove_leftovers(directory);
+    } else if depth > 0 {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                remove_leftovers_beneath(&entry.path(), depth - 1);
+            }
         }
+    }
+}
+
+/// Kills every process of PostgreSQL that works beneath `directory`, without waiting.
+pub(super) fn end_beneath(directory: &Path) {
+    for (pid, _) in working_beneath(directory) {
+        send(pid, libc::SIGKILL);
     }
 }
 
@@ -68,17 +89,20 @@ pub(super) fn remove_leftovers(data_directory: &Path) {
         .lines()
         .nth(6)
         .and_then(|line| line.split_whitespace().nth(1)?.parse::<libc::c_int>().ok());
-    let postmaster = text
-        .lines()
-        .next()
-        .and_then(|line| line.trim().parse::<libc::pid_t>().ok());
-    if let (Some(segment), Some(postmaster)) = (segment, postmaster) {
+    // A server that runs for `initdb`, without a postmaster, notes its number as negative.
+    let server = text.lines().next().and_then(|line| {
+        line.trim()
+            .trim_start_matches('-')
+            .parse::<libc::pid_t>()
+            .ok()
+    });
+    if let (Some(segment), Some(server)) = (segment, server) {
         // SAFETY: `state` is plain data that shmctl fills in.
         unsafe {
             let mut state: libc::shmid_ds = std::mem::zeroed();
             let unused = libc::shmctl(segment, libc::IPC_STAT, &mut state) == 0
                 && state.shm_nattch == 0
-                && state.shm_cpid == postmaster;
+                && state.shm_cpid == server;
             if unused {
                 libc::shmctl(segment, libc::IPC_RMID, std::ptr::null_mut());
             }
@@ -93,18 +117,16 @@ fn recorded_postmaster(data_directory: &Path) -> Option<u32> {
     text.lines().next()?.trim().parse().ok()
 }
 
-/// The server processes whose working directory this is.
-fn working_in(data_directory: &Path) -> Vec<u32> {
-    servers()
-        .into_iter()
-        .filter(|(_, working)| working == data_directory)
-        .map(|(pid, _)| pid)
-        .collect()
+/// The processes of PostgreSQL with a working directory in `root` or beneath.
+fn working_beneath(root: &Path) -> Vec<(u32, PathBuf)> {
+    let mut found = processes();
+    found.retain(|(_, working)| working.starts_with(root));
+    found
 }
 
-/// All processes called `postgres`, with their working directories; zombies have none.
+/// All servers and programs that make data directories, with their working directories; zombies have none.
 #[cfg(target_os = "linux")]
-fn servers() -> Vec<(u32, PathBuf)> {
+fn processes() -> Vec<(u32, PathBuf)> {
     std::fs::read_dir("/proc")
         .into_iter()
         .flatten()
@@ -113,14 +135,15 @@ fn servers() -> Vec<(u32, PathBuf)> {
             let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
             let name = std::fs::read_to_string(entry.path().join("comm")).ok()?;
             let working = std::fs::read_link(entry.path().join("cwd")).ok()?;
-            (name.trim_end() == "postgres").then_some((pid, working))
+            matches!(name.trim_end(), "postgres" | "initdb" | "pg_basebackup")
+                .then_some((pid, working))
         })
         .collect()
 }
 
 /// Postmasters only, by the directory on their command line: their backends end by themselves soon after them.
 #[cfg(not(target_os = "linux"))]
-fn servers() -> Vec<(u32, PathBuf)> {
+fn processes() -> Vec<(u32, PathBuf)> {
     let Ok(output) = std::process::Command::new("ps")
         .args(["-A", "-ww", "-o", "pid=", "-o", "command="])
         .output()

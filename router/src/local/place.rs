@@ -4,6 +4,7 @@
 //! files go to a folder of the system, and the directory holds a link `servers` to it.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -27,22 +28,43 @@ pub(super) fn of_servers(directory: &Path, account: Option<&Account>) -> Result<
     Ok(outside)
 }
 
-/// Removes the servers of `directory`, wherever they are.
+/// Removes the servers of `directory`, wherever they are: all at once under another name, then file by file.
+///
+/// Interrupted there, [`finish_removal`] does the rest.
 pub(super) fn remove_servers(directory: &Path) -> Result<(), Error> {
+    finish_removal(directory)?;
     let inside = directory.join("servers");
     let real = if inside.is_symlink() {
         outside(directory)
     } else {
-        inside.clone()
+        inside
     };
-    match std::fs::remove_dir_all(&real) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::io(format!("remove {}", real.display()))(error));
+    match std::fs::rename(&real, removing(&real)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Error::io(format!("rename {}", real.display()))(error))
         }
-        _ => {}
+        _ => finish_removal(directory),
     }
-    let _ = std::fs::remove_file(inside);
+}
+
+/// Removes what an interrupted removal left.
+pub(super) fn finish_removal(directory: &Path) -> Result<(), Error> {
+    for removing in [
+        removing(&directory.join("servers")),
+        removing(&outside(directory)),
+    ] {
+        match std::fs::remove_dir_all(&removing) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::io(format!("remove {}", removing.display()))(error));
+            }
+            _ => {}
+        }
+    }
     Ok(())
+}
+
+fn removing(servers: &Path) -> PathBuf {
+    servers.with_extension("removing")
 }
 
 /// One folder per directory, by a hash of its path.

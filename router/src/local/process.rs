@@ -175,8 +175,9 @@ pub(super) async fn run(
         .try_clone()
         .map_err(Error::io(format!("write {}", log.display())))?;
     command.stdout(output).stderr(errors);
+    // A gentler signal makes these programs remove what they have made so far, while somebody else may do so too.
     let process =
-        Process::spawn(command, libc::SIGTERM).map_err(Error::io(format!("run {program}")))?;
+        Process::spawn(command, libc::SIGKILL).map_err(Error::io(format!("run {program}")))?;
     let guard = EndOnDrop(&process);
     let status = process.ended().await;
     drop(guard);

@@ -42,7 +42,7 @@ impl Default for ServerOptions {
             template: None,
             first_port: None,
             host_rules: None,
-            ready_within: Duration::from_secs(60),
+            ready_within: Duration::from_secs(120),
         }
     }
 }
@@ -168,7 +168,8 @@ impl LocalServer {
         upstream: Option<Upstream>,
     ) -> Result<LocalServer, Error> {
         let directory = ServerDirectory::create(directory, Account::for_servers()?)?;
-        orphan::settle(&directory.data()).await?;
+        orphan::settle(directory.root()).await?;
+        directory.remove_unfinished();
         let held = hold_port(directory.recorded_port(), options.first_port)?;
         Ok(LocalServer {
             name: name.to_owned(),
@@ -194,7 +195,7 @@ impl LocalServer {
             return Ok(());
         }
         let first_start = self.process().is_none();
-        orphan::settle(&self.directory.data()).await?;
+        orphan::settle(self.directory.root()).await?;
         for _ in 0..ATTEMPTS {
             match self.start_once().await {
                 Err(Error::Exited { tail, .. }) if port_was_taken(&tail) => {
@@ -313,7 +314,7 @@ impl LocalServer {
     async fn kill_process(&self, process: &Process, started: Instant) -> Result<(), Error> {
         process.kill_tree();
         let ended = process.ended_within(Duration::from_secs(10)).await;
-        orphan::settle(&self.directory.data()).await?;
+        orphan::settle(self.directory.root()).await?;
         self.take_port_back();
         match ended {
             Some(_) => Ok(()),
