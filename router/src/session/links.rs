@@ -15,6 +15,9 @@ use crate::execute::relay::Pause;
 use crate::execute::{Link, LinkError};
 use crate::pool::PoolError;
 
+/// sequence_generator_limit_exceeded
+const SEQUENCE_EXHAUSTED: &[u8; 5] = b"2200H";
+
 /// What a statement needs of its link.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Need {
@@ -54,6 +57,9 @@ impl Session {
             return Ok(index);
         }
         let shard = self.choose_shard(need.target, catalog)?;
+        if !self.unfinished.is_empty() {
+            Box::pin(self.wait_for_unfinished(shard, catalog)).await?;
+        }
         let server = catalog
             .shard(shard)
             .ok_or_else(|| Report::error("XX000", format!("the catalog has no shard {shard}")))?;
@@ -270,13 +276,26 @@ impl Session {
         if std::mem::take(&mut self.notes.skip_to_sync) {
             self.skipping = true;
         }
-        if self.notes.failed.take().is_some() {
+        if let Some(sqlstate) = self.notes.failed.take() {
+            if sqlstate == *SEQUENCE_EXHAUSTED {
+                self.lease_sequences();
+            }
             if let Some(block) = &mut self.block {
                 block.failed = true;
             }
             return Err(Failure::Sent);
         }
         Ok(())
+    }
+
+    /// A sequence has no values left on a shard: if they are leased in blocks, the next block comes now.
+    fn lease_sequences(&self) {
+        let store = self.router.store.clone();
+        tokio::spawn(async move {
+            if let Err(error) = store.look_after_sequences().await {
+                tracing::warn!(%error, "the next block of a sequence could not be leased");
+            }
+        });
     }
 
     /// A link's connection is of no more use. What was uncommitted there is gone.

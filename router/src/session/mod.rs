@@ -79,6 +79,8 @@ pub struct Session {
     temporary: Vec<(String, ShardId)>,
     links: SmallVec<[Link; 1]>,
     block: Option<Block>,
+    /// Prepared transactions of this session's that are committed, but whose shards have not been told.
+    unfinished: Vec<txn::ParticipantGid>,
     notes: Notes,
     literals: Literals,
     /// An extended message has failed: skip to Sync.
