@@ -40,6 +40,7 @@ EXECUTE inside;
 ROLLBACK;
 CREATE TABLE made AS EXECUTE twice;
 SELECT * FROM made;
+-- differs: the route comes first
 EXPLAIN (COSTS OFF) EXECUTE twice;
 -- The definition changes under it.
 PREPARE star AS SELECT * FROM t ORDER BY id;
