@@ -14,6 +14,7 @@ use crate::execute::expect::Expect;
 use crate::execute::relay::Pause;
 use crate::execute::{Link, LinkError};
 use crate::pool::PoolError;
+use crate::wire::encode;
 
 /// sequence_generator_limit_exceeded
 const SEQUENCE_EXHAUSTED: &[u8; 5] = b"2200H";
@@ -321,6 +322,23 @@ impl Session {
             }
             other => other,
         }
+    }
+
+    /// Settings changed without a server having said so: brings one to them, and tells the client what it does not
+    /// know. Call only when no block is open.
+    pub(super) async fn report_settings(&mut self) -> Step {
+        let catalog = self.catalog();
+        let need = Need {
+            no_block: true,
+            ..Need::any()
+        };
+        let index = self.link(need, &catalog).await?;
+        for (name, value) in self.links[index].backend.parameters().iter() {
+            if self.client.reported.update(name, value) {
+                encode::parameter_status(&mut self.client.out, name, value);
+            }
+        }
+        Ok(())
     }
 
     /// Gives back every link that nothing holds any more. Call only when no block is open.

@@ -116,7 +116,10 @@ impl Session {
             Ok(()) | Err(Failure::Sent) => End::Closed,
         };
         match end {
-            End::Closed => {}
+            End::Closed => {
+                // Terminate may come in one packet with statements, whose answers are still due.
+                let _ = self.client.flush().await;
+            }
             End::Client(error) => {
                 tracing::debug!(pid = self.handle.process_id, %error, "client connection lost");
             }

@@ -102,10 +102,9 @@ fn reported_parameters() {
         c.ask("BEGIN; SET application_name = 'within'");
         c.ask("ROLLBACK");
         c.ask("SHOW application_name");
-        c.ask("BEGIN; SET LOCAL application_name = 'local'");
+        c.ask("BEGIN; SELECT 1; SET LOCAL application_name = 'local'");
         c.ask("COMMIT");
         c.ask("SET standard_conforming_strings = off");
-        c.ask("SELECT 'a\\\\b'");
         c.ask("SET standard_conforming_strings = on; RESET datestyle");
         c.ask("SET client_encoding = 'SQL_ASCII'");
         c.ask("RESET ALL");
@@ -142,10 +141,11 @@ fn roles() {
         c.ask("SHOW role");
         c.ask("SET ROLE NONE");
         c.ask("SELECT current_user");
-        c.ask("BEGIN; SET LOCAL ROLE settings_role");
+        c.ask("BEGIN; SELECT 1; SET LOCAL ROLE settings_role");
         c.ask("SELECT current_user; COMMIT; SELECT current_user");
         c.ask("SET ROLE nosuchrole");
-        c.ask("SET ROLE settings_role; RESET ROLE; SELECT current_user");
+        c.ask("SET ROLE settings_role");
+        c.ask("RESET ROLE; SELECT current_user");
         c.ask("SET SESSION AUTHORIZATION settings_role");
         c.ask("SELECT current_user, session_user");
         c.ask("RESET SESSION AUTHORIZATION");
