@@ -85,6 +85,25 @@ impl CatalogBuilder {
         self
     }
 
+    /// Removes the table, view or sequence of this name, if there is one.
+    pub fn without_relation(mut self, schema: &str, name: &str) -> Self {
+        self.tables
+            .retain(|table| table.schema != schema || table.name != name);
+        self.views
+            .retain(|view| view.schema != schema || view.name != name);
+        self.sequences
+            .retain(|sequence| sequence.schema != schema || sequence.name != name);
+        self
+    }
+
+    /// Replaces the rule of automatic sharding by this column.
+    pub fn with_auto_shard(mut self, auto_shard: AutoShard) -> Self {
+        self.auto_shard
+            .retain(|rule| rule.column != auto_shard.column);
+        self.auto_shard.push(auto_shard);
+        self
+    }
+
     /// Checks everything and freezes it. The first fault found is the error.
     pub fn build(mut self) -> Result<Catalog, Error> {
         self.shards.sort_by_key(|shard| shard.id);

@@ -45,7 +45,7 @@ pub(crate) fn statement(
                 return Ok(Built::only(Plan::Admin(call)));
             }
             if let Some(into) = select.into_clause() {
-                return utility::create_table_as(node, into, false, source, context)
+                return crate::create_as::create_table_as(node, into, false, source, context)
                     .map(Built::only);
             }
             query(node, source, context)

@@ -17,7 +17,7 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
-use crate::scan::{Piece, piece};
+use crate::piece::{Piece, piece};
 use crate::{AdminArg, AdminCall, Error};
 
 /// Longer texts are none of ours.

@@ -91,7 +91,7 @@ fn limit_comments(text: &[u8]) -> Result<(), Error> {
     let openings = memchr::memmem::find_iter(text, b"/*")
         .take(COMMENT_DEPTH + 1)
         .count();
-    if openings <= COMMENT_DEPTH || crate::scan::comment_depth(text) <= COMMENT_DEPTH {
+    if openings <= COMMENT_DEPTH || crate::piece::comment_depth(text) <= COMMENT_DEPTH {
         return Ok(());
     }
     Err(Error::TooComplex {

@@ -5,7 +5,9 @@
 use catalog::{Catalog, Group, KeyValue, ShardId};
 use smallvec::SmallVec;
 
-use crate::convert::{array_elements, number_key, parameter_elements, parameter_key, text_key};
+use crate::array::array_elements;
+use crate::convert::{number_key, text_key};
+use crate::parameter::{parameter_elements, parameter_key};
 use crate::{Error, KeyRoute, KeySource, KeyTuple, Route, Values};
 
 /// How many distinct shards an error names.

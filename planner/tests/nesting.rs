@@ -56,7 +56,7 @@ fn deep_statements_end_in_a_plan_or_an_error() {
                 around("JOIN (orders ", "JOIN lines ON true", ") ON true ", depth)
             ),
             format!("SELECT 1{}", " UNION SELECT 1".repeat(depth)),
-            format!("{}", around("(SELECT 1 UNION ", "SELECT 1", ")", depth)),
+            around("(SELECT 1 UNION ", "SELECT 1", ")", depth),
             format!(
                 "WITH {} SELECT 1",
                 around(

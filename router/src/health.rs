@@ -1,8 +1,11 @@
 //! Which servers are fit to answer: background checks of every primary and replica.
 //!
+//! Entry points: [`Health::watch`], which checks, and [`Health::pick_replica`], which reads what was found and never waits.
 //! A primary must be out of recovery. A replica must be in recovery and close behind its primary: at most so many bytes
-//! of WAL, and at most so long behind, where time counts only while bytes are missing (an idle primary sends nothing, and
-//! a replica that has replayed everything is not late).
+//! of WAL, and at most so long. See [`lag`] for what "long" means.
+
+mod checker;
+mod lag;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,11 +13,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use catalog::{Catalog, Server, Shard};
-use tokio::time::timeout;
+use catalog::{Catalog, Server, Shard, ShardId};
 
 use crate::config::Replicas;
-use crate::store::{CatalogHandle, Connection, Connector};
+use crate::store::{CatalogHandle, Connector};
+use checker::Checker;
 
 /// What is known of one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,12 +29,28 @@ pub struct ServerHealth {
     pub lag_ms: Option<u64>,
     pub problem: Option<String>,
     pub checked: SystemTime,
+    /// Since when the server has been up, or down.
+    pub since: SystemTime,
 }
 
 /// The newest findings, for readers that must not wait.
 pub struct Health {
     settings: Replicas,
-    servers: ArcSwap<HashMap<Server, ServerHealth>>,
+    findings: ArcSwap<Findings>,
+}
+
+/// What one round of checks has found.
+#[derive(Default)]
+struct Findings {
+    servers: HashMap<Server, ServerHealth>,
+    /// By shard, in the order of their ids.
+    fit: Vec<FitReplicas>,
+}
+
+/// The replicas of one shard that may answer, taking turns.
+struct FitReplicas {
+    shard: ShardId,
+    replicas: Vec<Server>,
     turn: AtomicUsize,
 }
 
@@ -39,189 +58,213 @@ impl Health {
     pub fn new(settings: Replicas) -> Self {
         Self {
             settings,
-            servers: ArcSwap::default(),
-            turn: AtomicUsize::new(0),
+            findings: ArcSwap::default(),
         }
     }
 
     /// A replica of the shard that is fit to answer; fit ones take turns.
     pub fn pick_replica<'a>(&self, shard: &'a Shard) -> Option<&'a Server> {
-        let servers = self.servers.load();
-        let fit = |server: &&Server| servers.get(*server).is_some_and(|health| self.is_fit(health));
-        let count = shard.replicas.iter().filter(fit).count();
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(count)?;
-        shard.replicas.iter().filter(fit).nth(turn)
+        let findings = self.findings.load();
+        let at = findings
+            .fit
+            .binary_search_by_key(&shard.id, |fit| fit.shard)
+            .ok()?;
+        let fit = &findings.fit[at];
+        let turn = fit.turn.fetch_add(1, Ordering::Relaxed);
+        // The catalog may have changed since the check: a server that is no longer the shard's is passed over.
+        (0..fit.replicas.len()).find_map(|step| {
+            let replica = &fit.replicas[turn.wrapping_add(step) % fit.replicas.len()];
+            shard.replicas.iter().find(|server| *server == replica)
+        })
     }
 
     /// The findings of one server.
     pub fn of(&self, server: &Server) -> Option<ServerHealth> {
-        self.servers.load().get(server).cloned()
+        self.findings.load().servers.get(server).cloned()
     }
 
     fn is_fit(&self, health: &ServerHealth) -> bool {
         health.up
             && health.in_recovery == Some(true)
             && health.problem.is_none()
-            && health.lag_bytes.is_some_and(|bytes| bytes <= self.settings.max_lag_bytes)
-            && health.lag_ms.is_some_and(|ms| u128::from(ms) <= self.settings.max_lag.as_millis())
+            && health
+                .lag_bytes
+                .is_some_and(|bytes| bytes <= self.settings.max_lag_bytes)
+            && health
+                .lag_ms
+                .is_some_and(|ms| u128::from(ms) <= self.settings.max_lag.as_millis())
     }
 
     /// Checks all servers of the catalog, again and again, until dropped.
     pub async fn watch(self: Arc<Self>, catalog: CatalogHandle, connector: Connector) {
-        let mut checker = Checker {
-            connector,
-            patience: self.settings.check_interval.max(Duration::from_secs(1)),
-            connections: HashMap::new(),
-        };
-        let mut tick = tokio::time::interval(self.settings.check_interval);
+        let interval = self.settings.check_interval.max(Duration::from_millis(1));
+        let patience = interval.max(Duration::from_secs(1));
+        let mut checker = Checker::new(connector, patience, self.settings.max_lag);
+        let mut epochs = catalog.subscribe();
+        let mut tick = tokio::time::interval(interval);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            tick.tick().await;
-            let found = checker.check(&catalog.snapshot()).await;
-            self.report_changes(&found);
-            self.servers.store(Arc::new(found));
-        }
-    }
-
-    fn report_changes(&self, found: &HashMap<Server, ServerHealth>) {
-        let before = self.servers.load();
-        for (server, health) in found {
-            let was_up = before.get(server).is_none_or(|health| health.up);
-            match (was_up, health.up) {
-                (true, false) => {
-                    let problem = health.problem.as_deref().unwrap_or("unknown");
-                    tracing::warn!(%server, problem, "a server cannot be reached");
-                }
-                (false, true) => tracing::info!(%server, "a server can be reached again"),
-                _ => {}
+            tokio::select! {
+                _ = tick.tick() => {}
+                // Servers that have just been registered need not wait for their turn.
+                Ok(()) = epochs.changed() => {}
             }
+            let snapshot = catalog.snapshot();
+            let found = checker.check(&snapshot).await;
+            self.publish(&snapshot, found);
         }
     }
-}
 
-struct Checker {
-    connector: Connector,
-    patience: Duration,
-    connections: HashMap<Server, Connection>,
-}
-
-impl Checker {
-    async fn check(&mut self, catalog: &Catalog) -> HashMap<Server, ServerHealth> {
-        let mut found = HashMap::new();
-        for shard in catalog.shards() {
-            let primary = self
-                .ask(&shard.primary, "SELECT pg_is_in_recovery()::text, CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_lsn()::text END")
-                .await;
-            let position = primary
-                .as_ref()
-                .ok()
-                .and_then(|row| row.get(1).cloned().flatten())
-                .and_then(|lsn| parse_lsn(&lsn));
-            found.insert(shard.primary.clone(), primary_health(primary));
-            for replica in &shard.replicas {
-                let row = self
-                    .ask(replica, "SELECT pg_is_in_recovery()::text, pg_last_wal_replay_lsn()::text, (extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000)::bigint::text")
-                    .await;
-                found.insert(replica.clone(), replica_health(row, position));
+    fn publish(&self, catalog: &Catalog, mut servers: HashMap<Server, ServerHealth>) {
+        let before = self.findings.load();
+        for (server, health) in &mut servers {
+            let known = before.servers.get(server);
+            if let Some(known) = known.filter(|known| known.up == health.up) {
+                health.since = known.since;
             }
+            report_change(server, known, health);
         }
-        self.connections.retain(|server, _| found.contains_key(server));
-        found
-    }
-
-    /// One row of text. A connection that fails is opened anew at the next check.
-    async fn ask(&mut self, server: &Server, sql: &str) -> Result<Vec<Option<String>>, String> {
-        let connection = match self.connections.remove(server) {
-            Some(connection) if !connection.is_closed() => connection,
-            _ => timeout(self.patience, self.connector.connect(server))
-                .await
-                .map_err(|_| "connecting took too long".to_owned())?
-                .map_err(|error| error.to_string())?,
+        let is_fit = |server: &&Server| {
+            servers
+                .get(*server)
+                .is_some_and(|health| self.is_fit(health))
         };
-        let rows = timeout(self.patience, connection.rows(sql))
-            .await
-            .map_err(|_| "the server did not answer in time".to_owned())?
-            .map_err(|error| error.to_string())?;
-        self.connections.insert(server.clone(), connection);
-        rows.into_iter().next().ok_or_else(|| "the server gave no answer".to_owned())
+        let mut fit: Vec<FitReplicas> = catalog
+            .shards()
+            .iter()
+            .map(|shard| FitReplicas {
+                shard: shard.id,
+                replicas: shard.replicas.iter().filter(is_fit).cloned().collect(),
+                // Not always the first one, however few reads there are between two checks.
+                turn: AtomicUsize::new(rand::random::<u32>() as usize),
+            })
+            .collect();
+        fit.sort_by_key(|fit| fit.shard);
+        self.findings.store(Arc::new(Findings { servers, fit }));
     }
 }
 
-fn primary_health(row: Result<Vec<Option<String>>, String>) -> ServerHealth {
-    let mut health = health_of(&row);
-    if health.in_recovery == Some(true) {
-        health.problem = Some("registered as a primary, but in recovery".to_owned());
+fn report_change(server: &Server, before: Option<&ServerHealth>, now: &ServerHealth) {
+    let was_up = before.is_none_or(|health| health.up);
+    let problem = now.problem.as_deref();
+    match (was_up, now.up) {
+        (true, false) => {
+            let problem = problem.unwrap_or("unknown");
+            tracing::warn!(%server, problem, "a server cannot be reached");
+        }
+        (false, true) => tracing::info!(%server, "a server can be reached again"),
+        (true, true)
+            if problem.is_some() && before.is_none_or(|health| health.problem != now.problem) =>
+        {
+            tracing::warn!(%server, problem, "a server is not what it is registered as");
+        }
+        _ => {}
     }
-    health
-}
-
-fn replica_health(row: Result<Vec<Option<String>>, String>, primary: Option<u64>) -> ServerHealth {
-    let mut health = health_of(&row);
-    let Ok(row) = row else {
-        return health;
-    };
-    let replayed = row.get(1).cloned().flatten().and_then(|lsn| parse_lsn(&lsn));
-    if let (Some(primary), Some(replayed)) = (primary, replayed) {
-        health.lag_bytes = Some(primary.saturating_sub(replayed));
-    }
-    let since = row.get(2).cloned().flatten().and_then(|ms| ms.parse::<u64>().ok());
-    health.lag_ms = match health.lag_bytes {
-        Some(0) => Some(0),
-        _ => since,
-    };
-    if health.in_recovery == Some(false) {
-        health.problem = Some("registered as a replica, but not in recovery".to_owned());
-    }
-    health
-}
-
-fn health_of(row: &Result<Vec<Option<String>>, String>) -> ServerHealth {
-    let in_recovery = row
-        .as_ref()
-        .ok()
-        .and_then(|row| row.first().cloned().flatten())
-        .map(|text| text == "true" || text == "t");
-    ServerHealth {
-        up: row.is_ok(),
-        in_recovery,
-        lag_bytes: None,
-        lag_ms: None,
-        problem: row.as_ref().err().cloned(),
-        checked: SystemTime::now(),
-    }
-}
-
-/// A WAL position such as `0/16B3748` in bytes.
-fn parse_lsn(text: &str) -> Option<u64> {
-    let (high, low) = text.split_once('/')?;
-    Some((u64::from_str_radix(high, 16).ok()? << 32) | u64::from_str_radix(low, 16).ok()?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn row(values: [Option<&str>; 3]) -> Result<Vec<Option<String>>, String> {
-        Ok(values.map(|value| value.map(str::to_owned)).into())
+    fn server(port: u16) -> Server {
+        Server {
+            host: "h".to_owned(),
+            port,
+            dbname: "d".to_owned(),
+        }
+    }
+
+    fn good() -> ServerHealth {
+        ServerHealth {
+            up: true,
+            in_recovery: Some(true),
+            lag_bytes: Some(0),
+            lag_ms: Some(0),
+            problem: None,
+            checked: SystemTime::UNIX_EPOCH,
+            since: SystemTime::now(),
+        }
+    }
+
+    fn catalog() -> Catalog {
+        let shard = |id: u32, replicas: &[u16]| Shard {
+            id: ShardId(id),
+            name: format!("s{id}"),
+            primary: server(1000 + id as u16),
+            replicas: replicas.iter().map(|port| server(*port)).collect(),
+        };
+        catalog::CatalogBuilder::new()
+            .shard(shard(1, &[11, 12, 13]))
+            .shard(shard(2, &[21, 22]))
+            .default_shard(ShardId(1))
+            .build()
+            .unwrap()
     }
 
     #[test]
-    fn a_replica_that_has_everything_is_not_late() {
-        let health = replica_health(row([Some("true"), Some("0/10"), Some("90000")]), Some(16));
-        assert_eq!((health.lag_bytes, health.lag_ms), (Some(0), Some(0)));
-        let health = replica_health(row([Some("true"), Some("0/10"), Some("90000")]), Some(20));
-        assert_eq!((health.lag_bytes, health.lag_ms), (Some(4), Some(90_000)));
+    fn only_what_is_well_and_close_is_fit() {
+        let health = Health::new(Replicas::default());
+        assert!(health.is_fit(&good()));
+        for spoil in [
+            |health: &mut ServerHealth| health.up = false,
+            |health: &mut ServerHealth| health.in_recovery = Some(false),
+            |health: &mut ServerHealth| health.in_recovery = None,
+            |health: &mut ServerHealth| health.lag_bytes = None,
+            |health: &mut ServerHealth| health.lag_bytes = Some((16 << 20) + 1),
+            |health: &mut ServerHealth| health.lag_ms = None,
+            |health: &mut ServerHealth| health.lag_ms = Some(10_001),
+            |health: &mut ServerHealth| health.problem = Some(String::new()),
+        ] {
+            let mut spoilt = good();
+            spoil(&mut spoilt);
+            assert!(!health.is_fit(&spoilt), "{spoilt:?}");
+        }
+    }
+
+    /// Shards that are read in alternation must not always meet the same replica.
+    #[test]
+    fn fit_replicas_of_each_shard_take_turns() {
+        let (health, catalog) = (Health::new(Replicas::default()), catalog());
+        assert_eq!(health.pick_replica(&catalog.shards()[0]), None);
+        let mut servers: HashMap<_, _> = [11, 12, 13, 21, 22]
+            .map(|port| (server(port), good()))
+            .into();
+        servers.get_mut(&server(12)).unwrap().up = false;
+        health.publish(&catalog, servers);
+        let mut counts: HashMap<u16, u32> = HashMap::new();
+        for _ in 0..4 {
+            for shard in catalog.shards() {
+                *counts
+                    .entry(health.pick_replica(shard).unwrap().port)
+                    .or_default() += 1;
+            }
+        }
+        assert_eq!(counts, [(11, 2), (13, 2), (21, 2), (22, 2)].into());
+        // The shard has lost one of them since the check.
+        let mut changed = catalog.shards()[0].clone();
+        changed.replicas.retain(|replica| replica.port != 11);
+        assert!((0..4).all(|_| health.pick_replica(&changed) == Some(&server(13))));
     }
 
     #[test]
-    fn a_promoted_replica_is_not_fit() {
-        let health = replica_health(row([Some("false"), Some("0/10"), None]), Some(16));
-        assert!(!Health::new(Replicas::default()).is_fit(&health));
-    }
-
-    #[test]
-    fn positions_are_hexadecimal() {
-        assert_eq!(parse_lsn("1/A"), Some((1 << 32) + 10));
-        assert_eq!(parse_lsn("x"), None);
+    fn the_time_of_the_last_change_is_kept() {
+        let (health, catalog) = (Health::new(Replicas::default()), catalog());
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let round = |up, seconds| {
+            let found = ServerHealth {
+                up,
+                since: at(seconds),
+                ..good()
+            };
+            health.publish(&catalog, [(server(11), found)].into());
+            health.of(&server(11)).unwrap().since
+        };
+        let times = [
+            round(true, 1),
+            round(true, 2),
+            round(false, 3),
+            round(false, 4),
+        ];
+        assert_eq!(times, [1, 1, 3, 3].map(at));
     }
 }

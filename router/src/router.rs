@@ -17,6 +17,7 @@ use crate::cancel::Sessions;
 use crate::config::{Config, Password, Secret, ServerLogin};
 use crate::health::Health;
 use crate::pool::{PoolIdentity, Pools};
+use crate::session::budget::Budget;
 use crate::session::prepared::StatementRegistry;
 use crate::session::start::Template;
 use crate::store::{CatalogHandle, Connector, Store};
@@ -50,6 +51,8 @@ pub struct Parts {
     pub templates: Cache<(Box<str>, u64, AppliedSettings), Template>,
     pub auth: AuthSettings,
     pub startup: StartupSettings,
+    /// For clients' unfinished messages.
+    pub budget: Arc<Budget>,
     pub client_limits: Limits,
     pub server_limits: Limits,
     pub gids: txn::GidSequence,
@@ -123,9 +126,13 @@ impl Router {
     pub fn identity(&self, user: &str, authenticated: &Authenticated) -> PoolIdentity {
         let configured = self.config.users.iter().find(|known| known.name == user);
         let login = configured.map_or(&self.config.servers.login, |known| &known.server);
-        let (server_user, password) = match login {
-            ServerLogin::PassThrough => (user.to_owned(), authenticated.password.clone()),
-            ServerLogin::As { user, password } => (user.clone(), self.password(password, user)),
+        let (server_user, password, keys) = match login {
+            ServerLogin::PassThrough => (
+                user.to_owned(),
+                authenticated.password.clone(),
+                authenticated.keys.clone(),
+            ),
+            ServerLogin::As { user, password } => (user.clone(), self.password(password, user), None),
         };
         let password = password.or_else(|| self.password(&self.config.servers.password, &server_user));
         PoolIdentity::new(
@@ -133,6 +140,7 @@ impl Router {
             Credentials {
                 user: server_user,
                 password: password.map(|secret| secret.expose().to_owned()),
+                keys,
             },
         )
     }

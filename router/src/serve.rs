@@ -20,6 +20,7 @@ use crate::config::{Config, SslMode, TlsMode};
 use crate::health::Health;
 use crate::pool::{PoolSettings, Pools};
 use crate::router::Router;
+use crate::session::budget::Budget;
 use crate::session::prepared::StatementRegistry;
 use crate::store::{self, Connector, Store};
 use crate::tls::{ClientFacing, ServerTls, TlsError};
@@ -161,7 +162,7 @@ fn assemble(
             max_prepared_statements: config.pool.max_prepared_statements,
         },
         ServerTls::load(config.servers.tls.mode, config.servers.tls.root_cert.as_deref())?,
-        locals.to_vec(),
+        locals.len(),
     );
     let auth = AuthSettings {
         rules: config.auth.clone(),
@@ -175,6 +176,7 @@ fn assemble(
             sessions: Sessions::default(),
             templates: Cache::new(TEMPLATES),
             health: Arc::new(Health::new(config.replicas.clone())),
+            budget: Budget::new(config.listen.max_buffered_bytes),
             client_limits: Limits::client(config.listen.max_message_bytes),
             server_limits: Limits::server(),
             gids: txn::GidSequence::new(cluster, txn::RouterId(rand::random())),

@@ -1,38 +1,31 @@
-//! What one worker thread has to itself: idle server connections within reach, and spare buffers.
+//! What one worker thread has to itself: its place among the workers, and spare buffers.
 
 use std::sync::{Mutex, MutexGuard};
-use std::time::Instant;
 
 use bytes::BytesMut;
-use tokio::sync::Notify;
 
-use crate::pool::Stashed;
-
-/// Names one worker thread.
+/// Names one worker thread: its index among the workers of the router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerId(pub usize);
 
 /// The size a spare buffer starts with.
 const BUFFER_BYTES: usize = 8 * 1024;
+/// A buffer that has grown beyond this is not kept.
+const KEEP_BYTES: usize = 32 * 1024;
 /// How many spare buffers a worker keeps.
 const SPARE_BUFFERS: usize = 64;
 
-/// One worker's own things. Other threads touch them rarely, so the locks are uncontended.
+/// One worker's own things. Other threads touch them rarely, so the lock is uncontended.
 pub struct WorkerLocal {
     id: WorkerId,
-    stash: Mutex<Vec<Stashed>>,
     buffers: Mutex<Vec<BytesMut>>,
-    /// Somebody waits for a connection: hand over what is stashed.
-    pub wanted: Notify,
 }
 
 impl WorkerLocal {
     pub fn new(id: WorkerId) -> Self {
         Self {
             id,
-            stash: Mutex::default(),
             buffers: Mutex::default(),
-            wanted: Notify::new(),
         }
     }
 
@@ -42,7 +35,7 @@ impl WorkerLocal {
 
     /// An empty buffer.
     pub fn take_buffer(&self) -> BytesMut {
-        lock(&self.buffers)
+        self.lock()
             .pop()
             .unwrap_or_else(|| BytesMut::with_capacity(BUFFER_BYTES))
     }
@@ -50,48 +43,36 @@ impl WorkerLocal {
     /// Takes back an empty buffer.
     pub fn give_buffer(&self, mut buffer: BytesMut) {
         buffer.clear();
-        if !buffer.try_reclaim(BUFFER_BYTES / 2) {
+        if !buffer.try_reclaim(BUFFER_BYTES / 2) || buffer.capacity() > KEEP_BYTES {
             return;
         }
-        let mut buffers = lock(&self.buffers);
+        let mut buffers = self.lock();
         if buffers.len() < SPARE_BUFFERS {
             buffers.push(buffer);
         }
     }
 
-    /// The idle connection of that pool which was used last.
-    pub(crate) fn unstash(&self, pool: u64) -> Option<Stashed> {
-        let mut stash = lock(&self.stash);
-        let at = stash.iter().rposition(|idle| idle.pool() == pool)?;
-        Some(stash.remove(at))
-    }
-
-    pub(crate) fn stash(&self, idle: Stashed) {
-        lock(&self.stash).push(idle);
-    }
-
-    /// Takes everything out that `wanted` selects.
-    pub(crate) fn unstash_where(&self, mut wanted: impl FnMut(&Stashed) -> bool) -> Vec<Stashed> {
-        let mut stash = lock(&self.stash);
-        let (taken, kept) = std::mem::take(&mut *stash)
-            .into_iter()
-            .partition(|idle| wanted(idle));
-        *stash = kept;
-        taken
-    }
-
-    /// How many connections of that pool are stashed here.
-    pub(crate) fn stashed(&self, pool: u64) -> usize {
-        lock(&self.stash).iter().filter(|idle| idle.pool() == pool).count()
-    }
-
-    /// The oldest moment at which a stashed connection was used last.
-    pub(crate) fn oldest(&self) -> Option<Instant> {
-        lock(&self.stash).iter().map(|idle| idle.since()).min()
+    /// A panic while the lock was held leaves the buffers whole: every change is one call.
+    fn lock(&self) -> MutexGuard<'_, Vec<BytesMut>> {
+        self.buffers
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
-/// A panic while one of these locks was held leaves its data whole: every change is one call.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_that_has_grown_is_not_kept() {
+        let worker = WorkerLocal::new(WorkerId(0));
+        worker.give_buffer(BytesMut::with_capacity(1 << 20));
+        assert_eq!(worker.take_buffer().capacity(), BUFFER_BYTES);
+        let mut used = BytesMut::with_capacity(KEEP_BYTES / 2);
+        used.extend_from_slice(b"another session's secret");
+        worker.give_buffer(used);
+        let again = worker.take_buffer();
+        assert_eq!((again.len(), again.capacity()), (0, KEEP_BYTES / 2));
+    }
 }

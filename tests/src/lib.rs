@@ -7,6 +7,7 @@ pub mod agree;
 pub mod client;
 pub mod cluster;
 pub mod conversation;
+pub mod differential;
 pub mod endpoint;
 pub mod process;
 pub mod router_process;

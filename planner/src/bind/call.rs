@@ -5,8 +5,8 @@ use catalog::{TableKind, Touches, Volatility};
 use super::Binder;
 use crate::functions::{Builtin, classify};
 use crate::parse::{ConstValue, Node, names, nodes};
+use crate::piece::{Piece, piece};
 use crate::relation::{Found, look_up};
-use crate::scan::{Piece, piece};
 use crate::utility::all_on;
 use crate::{Access, Error, Pins, SetConfig};
 
@@ -64,7 +64,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
         Ok(())
     }
 
-    fn user_function(&mut self, function: &catalog::Function, location: i32) {
+    pub(super) fn user_function(&mut self, function: &catalog::Function, location: i32) {
         let name = format!("{}.{}", function.schema, function.name);
         match function.volatility {
             Volatility::Volatile => {
@@ -103,7 +103,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
         }
     }
 
-    fn touch(
+    pub(super) fn touch(
         &mut self,
         function: &str,
         schema: &str,
@@ -148,7 +148,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
         }
     }
 
-    fn builtin(&mut self, name: &str, call: &nodes::FuncCall) {
+    pub(super) fn builtin(&mut self, name: &str, call: &nodes::FuncCall) {
         let default = self.context.catalog.default_shard();
         let findings = &mut self.bound.findings;
         match classify(name) {
@@ -189,7 +189,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
         }
     }
 
-    fn set_config(&mut self, call: &nodes::FuncCall) {
+    pub(super) fn set_config(&mut self, call: &nodes::FuncCall) {
         let findings = &mut self.bound.findings;
         findings.tied_to_values = true;
         findings.unsettle("function set_config");
@@ -216,7 +216,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
     }
 
     /// A sequence of the catalog hands out values that are unique over the cluster on every shard; any other lives on the default shard.
-    fn sequence_call(&mut self, name: &str, call: &nodes::FuncCall) {
+    pub(super) fn sequence_call(&mut self, name: &str, call: &nodes::FuncCall) {
         self.bound.findings.raise(Access::Write);
         self.bound.findings.tied_to_values = true;
         self.bound.findings.unsettle(format!("function {name}"));

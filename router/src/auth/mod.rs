@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::backend::ScramKeys;
 use crate::config::{AuthMethod, AuthRule, Secret};
 use crate::session::report::Report;
 use crate::tls::ClientStream;
@@ -36,6 +37,14 @@ pub struct AuthSettings {
 pub struct Authenticated {
     /// The password, where the method showed it to the router or the configuration holds it.
     pub password: Option<Secret>,
+    /// What a proof by SCRAM showed instead, good for servers that hold the same verifier.
+    pub keys: Option<ScramKeys>,
+}
+
+impl Authenticated {
+    fn by(password: Option<Secret>) -> Self {
+        Self { password, keys: None }
+    }
 }
 
 /// Why a client was refused.
@@ -96,9 +105,7 @@ pub async fn authenticate(
             address,
         })?;
     match rule.method {
-        AuthMethod::Trust => Ok(Authenticated {
-            password: settings.secrets.plain(&user),
-        }),
+        AuthMethod::Trust => Ok(Authenticated::by(settings.secrets.plain(&user))),
         AuthMethod::Reject => Err(AuthError::Rejected { user, address }),
         AuthMethod::Cert => certificate(request, &user),
         AuthMethod::Md5 => password::md5(request, &user, &settings.secrets).await,
@@ -122,7 +129,7 @@ fn certificate(request: &Request, user: &str) -> Result<Authenticated, AuthError
     let mut names = parsed.subject().iter_common_name();
     // A second common name, or one with a NUL within, would let two readers see two users.
     match (names.next().and_then(|name| name.as_str().ok()), names.next()) {
-        (Some(name), None) if name == user => Ok(Authenticated { password: None }),
+        (Some(name), None) if name == user => Ok(Authenticated::by(None)),
         (Some(name), None) => Err(failed(&format!("the certificate is for \"{name}\""))),
         _ => Err(failed("the certificate has not exactly one common name")),
     }

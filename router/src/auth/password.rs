@@ -33,7 +33,7 @@ pub async fn md5(request: &mut Request, user: &str, secrets: &Secrets) -> Result
     let same = expected.len() == given.len()
         && expected.bytes().zip(given).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0;
     if same && stored.is_some() && !inner.is_empty() {
-        Ok(Authenticated { password })
+        Ok(Authenticated::by(password))
     } else {
         Err(failed())
     }

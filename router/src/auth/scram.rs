@@ -5,6 +5,7 @@ use postgres_protocol::authentication::sasl::{SCRAM_SHA_256, SCRAM_SHA_256_PLUS}
 use rand::Rng;
 
 use super::{AuthError, Authenticated, Secrets, StoredSecret, answer, ask};
+use crate::backend::ScramKeys;
 use crate::config::Secret;
 use crate::wire::startup::Request;
 use crate::wire::{ProtocolError, Reader};
@@ -21,6 +22,7 @@ pub async fn authenticate(request: &mut Request, user: &str, secrets: &Secrets) 
         reason: Some(reason),
     };
     let (secret, password) = verifier(user, stored, secrets);
+    let known = known_keys(&secret);
     let mut server = ScramServerAuth::new();
     let binding = secrets.certificate_pem().filter(|_| request.end_point.is_some());
     if let Some(pem) = binding {
@@ -57,15 +59,29 @@ pub async fn authenticate(request: &mut Request, user: &str, secrets: &Secrets) 
         .map_err(|error| failed(error.to_string()))?;
     ask(&mut request.stream, SASL_CONTINUE, reply.as_bytes()).await?;
 
-    let body = answer(&mut request.stream).await?;
+    let last = answer(&mut request.stream).await?;
     let proof = server
-        .on_client_final_message(&body)
+        .on_client_final_message(&last)
         .map_err(|error| failed(error.to_string()))?;
     if password.is_none() && secrets.is_unknown(user) {
         return Err(failed("there is no such user".to_owned()));
     }
     ask(&mut request.stream, SASL_FINAL, proof.as_bytes()).await?;
-    Ok(Authenticated { password })
+    let keys = match (&password, known) {
+        (None, Some((stored, server))) => ScramKeys::of_client(first, reply.as_bytes(), &last, &stored, &server),
+        _ => None,
+    };
+    Ok(Authenticated { password, keys })
+}
+
+/// The stored key and the server key of a verifier.
+fn known_keys(secret: &ScramSecret) -> Option<([u8; 32], [u8; 32])> {
+    match secret {
+        ScramSecret::Verifier { stored_key, server_key, .. } => {
+            Some((stored_key.as_slice().try_into().ok()?, server_key.as_slice().try_into().ok()?))
+        }
+        ScramSecret::SaltedPassword { .. } => None,
+    }
 }
 
 /// The verifier to check against, and the password if it is known. Who has none that fits gets one that nothing fits,

@@ -47,8 +47,15 @@ impl CancelTarget {
             match stream.read(&mut rest).await {
                 Ok(0) => return Ok(()),
                 Ok(_) => {}
-                // A server may reset the connection instead of closing it in order.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
+                // A server may reset the connection instead of closing it in order, or not take leave of TLS.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
+                    ) =>
+                {
+                    return Ok(());
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -5,20 +5,24 @@
 //! here, so that the next session on it knows what it finds.
 //!
 //! Invariant: a connection is clean ([`Backend::is_clean`]) only if its last word was ReadyForQuery outside a
-//! transaction, nothing is unread or unsent, and what has been applied to it is known.
+//! transaction, the server owes no answer to anything sent, nothing is unread or unsent, and what has been applied to it
+//! is known. Whole messages only are put into [`Backend::out`] between two flushes.
 
 mod cancel;
 mod connect;
+mod outstanding;
 mod prepared;
+mod scram;
 mod stream;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
 use crate::execute::expect::{Expect, StatementKey};
 use crate::session::client::Parameters;
@@ -28,14 +32,22 @@ use crate::worker::{WorkerId, WorkerLocal};
 
 pub use cancel::CancelTarget;
 pub use connect::{ConnectError, Credentials};
+use outstanding::Outstanding;
 use prepared::PreparedHere;
+pub use scram::ScramKeys;
 use stream::ServerStream;
 
 /// Settings that have been made on a connection since it began.
 pub type AppliedSettings = Arc<BTreeMap<Box<str>, Assignment>>;
 
-/// Least free room for a read.
+/// Least free room for a read: what a small answer needs.
 const READ_BYTES: usize = 8 * 1024;
+/// The same while the server sends as fast as it can, so that large results take few system calls.
+const MOST_READ_BYTES: usize = 128 * 1024;
+/// A buffer larger than this is not kept by an idle connection.
+const KEEP_BYTES: usize = 2 * READ_BYTES;
+/// How long to wait after each attempt to cancel what nobody waits for.
+const ABANDON_PAUSES_MS: [u64; 7] = [20, 50, 100, 200, 500, 1000, 3000];
 
 /// One connection to one server.
 pub struct Backend {
@@ -44,6 +56,9 @@ pub struct Backend {
     input: BytesMut,
     /// The transaction status of the last ReadyForQuery.
     status: u8,
+    outstanding: Outstanding,
+    /// Free room for the next read.
+    read_bytes: usize,
     pub parameters: Parameters,
     cancel_target: Arc<CancelTarget>,
     applied: AppliedSettings,
@@ -51,9 +66,6 @@ pub struct Backend {
     prepared: PreparedHere,
     broken: bool,
     home: WorkerId,
-    pub created: Instant,
-    /// Moment after which the connection is replaced.
-    pub expires: Instant,
 }
 
 impl Backend {
@@ -81,26 +93,47 @@ impl Backend {
         if self.out.is_empty() {
             return Ok(());
         }
-        let result = async {
-            self.stream.write_all(&self.out).await?;
-            self.stream.flush().await
-        }
-        .await;
+        self.outstanding.sent(&self.out);
+        self.send().await
+    }
+
+    /// Sends what waits in `out`, whatever it is.
+    async fn send(&mut self) -> io::Result<()> {
+        // Until everything is sent, in case this future is dropped half-way: nobody could go on from there.
+        let was_broken = std::mem::replace(&mut self.broken, true);
+        self.stream.write_all(&self.out).await?;
+        self.stream.flush().await?;
         self.out.clear();
-        self.broken |= result.is_err();
-        result
+        self.broken = was_broken;
+        Ok(())
     }
 
     /// Waits for more input; 0 means that the server has closed the connection.
     pub async fn fill(&mut self) -> io::Result<usize> {
-        self.input.reserve(READ_BYTES);
+        self.input.reserve(self.read_bytes);
+        let room = self.input.capacity() - self.input.len();
         let result = self.stream.read_buf(&mut self.input).await;
-        self.broken |= !matches!(result, Ok(count) if count > 0);
+        match result {
+            Ok(0) | Err(_) => self.broken = true,
+            // There was more than fitted: the server is ahead.
+            Ok(count) if count == room => {
+                self.read_bytes = (self.read_bytes * 4).min(MOST_READ_BYTES)
+            }
+            Ok(count) if count < READ_BYTES => self.read_bytes = READ_BYTES,
+            Ok(_) => {}
+        }
         result
     }
 
+    /// ReadyForQuery has come, with this transaction status.
     pub fn set_status(&mut self, status: u8) {
         self.status = status;
+        self.outstanding.ready();
+    }
+
+    /// The server has begun to take COPY data after a Sync had been sent, which it therefore ignores.
+    pub fn sync_ignored(&mut self) {
+        self.outstanding.sync_ignored();
     }
 
     /// `I` idle, `T` in a transaction, `E` in a failed one.
@@ -147,9 +180,9 @@ impl Backend {
         self.out.extend_from_slice(message);
     }
 
-    /// Whether the server has this statement prepared.
-    pub fn knows(&self, statement: StatementKey) -> bool {
-        self.prepared.contains(statement)
+    /// Whether the server has this statement prepared, which is about to be used.
+    pub fn knows(&mut self, statement: StatementKey) -> bool {
+        self.prepared.touch(statement)
     }
 
     /// The statement is about to be prepared here. One that must make room for it is closed first.
@@ -179,11 +212,17 @@ impl Backend {
 
     /// Whether another session may use the connection as it is.
     pub fn is_clean(&self) -> bool {
-        !self.broken
-            && self.applied_known
-            && self.status == b'I'
-            && self.out.is_empty()
-            && self.input.is_empty()
+        !self.broken && self.applied_known && self.status == b'I' && self.is_settled()
+    }
+
+    /// Whether the server has answered everything that was sent, and all of it has been read. It may be in a transaction.
+    pub fn is_settled(&self) -> bool {
+        !self.broken && self.outstanding.is_none() && self.out.is_empty() && self.input.is_empty()
+    }
+
+    /// Whether the server may be working on something that was sent.
+    pub fn is_working(&self) -> bool {
+        !self.broken && !self.outstanding.is_none()
     }
 
     pub fn is_broken(&self) -> bool {
@@ -199,6 +238,16 @@ impl Backend {
         Ok(())
     }
 
+    /// Lets go of buffers that have grown, so that an idle connection holds little.
+    pub fn shrink(&mut self) {
+        for buffer in [&mut self.out, &mut self.input] {
+            if buffer.is_empty() && buffer.capacity() > KEEP_BYTES {
+                *buffer = BytesMut::new();
+            }
+        }
+        self.read_bytes = READ_BYTES;
+    }
+
     /// Gives buffers back while the connection is idle.
     pub fn rest(&mut self, worker: &WorkerLocal) {
         for buffer in [&mut self.out, &mut self.input] {
@@ -208,7 +257,7 @@ impl Backend {
         }
     }
 
-    /// Takes buffers for work.
+    /// Takes buffers for work, where they had been given back.
     pub fn wake(&mut self, worker: &WorkerLocal) {
         for buffer in [&mut self.out, &mut self.input] {
             if buffer.capacity() == 0 {
@@ -217,9 +266,15 @@ impl Backend {
         }
     }
 
-    /// Whether the server has hung up or said something while the connection was idle. Does not wait.
+    /// Whether this thread's runtime has learned that the server has hung up or said something while the connection was
+    /// idle. Does not wait.
     pub fn has_news(&mut self) -> bool {
         !self.input.is_empty() || self.stream.is_readable()
+    }
+
+    /// The same for a connection that has just come to this thread's runtime.
+    pub fn has_news_now(&mut self) -> bool {
+        !self.input.is_empty() || self.stream.is_readable_now()
     }
 
     /// Runs a simple query whose rows do not matter. Used to clean a connection, never on the hot path.
@@ -236,13 +291,15 @@ impl Backend {
                 match frame.tag {
                     b'E' => failed = Some(crate::wire::backend::error_fields(body).message),
                     b'S' => {
-                        if let Ok((name, value)) = crate::wire::backend::parse_parameter_status(body) {
+                        if let Ok((name, value)) =
+                            crate::wire::backend::parse_parameter_status(body)
+                        {
                             let (name, value) = (name.to_owned(), value.to_owned());
                             self.parameters.update(&name, &value);
                         }
                     }
                     b'Z' => {
-                        self.status = self.input[5];
+                        self.set_status(self.input[5]);
                         self.consume(frame.total);
                         return match failed {
                             Some(message) => Err(io::Error::other(message)),
@@ -259,9 +316,34 @@ impl Backend {
         }
     }
 
+    /// Ends a connection on which the server may be working: it finds the connection closed when it next reads, and what it
+    /// does until then is cancelled. Returns when the server has hung up, or when that takes too long.
+    pub async fn abandon(&mut self) {
+        self.broken = true;
+        // A failure shows below, as the end of the input.
+        let _ = self.stream.shutdown().await;
+        for pause_ms in ABANDON_PAUSES_MS {
+            // Again and again, because a server ignores a cancel that comes before the statement.
+            if let Err(error) = self.cancel_target.cancel().await {
+                tracing::debug!(server = %self.cancel_target, %error, "a statement that nobody waits for could not be cancelled");
+            }
+            let pause = Duration::from_millis(pause_ms);
+            if timeout(pause, self.read_to_end()).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    async fn read_to_end(&mut self) {
+        self.input.clear();
+        while matches!(self.fill().await, Ok(count) if count > 0) {
+            self.input.clear();
+        }
+    }
+
     /// Says goodbye without waiting for it to be heard.
     pub fn terminate(mut self) {
-        if !self.broken && self.status == b'I' {
+        if self.is_settled() {
             let mut goodbye = BytesMut::new();
             encode::terminate(&mut goodbye);
             self.stream.try_write(&goodbye);

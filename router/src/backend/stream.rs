@@ -1,19 +1,28 @@
 //! The socket to a server: TCP, a Unix socket where the host is a directory, or TLS over TCP.
+//!
+//! A socket belongs to the reactor of one runtime and can move to another's, TLS or not: the TLS session is apart from it.
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use catalog::Server;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
 use crate::config::SslMode;
 use crate::tls::ServerTls;
 use crate::wire::encode;
+
+/// A server that vanished without a word is noticed after about this long plus three times the interval.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 pub enum ServerStream {
     Tcp(TcpStream),
@@ -30,6 +39,10 @@ impl ServerStream {
         }
         let mut stream = TcpStream::connect((server.host.as_str(), server.port)).await?;
         stream.set_nodelay(true)?;
+        let keepalive = TcpKeepalive::new()
+            .with_time(KEEPALIVE_AFTER)
+            .with_interval(KEEPALIVE_INTERVAL);
+        SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
         if tls.mode() == SslMode::Disable {
             return Ok(Self::Tcp(stream));
         }
@@ -65,66 +78,85 @@ impl ServerStream {
         }
     }
 
-    /// Registers the socket with the runtime of the calling thread. A TLS stream stays where it is: its events reach the
-    /// calling thread all the same, by way of the other.
+    /// Registers the socket with the runtime of the calling thread.
     pub fn reregister(&mut self) -> io::Result<()> {
         // The old stream leaves its runtime when it is dropped; the socket itself lives on in its duplicate.
         match self {
-            Self::Tcp(stream) => {
-                let fresh = duplicate(stream)?;
-                *stream = TcpStream::from_std(fresh.into())?;
-            }
+            Self::Tcp(stream) => reregister_tcp(stream),
+            Self::Tls(stream) => reregister_tcp(stream.get_mut().0),
             Self::Unix(stream) => {
-                let fresh = duplicate(stream)?;
-                *stream = UnixStream::from_std(fresh.into())?;
+                *stream = UnixStream::from_std(stream.as_fd().try_clone_to_owned()?.into())?;
+                Ok(())
             }
-            Self::Tls(_) => {}
         }
-        Ok(())
     }
 
-    /// Whether a read would return at once: data, end of file or an error. Asks the reactor first, which knows of most
-    /// silent sockets without a system call.
-    pub fn is_readable(&self) -> bool {
-        let mut context = Context::from_waker(Waker::noop());
-        let mut byte = [MaybeUninit::uninit(); 1];
+    /// Whether the runtime has learned that a read would return at once: data, end of file or an error. Costs a system
+    /// call only if something seems to have happened.
+    pub fn is_readable(&mut self) -> bool {
+        if self.holds_decrypted() {
+            return true;
+        }
+        // The closure runs only where the reactor saw an event, and forgets the event if it was stale.
         let peeked = match self {
             Self::Tcp(stream) => {
-                if stream.poll_read_ready(&mut context).is_pending() {
-                    return false;
-                }
-                socket2::SockRef::from(stream).peek(&mut byte)
+                stream.try_io(Interest::READABLE, || peek(SockRef::from(&*stream)))
             }
             Self::Unix(stream) => {
-                if stream.poll_read_ready(&mut context).is_pending() {
-                    return false;
-                }
-                socket2::SockRef::from(stream).peek(&mut byte)
+                stream.try_io(Interest::READABLE, || peek(SockRef::from(&*stream)))
             }
             Self::Tls(stream) => {
                 let socket = stream.get_ref().0;
-                if socket.poll_read_ready(&mut context).is_pending() {
-                    return false;
-                }
-                socket2::SockRef::from(socket).peek(&mut byte)
+                socket.try_io(Interest::READABLE, || peek(SockRef::from(socket)))
             }
         };
-        !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        !would_block(&peeked)
+    }
+
+    /// The same by asking the socket itself, for one whose runtime cannot know yet.
+    pub fn is_readable_now(&mut self) -> bool {
+        if self.holds_decrypted() {
+            return true;
+        }
+        let peeked = match self {
+            Self::Tcp(stream) => peek(SockRef::from(&*stream)),
+            Self::Unix(stream) => peek(SockRef::from(&*stream)),
+            Self::Tls(stream) => peek(SockRef::from(stream.get_ref().0)),
+        };
+        !would_block(&peeked)
+    }
+
+    /// Decrypted bytes that nobody has read yet, which no socket shows.
+    fn holds_decrypted(&mut self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => false,
+            Self::Tls(stream) => stream
+                .get_mut()
+                .1
+                .process_new_packets()
+                .map_or(true, |state| state.plaintext_bytes_to_read() > 0),
+        }
     }
 
     /// Sends if that is possible without waiting.
     pub fn try_write(&mut self, bytes: &[u8]) {
+        let mut context = Context::from_waker(Waker::noop());
         // The connection is about to be closed: a server that does not hear the goodbye sees the end of file.
-        let _ = match self {
-            Self::Tcp(stream) => stream.try_write(bytes),
-            Self::Unix(stream) => stream.try_write(bytes),
-            Self::Tls(_) => Ok(0),
-        };
+        let _ = Pin::new(self).poll_write(&mut context, bytes);
     }
 }
 
-fn duplicate(socket: &impl std::os::fd::AsFd) -> io::Result<std::os::fd::OwnedFd> {
-    socket.as_fd().try_clone_to_owned()
+fn reregister_tcp(stream: &mut TcpStream) -> io::Result<()> {
+    *stream = TcpStream::from_std(stream.as_fd().try_clone_to_owned()?.into())?;
+    Ok(())
+}
+
+fn peek(socket: SockRef<'_>) -> io::Result<usize> {
+    socket.peek(&mut [MaybeUninit::uninit()])
+}
+
+fn would_block(result: &io::Result<usize>) -> bool {
+    matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 impl AsyncRead for ServerStream {

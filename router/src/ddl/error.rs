@@ -47,7 +47,11 @@ pub struct Answer {
 
 impl Answer {
     pub fn new(message: impl Into<String>) -> Self {
-        Answer { message: message.into(), detail: None, hint: None }
+        Answer {
+            message: message.into(),
+            detail: None,
+            hint: None,
+        }
     }
 
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
@@ -150,5 +154,9 @@ impl Error {
 }
 
 fn of_server(error: &ServerError) -> Answer {
-    Answer { message: error.message.clone(), detail: error.detail.clone(), hint: error.hint.clone() }
+    Answer {
+        message: error.message.clone(),
+        detail: error.detail.clone(),
+        hint: error.hint.clone(),
+    }
 }

@@ -13,9 +13,13 @@ use crate::store::quote::literal;
 use crate::store::{Error as StoreError, ServerError};
 
 /// One open transaction on each shard that is asked; a shard joins at its first query.
-pub trait Participants: Send {
+pub trait Participants {
     /// Runs statements that hold no parameters, and returns the rows of all of them as text.
-    fn query(&mut self, shard: ShardId, sql: &str) -> impl Future<Output = Result<Rows, ServerError>> + Send;
+    fn query(
+        &mut self,
+        shard: ShardId,
+        sql: &str,
+    ) -> impl Future<Output = Result<Rows, ServerError>>;
 }
 
 /// The settings of a client's session, put back by [`CanonicalSettings::restore`].
@@ -26,17 +30,36 @@ pub struct CanonicalSettings(Vec<String>);
 
 impl CanonicalSettings {
     /// Makes the session print names and values in the canonical form until the transaction ends or `restore`.
-    pub async fn apply(participants: &mut impl Participants, shard: ShardId) -> Result<Self, ServerError> {
-        let current: Vec<String> =
-            CANONICAL_SETTINGS.iter().map(|(name, _)| format!("pg_catalog.current_setting('{name}')")).collect();
-        let rows = participants.query(shard, &format!("SELECT {}", current.join(", "))).await?;
-        let saved = rows.into_iter().next().unwrap_or_default().into_iter().flatten().collect();
-        let values = CANONICAL_SETTINGS.iter().map(|(_, value)| (*value).to_owned());
+    pub async fn apply(
+        participants: &mut impl Participants,
+        shard: ShardId,
+    ) -> Result<Self, ServerError> {
+        let current: Vec<String> = CANONICAL_SETTINGS
+            .iter()
+            .map(|(name, _)| format!("pg_catalog.current_setting('{name}')"))
+            .collect();
+        let rows = participants
+            .query(shard, &format!("SELECT {}", current.join(", ")))
+            .await?;
+        let saved = rows
+            .into_iter()
+            .next()
+            .unwrap_or_default()
+            .into_iter()
+            .flatten()
+            .collect();
+        let values = CANONICAL_SETTINGS
+            .iter()
+            .map(|(_, value)| (*value).to_owned());
         set_local(participants, shard, values).await?;
         Ok(CanonicalSettings(saved))
     }
 
-    pub async fn restore(self, participants: &mut impl Participants, shard: ShardId) -> Result<(), ServerError> {
+    pub async fn restore(
+        self,
+        participants: &mut impl Participants,
+        shard: ShardId,
+    ) -> Result<(), ServerError> {
         set_local(participants, shard, self.0.into_iter()).await
     }
 }
@@ -49,16 +72,23 @@ async fn set_local(
     let calls: Vec<String> = CANONICAL_SETTINGS
         .iter()
         .zip(values)
-        .map(|((name, _), value)| format!("pg_catalog.set_config('{name}', {}, true)", literal(&value)))
+        .map(|((name, _), value)| {
+            format!("pg_catalog.set_config('{name}', {}, true)", literal(&value))
+        })
         .collect();
-    participants.query(shard, &format!("SELECT {}", calls.join(", "))).await?;
+    participants
+        .query(shard, &format!("SELECT {}", calls.join(", ")))
+        .await?;
     Ok(())
 }
 
 /// The items of an array as the server prints it: `{a,"b c",NULL}`.
 pub fn array_items(text: &str) -> Result<Vec<String>, StoreError> {
-    let inner = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-    let inner = inner.ok_or_else(|| StoreError::corrupt(format!("{text:?} where an array belongs")))?;
+    let inner = text
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'));
+    let inner =
+        inner.ok_or_else(|| StoreError::corrupt(format!("{text:?} where an array belongs")))?;
     let mut items = Vec::new();
     if inner.is_empty() {
         return Ok(items);
@@ -86,7 +116,10 @@ mod tests {
     fn arrays() {
         assert_eq!(array_items("{}").unwrap(), Vec::<String>::new());
         assert_eq!(array_items("{a}").unwrap(), ["a"]);
-        assert_eq!(array_items(r#"{a,"b, \"c\" \\","",d}"#).unwrap(), ["a", "b, \"c\" \\", "", "d"]);
+        assert_eq!(
+            array_items(r#"{a,"b, \"c\" \\","",d}"#).unwrap(),
+            ["a", "b, \"c\" \\", "", "d"]
+        );
         assert!(array_items("a").is_err());
     }
 }

@@ -157,6 +157,7 @@ impl Link {
                     if matches!(self.expects.back(), Some(Expect::Sync { .. })) {
                         // The server takes a Sync that has been sent already for a part of the copy, and ignores it.
                         self.expects.pop_back();
+                        self.backend.sync_ignored();
                         self.unsynced = true;
                         notes.sync_ignored = true;
                     }

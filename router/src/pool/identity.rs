@@ -39,7 +39,10 @@ impl PoolIdentity {
         replica: bool,
         find: impl FnOnce() -> Arc<ServerPool>,
     ) -> Arc<ServerPool> {
-        let mut met = self.met.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut met = self
+            .met
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         let known = met
             .iter()
             .find(|pool| pool.key.replica == replica && pool.key.server == *server);

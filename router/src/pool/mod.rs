@@ -1,9 +1,9 @@
 //! Pools of server connections: one per server, role and user, each bounded by deadpool.
 //!
 //! Entry point: [`Pools::checkout`]. deadpool is the authority on how many connections there are, who waits, and when one
-//! is made. On top of it each worker keeps a stash of idle connections that it used last, already registered with its
-//! runtime: taking one from there costs tens of nanoseconds and wakes nobody. When somebody waits for a connection, the
-//! workers hand their stashes back, and connections return to deadpool until nobody waits any more.
+//! is made. On top of it each worker keeps a shelf of idle connections that it used last, already registered with its
+//! runtime: taking one from there costs tens of nanoseconds and wakes nobody. While somebody waits for a connection, they
+//! return to deadpool, which serves in the order of arrival.
 //!
 //! A connection returns only if it is clean; anything else is closed.
 
@@ -11,28 +11,35 @@ mod error;
 mod identity;
 mod manager;
 mod pooled;
+mod reach;
+mod server_pool;
+mod upkeep;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use catalog::Server;
-use deadpool::Runtime;
-use deadpool::managed::{PoolError as DeadpoolError, QueueMode, Timeouts};
 
+use crate::backend::Credentials;
 use crate::tls::ServerTls;
 use crate::worker::WorkerLocal;
 
 pub use error::PoolError;
 pub use identity::PoolIdentity;
-use manager::Manager;
-pub use pooled::{Pooled, Stashed};
+pub use pooled::Pooled;
+use reach::Reach;
+pub use server_pool::ServerPool;
+pub use upkeep::housekeeping;
+
+/// A pool that nobody uses is forgotten after its connections' idle timeout, and not before this.
+const FORGET_AFTER: Duration = Duration::from_secs(600);
 
 /// Limits of one pool.
 #[derive(Clone, Debug)]
 pub struct PoolSettings {
     pub max_size: usize,
+    /// Opened ahead of demand, and kept when idle.
     pub min_size: usize,
     pub wait_timeout: Duration,
     pub connect_timeout: Duration,
@@ -45,9 +52,15 @@ pub struct PoolSettings {
 pub struct Pools {
     settings: PoolSettings,
     tls: ServerTls,
-    workers: Vec<Arc<WorkerLocal>>,
-    next: AtomicU64,
-    by_key: Mutex<HashMap<PoolKey, Arc<ServerPool>>>,
+    workers: usize,
+    registry: Mutex<Registry>,
+}
+
+#[derive(Default)]
+struct Registry {
+    by_key: HashMap<PoolKey, Arc<ServerPool>>,
+    /// By host and port: one for all users and databases of a server.
+    reaches: HashMap<(String, u16), Arc<Reach>>,
 }
 
 /// What a pool's connections have in common.
@@ -55,17 +68,7 @@ pub struct Pools {
 struct PoolKey {
     server: Server,
     replica: bool,
-    credentials: crate::backend::Credentials,
-}
-
-/// Connections to one server as one user.
-pub struct ServerPool {
-    id: u64,
-    key: PoolKey,
-    deadpool: deadpool::managed::Pool<Manager>,
-    waiters: AtomicUsize,
-    checkouts: AtomicU64,
-    settings: PoolSettings,
+    credentials: Credentials,
 }
 
 /// Figures of one pool.
@@ -75,20 +78,31 @@ pub struct PoolStatus {
     pub replica: bool,
     pub user: String,
     pub max_size: usize,
+    /// Open connections, whatever they do.
     pub size: usize,
     pub idle: usize,
+    /// Those of the idle ones that a worker keeps within reach.
+    pub stashed: usize,
+    pub in_use: usize,
+    /// Sessions that wait for a connection.
     pub waiting: usize,
+    // Totals since the pool was made.
     pub checkouts: u64,
+    /// Checkouts that had to wait, and for how long together.
+    pub waits: u64,
+    pub waited: Duration,
+    pub connects: u64,
+    pub failures: u64,
 }
 
 impl Pools {
-    pub fn new(settings: PoolSettings, tls: ServerTls, workers: Vec<Arc<WorkerLocal>>) -> Self {
+    /// Pools for this many workers, whose ids count from 0.
+    pub fn new(settings: PoolSettings, tls: ServerTls, workers: usize) -> Self {
         Self {
             settings,
             tls,
             workers,
-            next: AtomicU64::new(0),
-            by_key: Mutex::default(),
+            registry: Mutex::default(),
         }
     }
 
@@ -104,37 +118,15 @@ impl Pools {
         worker: &WorkerLocal,
     ) -> Result<Pooled, PoolError> {
         let pool = identity.pool(server, replica, || self.pool(identity, server, replica));
-        pool.checkouts.fetch_add(1, Ordering::Relaxed);
-        let now = Instant::now();
-        while let Some(stashed) = worker.unstash(pool.id) {
-            let mut pooled = stashed.wake();
-            if pooled.expires > now && !pooled.has_news() {
-                pooled.wake(worker);
-                return Ok(pooled);
+        while let Some(mut taken) = pool.take_idle(worker.id()) {
+            if taken.losses == pool.reach().losses() && !taken.backend.has_news() {
+                taken.backend.wake(worker);
+                return Ok(Pooled::new(taken, pool));
             }
-            pooled.close();
+            upkeep::close(taken);
         }
         // Boxed: waiting is rare and its future is large, and every session would carry it.
-        Box::pin(self.wait_for(&pool, worker)).await
-    }
-
-    async fn wait_for(&self, pool: &Arc<ServerPool>, worker: &WorkerLocal) -> Result<Pooled, PoolError> {
-        let _waiting = Waiting::new(pool);
-        let status = pool.deadpool.status();
-        if status.size >= status.max_size && status.available == 0 {
-            for other in &self.workers {
-                other.wanted.notify_one();
-            }
-        }
-        loop {
-            let object = pool.deadpool.get().await.map_err(|error| pool.error(error))?;
-            let mut pooled = Pooled::new(object, pool.clone());
-            if pooled.rehome(worker).is_ok() && !pooled.has_news() {
-                pooled.wake(worker);
-                return Ok(pooled);
-            }
-            pooled.close();
-        }
+        Box::pin(take_fit(pool, worker)).await
     }
 
     fn pool(&self, identity: &PoolIdentity, server: &Server, replica: bool) -> Arc<ServerPool> {
@@ -143,133 +135,64 @@ impl Pools {
             replica,
             credentials: identity.credentials().clone(),
         };
-        let mut pools = self.lock();
-        if let Some(pool) = pools.get(&key) {
+        let mut registry = self.lock();
+        if let Some(pool) = registry.by_key.get(&key) {
             return pool.clone();
         }
-        let pool = Arc::new(self.make(key.clone()));
-        pools.insert(key, pool.clone());
-        if self.settings.min_size > 0 {
-            tokio::spawn(prewarm(pool.clone()));
-        }
+        let reach = registry
+            .reaches
+            .entry((server.host.clone(), server.port))
+            .or_default()
+            .clone();
+        let (settings, tls) = (self.settings.clone(), self.tls.clone());
+        let pool = Arc::new(ServerPool::new(
+            key.clone(),
+            settings,
+            tls,
+            reach,
+            self.workers,
+        ));
+        registry.by_key.insert(key, pool.clone());
+        drop(registry);
+        upkeep::fill(&pool);
         pool
     }
 
-    fn make(&self, key: PoolKey) -> ServerPool {
-        let settings = self.settings.clone();
-        let manager = Manager::new(key.clone(), self.tls.clone(), &settings);
-        let deadpool = deadpool::managed::Pool::builder(manager)
-            .max_size(settings.max_size.max(1))
-            .runtime(Runtime::Tokio1)
-            .queue_mode(QueueMode::Lifo)
-            .timeouts(Timeouts {
-                wait: Some(settings.wait_timeout),
-                create: Some(settings.connect_timeout),
-                recycle: None,
-            })
-            .build();
-        ServerPool {
-            id: self.next.fetch_add(1, Ordering::Relaxed),
-            key,
-            // Building fails only where a runtime is missing, and one was given.
-            deadpool: deadpool.unwrap_or_else(|error| unreachable!("a pool with a runtime: {error}")),
-            waiters: AtomicUsize::new(0),
-            checkouts: AtomicU64::new(0),
-            settings,
-        }
+    fn forget_after(&self) -> Duration {
+        self.settings.idle_timeout.max(FORGET_AFTER)
     }
 
     /// Figures of all pools.
     pub fn status(&self) -> Vec<PoolStatus> {
-        let mut list: Vec<PoolStatus> = self
-            .lock()
-            .values()
-            .map(|pool| {
-                let status = pool.deadpool.status();
-                let stashed: usize = self.workers.iter().map(|worker| worker.stashed(pool.id)).sum();
-                PoolStatus {
-                    server: pool.key.server.clone(),
-                    replica: pool.key.replica,
-                    user: pool.key.credentials.user.clone(),
-                    max_size: status.max_size,
-                    size: status.size,
-                    idle: status.available + stashed,
-                    waiting: status.waiting,
-                    checkouts: pool.checkouts.load(Ordering::Relaxed),
-                }
-            })
-            .collect();
-        list.sort_by_key(|status| (status.server.to_string(), status.replica, status.user.clone()));
+        let pools: Vec<_> = self.lock().by_key.values().cloned().collect();
+        let mut list: Vec<PoolStatus> = pools.iter().map(|pool| pool.status()).collect();
+        list.sort_by_key(|status| {
+            (
+                status.server.to_string(),
+                status.replica,
+                status.user.clone(),
+            )
+        });
         list
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PoolKey, Arc<ServerPool>>> {
-        // A panic while the lock was held leaves the map whole: every change is one call.
-        self.by_key.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn lock(&self) -> MutexGuard<'_, Registry> {
+        // A panic while the lock was held leaves the maps whole: every change is one call.
+        self.registry
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
-impl ServerPool {
-    fn error(&self, error: DeadpoolError<crate::backend::ConnectError>) -> PoolError {
-        PoolError::from_deadpool(error, &self.key.server, &self.settings, self.deadpool.status())
-    }
-}
-
-/// Counts one who waits, as long as it waits.
-struct Waiting<'a>(&'a ServerPool);
-
-impl<'a> Waiting<'a> {
-    fn new(pool: &'a ServerPool) -> Self {
-        pool.waiters.fetch_add(1, Ordering::SeqCst);
-        Self(pool)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiters.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// Opens a new pool's least number of connections ahead of demand.
-async fn prewarm(pool: Arc<ServerPool>) {
-    let mut held = Vec::new();
-    while held.len() < pool.settings.min_size.min(pool.settings.max_size) {
-        match pool.deadpool.get().await {
-            Ok(object) => held.push(object),
-            Err(error) => {
-                tracing::warn!(server = %pool.key.server, %error, "a pool could not be filled ahead of demand");
-                return;
-            }
-        }
-    }
-}
-
-/// A worker's upkeep of its stash: hands it over when somebody waits, and closes what was idle or alive too long.
-pub async fn housekeeping(pools: Arc<Pools>, worker: Arc<WorkerLocal>) {
-    let mut tick = tokio::time::interval(Duration::from_secs(1));
+/// A connection that this worker has no idle one for, once it has been seen to be fit.
+async fn take_fit(pool: Arc<ServerPool>, worker: &WorkerLocal) -> Result<Pooled, PoolError> {
+    pool.count_slow_checkout();
     loop {
-        tokio::select! {
-            () = worker.wanted.notified() => {
-                // Dropping the object returns it to deadpool, which gives it to the first who waits.
-                drop(worker.unstash_where(Stashed::is_wanted));
-            }
-            _ = tick.tick() => {
-                let now = Instant::now();
-                for idle in worker.unstash_where(|idle| idle.is_stale(now)) {
-                    idle.wake().close();
-                }
-                for pool in pools.lock().values() {
-                    let idle_timeout = pool.settings.idle_timeout;
-                    let least = pool.settings.min_size;
-                    let mut size = pool.deadpool.status().size;
-                    pool.deadpool.retain(|backend, metrics| {
-                        let stale = backend.expires <= now || (metrics.last_used() > idle_timeout && size > least);
-                        size -= usize::from(stale);
-                        !stale
-                    });
-                }
-            }
+        let mut taken = pool.take_or_wait().await?;
+        if taken.backend.rehome(worker).is_ok() && !taken.backend.has_news_now() {
+            taken.backend.wake(worker);
+            return Ok(Pooled::new(taken, pool));
         }
+        upkeep::close(taken);
     }
 }

@@ -1,78 +1,67 @@
-//! A connection while it is checked out, and while it rests in a worker's stash.
+//! A connection while it is checked out.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use deadpool::managed::Object;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use super::ServerPool;
-use super::manager::Manager;
+use super::server_pool::Taken;
 use crate::backend::Backend;
 use crate::worker::WorkerLocal;
 
+/// How long cleaning a connection may take. Closing it cleans it as well.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// A checked-out connection. If it is dropped without [`Pooled::release`], it is closed.
 pub struct Pooled {
-    object: Option<Object<Manager>>,
+    taken: Option<Taken>,
     pool: Arc<ServerPool>,
-}
-
-/// An idle connection in a worker's stash; it still counts as checked out with deadpool.
-pub struct Stashed {
-    object: Object<Manager>,
-    pool: Arc<ServerPool>,
-    since: Instant,
 }
 
 impl Pooled {
-    pub(super) fn new(object: Object<Manager>, pool: Arc<ServerPool>) -> Self {
+    pub(super) fn new(taken: Taken, pool: Arc<ServerPool>) -> Self {
         Self {
-            object: Some(object),
+            taken: Some(taken),
             pool,
         }
     }
 
     /// Gives the connection back if it is clean; otherwise closes it.
     pub fn release(mut self, worker: &WorkerLocal) {
-        if !self.is_clean() || self.expires <= Instant::now() {
-            return self.close();
-        }
-        self.rest(worker);
-        let Some(object) = self.object.take() else {
+        let now = Instant::now();
+        let Some(mut taken) = self.taken.take() else {
             return;
         };
-        if self.pool.waiters.load(Ordering::SeqCst) > 0 {
-            // deadpool hands it to the first who waits.
-            drop(object);
+        // It has served just now, so the server is there, whatever connection attempts have shown.
+        taken.losses = self.pool.reach().losses();
+        taken.last_used = now;
+        if self.pool.manager().is_fit(&taken, now) {
+            taken.backend.shrink();
+            self.pool.give_back(taken, worker.id());
         } else {
-            worker.stash(Stashed {
-                object,
-                pool: self.pool.clone(),
-                since: Instant::now(),
-            });
+            close(taken);
         }
     }
 
-    /// Takes the connection out of the pool and closes it.
+    /// Takes the connection out of the pool and closes it. What the server may still be doing for it is cancelled.
     pub fn close(mut self) {
-        if let Some(object) = self.object.take() {
-            Object::take(object).terminate();
-        }
+        self.close_taken();
     }
 
     /// Brings a connection that a session leaves in whatever state back to clean, and gives it back; closes it where
     /// that cannot be done. `tracked`: everything the session did is known, so that only its transaction has to end.
     pub async fn clean_and_release(mut self, worker: &WorkerLocal, tracked: bool) {
-        let quiet = !self.is_broken() && self.input().is_empty() && matches!(self.status(), b'I' | b'T' | b'E');
-        if !quiet || !self.out().is_empty() {
+        if !self.is_settled() || !matches!(self.status(), b'I' | b'T' | b'E') {
             return self.close();
         }
-        if self.status() != b'I' && self.run("ROLLBACK").await.is_err() {
+        if self.status() != b'I' && !self.runs("ROLLBACK").await {
             return self.close();
         }
         if !tracked {
-            if self.run("DISCARD ALL").await.is_err() {
+            if !self.runs("DISCARD ALL").await {
                 return self.close();
             }
             self.discarded_all();
@@ -82,11 +71,9 @@ impl Pooled {
 
     /// A cancel was delivered to this connection: one round trip makes sure that it has no effect any more.
     pub async fn settle_and_release(mut self, worker: &WorkerLocal) {
-        if self.is_clean() && self.run("").await.is_err() {
-            // The cancel hit the empty statement, which is as good as having missed.
-            if self.is_broken() {
-                return self.close();
-            }
+        if self.is_clean() {
+            // If the cancel hits the empty statement, that is as good as having missed; anything else is seen below.
+            self.runs("").await;
         }
         self.release(worker);
     }
@@ -94,62 +81,68 @@ impl Pooled {
     /// What is added to the CONTEXT of this connection's errors.
     pub fn context(&self, shard: &str) -> Arc<str> {
         let server = &self.pool.key.server;
-        let role = if self.pool.key.replica { "replica" } else { "primary" };
-        format!("pgweave: shard {shard}, {role} {}:{}", server.host, server.port).into()
+        let role = if self.pool.key.replica {
+            "replica"
+        } else {
+            "primary"
+        };
+        format!(
+            "pgweave: shard {shard}, {role} {}:{}",
+            server.host, server.port
+        )
+        .into()
+    }
+
+    async fn runs(&mut self, sql: &str) -> bool {
+        matches!(timeout(PATIENCE, self.run(sql)).await, Ok(Ok(())))
+    }
+
+    fn close_taken(&mut self) {
+        if let Some(taken) = self.taken.take() {
+            close(taken);
+        }
+    }
+}
+
+/// Closes a connection in whatever state. While the server may be working on it, it counts as one, because it burdens the
+/// server like one.
+fn close(mut taken: Taken) {
+    match Handle::try_current() {
+        Ok(runtime) if taken.backend.is_working() => {
+            runtime.spawn(async move {
+                taken.backend.abandon().await;
+                super::upkeep::close(taken);
+            });
+        }
+        _ => super::upkeep::close(taken),
     }
 }
 
 impl Drop for Pooled {
     fn drop(&mut self) {
-        if let Some(object) = self.object.take() {
-            drop(Object::take(object));
-        }
+        self.close_taken();
     }
 }
 
 impl Deref for Pooled {
     type Target = Backend;
 
+    #[inline]
     fn deref(&self) -> &Backend {
-        match &self.object {
-            Some(object) => object,
-            // The object leaves only in methods that consume the value.
+        match &self.taken {
+            Some(taken) => &taken.backend,
+            // It leaves only in methods that consume the value.
             None => unreachable!("a released connection is not used"),
         }
     }
 }
 
 impl DerefMut for Pooled {
+    #[inline]
     fn deref_mut(&mut self) -> &mut Backend {
-        match &mut self.object {
-            Some(object) => object,
+        match &mut self.taken {
+            Some(taken) => &mut taken.backend,
             None => unreachable!("a released connection is not used"),
         }
-    }
-}
-
-impl Stashed {
-    pub fn pool(&self) -> u64 {
-        self.pool.id
-    }
-
-    pub fn since(&self) -> Instant {
-        self.since
-    }
-
-    /// Somebody waits for a connection of this pool.
-    pub fn is_wanted(&self) -> bool {
-        self.pool.waiters.load(Ordering::SeqCst) > 0
-    }
-
-    /// Idle or alive for too long.
-    pub fn is_stale(&self, now: Instant) -> bool {
-        let idle = now.duration_since(self.since) > self.pool.settings.idle_timeout;
-        self.object.expires <= now
-            || (idle && self.pool.deadpool.status().size > self.pool.settings.min_size)
-    }
-
-    pub fn wake(self) -> Pooled {
-        Pooled::new(self.object, self.pool)
     }
 }

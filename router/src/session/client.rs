@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::budget::{Budget, Charge};
 use crate::tls::ClientStream;
 use crate::wire::frame::{self, Frame, Limits};
 use crate::wire::ProtocolError;
@@ -27,10 +28,11 @@ pub struct ClientIo {
     input: BytesMut,
     limits: Limits,
     worker: Arc<WorkerLocal>,
+    charge: Charge,
 }
 
 impl ClientIo {
-    pub fn new(stream: ClientStream, limits: Limits, worker: Arc<WorkerLocal>) -> Self {
+    pub fn new(stream: ClientStream, limits: Limits, worker: Arc<WorkerLocal>, budget: Arc<Budget>) -> Self {
         Self {
             stream,
             out: BytesMut::new(),
@@ -38,6 +40,7 @@ impl ClientIo {
             input: BytesMut::new(),
             limits,
             worker,
+            charge: Charge::nothing(budget),
         }
     }
 
@@ -70,11 +73,18 @@ impl ClientIo {
     }
 
     /// Reads what is there; 0 means that the client has closed the connection.
+    ///
+    /// # Errors
+    /// `OutOfMemory` if all clients' unfinished messages together have become too long.
     pub async fn fill(&mut self) -> io::Result<usize> {
         if self.input.capacity() == 0 {
             self.input = self.worker.take_buffer();
         }
+        // A buffer grows by doubling, not at once to what the message claims to need.
         self.input.reserve(4096);
+        if self.input.capacity() > KEEP_BYTES && !self.charge.set(self.input.capacity()) {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
         self.stream.read_buf(&mut self.input).await
     }
 
@@ -89,6 +99,7 @@ impl ClientIo {
     }
 
     fn release_buffers(&mut self) {
+        self.charge.set(0);
         for buffer in [&mut self.input, &mut self.out] {
             if buffer.is_empty() && buffer.capacity() > 0 {
                 let mut spare = std::mem::take(buffer);

@@ -56,7 +56,7 @@ impl Session {
                     return Ok(());
                 }
                 read = self.client.fill() => {
-                    if read.map_err(End::Client)? == 0 {
+                    if read.map_err(super::client_end)? == 0 {
                         return Err(End::Closed.into());
                     }
                 }

@@ -15,7 +15,7 @@ use super::report::{Failure, Report};
 use super::settings::push_literal;
 use super::{Session, Step};
 use crate::execute::expect::Expect;
-use crate::wire::{encode, frame};
+use crate::wire::{encode, frame, frontend};
 
 /// How the statement travels to each shard.
 #[derive(Clone, Copy)]
@@ -58,7 +58,6 @@ impl Session {
         if let Where::Holding(name) = &everywhere.shards {
             shards = self.holders_of(name, shards, catalog).await?;
         }
-        self.before_schema_change(everywhere, carrier, catalog).await?;
         let alone = everywhere.no_block || everywhere.concurrently;
         if alone && self.block.as_ref().is_some_and(|block| block.explicit) {
             return Err(Report::error(
@@ -117,7 +116,7 @@ impl Session {
     ) -> Step<Vec<u8>> {
         for &shard in shards {
             let index = self.link(write_need(shard), catalog).await?;
-            self.send_carrier(index, carrier);
+            self.send_carrier(index, carrier)?;
             if let Err(error) = self.links[index].backend.flush().await {
                 tracing::debug!(%error, "a server connection broke while sending");
             }
@@ -215,27 +214,31 @@ impl Session {
         catalog: &Catalog,
     ) -> Step<Vec<u8>> {
         let index = self.link(need, catalog).await?;
-        self.send_carrier(index, carrier);
+        self.send_carrier(index, carrier)?;
         self.exchange(index).await?;
         let captured = std::mem::take(&mut self.links[index].captured);
         self.own_error(index)?;
         Ok(captured)
     }
 
-    fn send_carrier(&mut self, index: usize, carrier: Carrier<'_>) {
+    fn send_carrier(&mut self, index: usize, carrier: Carrier<'_>) -> Step {
         let link = &mut self.links[index];
         match carrier {
             Carrier::Text(sql) => link.backend.query(sql.as_bytes()),
             Carrier::Bind { sql, types, bind } => {
                 let out = link.backend.out();
                 encode::parse(out, b"", sql.as_bytes(), types);
-                out.extend_from_slice(bind);
+                // On the server both are unnamed, whatever the client calls them.
+                let mut bind = frontend::parse_bind(&bind[5..])?;
+                bind.portal = b"";
+                frontend::rewrite_bind(out, &bind, b"");
                 encode::execute(out, b"", 0);
                 encode::sync(out);
                 link.backend.forget_unnamed();
             }
         }
         link.expects.push_back(Expect::Captured);
+        Ok(())
     }
 
     fn primary_link(&self, shard: ShardId) -> Option<usize> {

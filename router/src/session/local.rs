@@ -99,7 +99,7 @@ impl Session {
                     bind: &bind,
                 };
                 let arguments = Self::admin_arguments(call, &values)?;
-                self.run_admin(call, arguments, &catalog).await?;
+                self.run_admin(call, arguments).await?;
             }
             Some(Plan::Explain(explain)) => {
                 self.run_explain(explain, part, &catalog).await?;

@@ -7,6 +7,7 @@
 //! when its transaction has ended and nothing of this session is left on it. No buffer is held while idle.
 
 pub mod block;
+pub mod budget;
 pub mod client;
 mod commit;
 mod copy;
@@ -135,7 +136,7 @@ impl Session {
                 self.dispatch(frame.tag, message).await?;
             }
             self.idle().await?;
-            if self.client.fill().await.map_err(End::Client)? == 0 {
+            if self.client.fill().await.map_err(client_end)? == 0 {
                 return Err(End::Closed.into());
             }
         }
@@ -323,6 +324,17 @@ impl Session {
             }
         }
     }
+}
+
+/// The end of a session whose client cannot be read any more.
+fn client_end(error: std::io::Error) -> End {
+    if error.kind() == std::io::ErrorKind::OutOfMemory {
+        return End::Fatal(Box::new(
+            Report::fatal("53200", "out of memory for clients' messages")
+                .hint("Send smaller messages, or raise listen.max_buffered_bytes of the router."),
+        ));
+    }
+    End::Client(error)
 }
 
 fn protocol_end(error: crate::wire::ProtocolError) -> Failure {

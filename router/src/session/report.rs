@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::ddl;
 use crate::execute::LinkError;
 use crate::wire::ProtocolError;
 
@@ -75,6 +76,27 @@ impl From<planner::Error> for Report {
             context: None,
             position: error.position(),
         }
+    }
+}
+
+impl From<ddl::Error> for Report {
+    fn from(error: ddl::Error) -> Self {
+        let answer = error.answer();
+        Self {
+            severity: "ERROR",
+            sqlstate: error.sqlstate().to_owned().into(),
+            message: answer.message,
+            detail: answer.detail,
+            hint: answer.hint,
+            context: error.context(),
+            position: None,
+        }
+    }
+}
+
+impl From<ddl::Error> for Failure {
+    fn from(error: ddl::Error) -> Self {
+        Report::from(error).into()
     }
 }
 

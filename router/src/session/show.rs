@@ -199,7 +199,6 @@ impl Session {
         &mut self,
         call: &AdminCall,
         arguments: Vec<(Option<String>, planner::AdminArg)>,
-        catalog: &Arc<Catalog>,
     ) -> Step {
         if self.block.as_ref().is_some_and(|block| block.explicit) {
             return Err(Report::error(
@@ -213,7 +212,10 @@ impl Session {
             user: self.identity.user().to_owned(),
             search_path: self.derived.search_path.clone(),
         };
-        let table = admin::call(&call.name, &arguments, &caller, &self.router, catalog).await?;
+        let table = Box::pin(admin::call(&self.router.store, &call.name, &arguments, &caller)).await?;
+        for notice in &table.notices {
+            self.notice(Report::warning("01000", notice.clone()));
+        }
         let columns: Vec<(&str, u32)> = if call.from_clause {
             table.columns.iter().map(|name| (name.as_str(), TEXT)).collect()
         } else {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use catalog::Catalog;
-use planner::{Access, Plan, Planned, Single, Target};
+use planner::{Plan, Planned, Single, Target};
 
 use super::block::Block;
 use super::everywhere::Carrier;
@@ -146,7 +146,7 @@ impl Session {
             }
             Plan::Admin(call) => {
                 let arguments = Self::admin_arguments(call, &())?;
-                self.run_admin(call, arguments, catalog).await?;
+                self.run_admin(call, arguments).await?;
                 Ok(false)
             }
             Plan::Explain(explain) => {

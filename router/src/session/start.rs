@@ -125,7 +125,12 @@ async fn begin(
         secret.clone().into(),
     );
     let identity = Arc::new(router.identity(&request.user, &authenticated));
-    let mut client = ClientIo::new(request.stream, router.client_limits, worker.clone());
+    let mut client = ClientIo::new(
+        request.stream,
+        router.client_limits,
+        worker.clone(),
+        router.budget.clone(),
+    );
     encode::authentication_ok(&mut client.out);
     let mut session = Session::new(
         router.clone(),

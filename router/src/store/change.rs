@@ -1,16 +1,13 @@
 //! A change of the catalog: one transaction on its home that ends with a new epoch.
 //!
-//! Entry points: `Store::begin_change`, [`Change::commit`]. Invariants: changes take turns (an advisory lock), so the epochs
-//! have no gaps that matter and a change sees all before it; whoever listens learns of the epoch only once it is
-//! committed; a dropped change never happened.
+//! Entry points: `Store::begin_change`, [`Change::commit`]. Invariants: changes take turns (an advisory lock), so a change sees all
+//! before it; whoever listens learns of an epoch only once it is committed; a dropped change never happened.
 //!
-//! A change that goes with work on the shards also decides it: [`Change::decide`] adds the row of the transaction's gid to
-//! `pgweave.decision` beside the catalog's rows, and [`Change::commit`] commits both at once. The shards, the home's own shard
-//! included, must have been prepared before and are committed after. See `txn::decision`.
+//! A change that goes with work on the shards is a [`super::SchemaChange`].
 
 use std::sync::Arc;
 
-use catalog::{Catalog, Epoch, ShardId};
+use catalog::{Catalog, Epoch};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -19,7 +16,7 @@ use super::error::Error;
 use super::home::Store;
 
 /// The lock under which the catalog changes. "pgweave" in ASCII.
-pub(super) const CHANGE_LOCK: i64 = 0x70_6777_6561_7665;
+const CHANGE_LOCK: i64 = 0x70_6777_6561_7665;
 
 /// The channel on which a new epoch is announced.
 pub(super) const CHANNEL: &str = "pgweave_epoch";
@@ -32,13 +29,26 @@ pub struct Change<'a> {
 }
 
 impl<'a> Change<'a> {
-    pub(super) async fn begin(store: &'a Store, connection: Connection, expected: Option<Epoch>) -> Result<Change<'a>, Error> {
+    pub(super) async fn begin(
+        store: &'a Store,
+        connection: Connection,
+        expected: Option<Epoch>,
+    ) -> Result<Change<'a>, Error> {
         connection.batch(&format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_advisory_xact_lock({CHANGE_LOCK})")).await?;
-        let row = connection.query_one("SELECT epoch FROM pgweave.cluster", &[]).await?;
+        let row = connection
+            .query_one("SELECT epoch FROM pgweave.cluster", &[])
+            .await?;
         let base = Epoch(column::<i64>(&row, 0)?.unsigned_abs());
         match expected {
-            Some(expected) if expected != base => Err(Error::Stale { expected, found: base }),
-            _ => Ok(Change { store, connection, base }),
+            Some(expected) if expected != base => Err(Error::Stale {
+                expected,
+                found: base,
+            }),
+            _ => Ok(Change {
+                store,
+                connection,
+                base,
+            }),
         }
     }
 
@@ -57,32 +67,29 @@ impl<'a> Change<'a> {
         &self.connection
     }
 
-    pub async fn execute(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<u64, Error> {
+    pub async fn execute(
+        &self,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<u64, Error> {
         self.connection.execute(sql, parameters).await
     }
 
-    pub async fn query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Error> {
+    pub async fn query(
+        &self,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Error> {
         self.connection.query(sql, parameters).await
     }
 
     /// The catalog as committed, at [`Change::base`]; what this change wrote is not in it.
     pub async fn catalog(&self) -> Result<Arc<Catalog>, Error> {
-        let current = self.store.handle().snapshot();
+        let current = self.store.snapshot();
         if current.epoch() == self.base {
             return Ok(current);
         }
         self.store.reload().await
-    }
-
-    /// Adds the decision to commit the transaction `gid`, to take effect with [`Change::commit`].
-    pub async fn decide(&self, gid: &str, participants: &[ShardId]) -> Result<(), Error> {
-        let participants: Vec<i64> = participants.iter().map(|shard| i64::from(shard.0)).collect();
-        // Others act on the decision and cannot be taken back, so it must be on disk whatever the server's default is.
-        self.connection.batch("SET LOCAL synchronous_commit = on").await?;
-        self.connection
-            .execute("INSERT INTO pgweave.decision (gid, outcome, participants) VALUES ($1, 'commit', $2)", &[&gid, &participants])
-            .await?;
-        Ok(())
     }
 
     /// Commits under a new epoch, tells all routers, and takes the new snapshot into use here.
@@ -91,20 +98,35 @@ impl<'a> Change<'a> {
     /// [`Error::OutcomeUnknown`] if the connection broke during COMMIT. An unreadable new snapshot is no error: the change is
     /// made, and the watch loads it when it can.
     pub async fn commit(self) -> Result<Epoch, Error> {
+        let store = self.store;
+        let epoch = self.commit_quietly().await?;
+        if let Err(error) = store.reload().await {
+            tracing::warn!(%epoch, %error, "the catalog changed, but its new snapshot cannot be read yet");
+        }
+        Ok(epoch)
+    }
+
+    /// Commits and leaves the snapshot in use here as it is.
+    pub(super) async fn commit_quietly(self) -> Result<Epoch, Error> {
         let epoch = self.epoch();
-        let bumped = i64::try_from(epoch.0).map_err(|_| Error::corrupt("an epoch beyond the range of bigint"))?;
-        self.connection.execute("UPDATE pgweave.cluster SET epoch = $1", &[&bumped]).await?;
-        self.connection.execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &epoch.to_string()]).await?;
+        let bumped = i64::try_from(epoch.0)
+            .map_err(|_| Error::corrupt("an epoch beyond the range of bigint"))?;
+        self.connection
+            .execute("UPDATE pgweave.cluster SET epoch = $1", &[&bumped])
+            .await?;
+        self.connection
+            .execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &epoch.to_string()])
+            .await?;
         if let Err(error) = self.connection.batch("COMMIT").await {
             return Err(match error.is_connection() {
-                true => Error::OutcomeUnknown { gid: format!("of epoch {epoch}"), reason: error.to_string() },
+                true => Error::OutcomeUnknown {
+                    gid: format!("of epoch {epoch}"),
+                    reason: error.to_string(),
+                },
                 false => error,
             });
         }
         self.store.give_back(self.connection);
-        if let Err(error) = self.store.reload().await {
-            tracing::warn!(%epoch, %error, "the catalog changed, but its new snapshot cannot be read yet");
-        }
         Ok(epoch)
     }
 

@@ -44,7 +44,11 @@ impl fmt::Display for Finding {
             Severity::Warning => "warning",
             Severity::Error => "error",
         };
-        write!(formatter, "{severity}: {}: {}\n  remedy: {}", self.server, self.what, self.remedy)
+        write!(
+            formatter,
+            "{severity}: {}: {}\n  remedy: {}",
+            self.server, self.what, self.remedy
+        )
     }
 }
 
@@ -70,7 +74,8 @@ pub async fn check(request: &InitRequest) -> Vec<Finding> {
                 severity: Severity::Error,
                 server: subject.label.clone(),
                 what: error.to_string(),
-                remedy: "start the server, or correct its address, account or pg_hba.conf".to_owned(),
+                remedy: "start the server, or correct its address, account or pg_hba.conf"
+                    .to_owned(),
             }),
         }
     }
@@ -82,15 +87,29 @@ pub async fn check(request: &InitRequest) -> Vec<Finding> {
 fn subjects(request: &InitRequest) -> Vec<Subject<'_>> {
     let mut subjects = Vec::new();
     for shard in &request.shards {
-        let roles = std::iter::once((&shard.primary, false)).chain(shard.replicas.iter().map(|replica| (replica, true)));
+        let roles = std::iter::once((&shard.primary, false))
+            .chain(shard.replicas.iter().map(|replica| (replica, true)));
         for (server, is_replica) in roles {
             let role = if is_replica { "replica" } else { "primary" };
             let label = format!("{server} ({role} of shard {})", shard.name);
-            subjects.push(Subject { label, shard: Some(&shard.name), server, is_replica });
+            subjects.push(Subject {
+                label,
+                shard: Some(&shard.name),
+                server,
+                is_replica,
+            });
         }
     }
-    if !subjects.iter().any(|subject| *subject.server == request.home) {
-        subjects.push(Subject { label: format!("{} (catalog)", request.home), shard: None, server: &request.home, is_replica: false });
+    if !subjects
+        .iter()
+        .any(|subject| *subject.server == request.home)
+    {
+        subjects.push(Subject {
+            label: format!("{} (catalog)", request.home),
+            shard: None,
+            server: &request.home,
+            is_replica: false,
+        });
     }
     subjects
 }
@@ -98,20 +117,30 @@ fn subjects(request: &InitRequest) -> Vec<Subject<'_>> {
 /// What can be said of one server by itself.
 fn alone(subject: &Subject<'_>, probe: &Probe, connector: &Connector, findings: &mut Vec<Finding>) {
     let mut report = |severity, what: String, remedy: String| {
-        findings.push(Finding { severity, server: subject.label.clone(), what, remedy });
+        findings.push(Finding {
+            severity,
+            server: subject.label.clone(),
+            what,
+            remedy,
+        });
     };
     let major = probe.version / 10_000;
     if !VERSIONS.contains(&major) {
         report(
             Severity::Error,
             format!("PostgreSQL {major} is not supported"),
-            format!("use a version from {} to {}", VERSIONS.start(), VERSIONS.end()),
+            format!(
+                "use a version from {} to {}",
+                VERSIONS.start(),
+                VERSIONS.end()
+            ),
         );
     }
     if probe.max_prepared_transactions == 0 {
         report(
             Severity::Error,
-            "max_prepared_transactions is 0: no transaction over several shards can commit".to_owned(),
+            "max_prepared_transactions is 0: no transaction over several shards can commit"
+                .to_owned(),
             format!(
                 "run ALTER SYSTEM SET max_prepared_transactions = {}; and restart the server (replicas first raise, last lower)",
                 probe.max_connections
@@ -124,21 +153,33 @@ fn alone(subject: &Subject<'_>, probe: &Probe, connector: &Connector, findings: 
                 "max_prepared_transactions is {}, below max_connections ({}): transactions over several shards may be refused under load",
                 probe.max_prepared_transactions, probe.max_connections
             ),
-            format!("run ALTER SYSTEM SET max_prepared_transactions = {}; and restart the server", probe.max_connections),
+            format!(
+                "run ALTER SYSTEM SET max_prepared_transactions = {}; and restart the server",
+                probe.max_connections
+            ),
         );
     }
     if probe.wal_level != "logical" {
         report(
             Severity::Warning,
-            format!("wal_level is {}: rows cannot be moved to other shards under load", probe.wal_level),
+            format!(
+                "wal_level is {}: rows cannot be moved to other shards under load",
+                probe.wal_level
+            ),
             "run ALTER SYSTEM SET wal_level = 'logical'; and restart the server".to_owned(),
         );
     }
     if subject.is_replica != probe.in_recovery {
         let (what, remedy) = if subject.is_replica {
-            ("is listed as a replica, but is no standby", "correct the list, or make it a standby with pg_basebackup -R")
+            (
+                "is listed as a replica, but is no standby",
+                "correct the list, or make it a standby with pg_basebackup -R",
+            )
         } else {
-            ("is listed as a primary, but is a standby", "correct the list, or promote it with pg_ctl promote")
+            (
+                "is listed as a primary, but is a standby",
+                "correct the list, or promote it with pg_ctl promote",
+            )
         };
         report(Severity::Error, what.to_owned(), remedy.to_owned());
     }
@@ -148,25 +189,39 @@ fn alone(subject: &Subject<'_>, probe: &Probe, connector: &Connector, findings: 
     if let Some((recorded, actual)) = &probe.outdated_collation {
         report(
             Severity::Warning,
-            format!("the database was made with collation version {recorded}, the system now has {actual}: indexes on text may be wrong"),
+            format!(
+                "the database was made with collation version {recorded}, the system now has {actual}: indexes on text may be wrong"
+            ),
             "run REINDEX DATABASE, then ALTER DATABASE … REFRESH COLLATION VERSION".to_owned(),
         );
     }
 }
 
-fn privileges(probe: &Probe, connector: &Connector, report: &mut impl FnMut(Severity, String, String)) {
+fn privileges(
+    probe: &Probe,
+    connector: &Connector,
+    report: &mut impl FnMut(Severity, String, String),
+) {
     let user = &connector.user;
     if !probe.may_create {
         report(
             Severity::Error,
-            format!("role {user} may not create schemas in database {}", probe.database),
-            format!("run GRANT CREATE ON DATABASE {} TO {user};", catalog::quote_identifier(&probe.database)),
+            format!(
+                "role {user} may not create schemas in database {}",
+                probe.database
+            ),
+            format!(
+                "run GRANT CREATE ON DATABASE {} TO {user};",
+                catalog::quote_identifier(&probe.database)
+            ),
         );
     }
     if let Some(owner) = &probe.foreign_owner {
         report(
             Severity::Error,
-            format!("schema pgweave belongs to {owner}, and role {user} is not a member of that role"),
+            format!(
+                "schema pgweave belongs to {owner}, and role {user} is not a member of that role"
+            ),
             format!("run GRANT {} TO {user};", catalog::quote_identifier(owner)),
         );
     }
@@ -180,14 +235,18 @@ fn privileges(probe: &Probe, connector: &Connector, report: &mut impl FnMut(Seve
     if !probe.is_superuser && !probe.may_see_all {
         report(
             Severity::Warning,
-            format!("role {user} sees only its own sessions: deadlocks over several shards cannot be found"),
+            format!(
+                "role {user} sees only its own sessions: deadlocks over several shards cannot be found"
+            ),
             format!("run GRANT pg_read_all_stats TO {user};"),
         );
     }
     if !probe.is_superuser && !probe.may_replicate {
         report(
             Severity::Warning,
-            format!("role {user} may not replicate: rows cannot be moved to other shards under load"),
+            format!(
+                "role {user} may not replicate: rows cannot be moved to other shards under load"
+            ),
             format!("run ALTER ROLE {user} REPLICATION;"),
         );
     }
@@ -195,7 +254,9 @@ fn privileges(probe: &Probe, connector: &Connector, report: &mut impl FnMut(Seve
 
 /// What shows only when servers are compared.
 fn together(probes: &[(Subject<'_>, Probe)], findings: &mut Vec<Finding>) {
-    let Some((first, first_probe)) = probes.first() else { return };
+    let Some((first, first_probe)) = probes.first() else {
+        return;
+    };
     for (subject, probe) in &probes[1..] {
         for (name, here, there) in [
             ("encoding", &probe.encoding, &first_probe.encoding),
@@ -214,7 +275,8 @@ fn together(probes: &[(Subject<'_>, Probe)], findings: &mut Vec<Finding>) {
                 });
             }
         }
-        if let (Some(here), Some(there)) = (&probe.collation_version, &first_probe.collation_version)
+        if let (Some(here), Some(there)) =
+            (&probe.collation_version, &first_probe.collation_version)
             && here != there
         {
             findings.push(Finding {
@@ -224,12 +286,17 @@ fn together(probes: &[(Subject<'_>, Probe)], findings: &mut Vec<Finding>) {
                 remedy: "run servers on systems with the same C library or ICU version".to_owned(),
             });
         }
-        let apart = (probe.clock_offset_ms - first_probe.clock_offset_ms).abs() - probe.round_trip_ms - first_probe.round_trip_ms;
+        let apart = (probe.clock_offset_ms - first_probe.clock_offset_ms).abs()
+            - probe.round_trip_ms
+            - first_probe.round_trip_ms;
         if apart > CLOCK_LIMIT_MS {
             findings.push(Finding {
                 severity: Severity::Warning,
                 server: subject.label.clone(),
-                what: format!("the clock differs by {apart} ms from that of {}", first.label),
+                what: format!(
+                    "the clock differs by {apart} ms from that of {}",
+                    first.label
+                ),
                 remedy: "synchronize the clocks with NTP, for instance by chrony".to_owned(),
             });
         }
@@ -261,23 +328,41 @@ fn same_database(probes: &[(Subject<'_>, Probe)], findings: &mut Vec<Finding>) {
 /// A replica that follows somebody else.
 fn standbys(probes: &[(Subject<'_>, Probe)], findings: &mut Vec<Finding>) {
     for (subject, probe) in probes.iter().filter(|(subject, _)| subject.is_replica) {
-        let primary = probes.iter().find(|(other, _)| other.shard == subject.shard && !other.is_replica);
-        let Some((primary, primary_probe)) = primary else { continue };
-        if let (Some(here), Some(there)) = (probe.system_identifier, primary_probe.system_identifier)
+        let primary = probes
+            .iter()
+            .find(|(other, _)| other.shard == subject.shard && !other.is_replica);
+        let Some((primary, primary_probe)) = primary else {
+            continue;
+        };
+        if let (Some(here), Some(there)) =
+            (probe.system_identifier, primary_probe.system_identifier)
             && here != there
         {
             findings.push(Finding {
                 severity: Severity::Error,
                 server: subject.label.clone(),
-                what: format!("is no copy of {}: the system identifiers differ", primary.label),
-                remedy: "correct the list, or make it a standby of that primary with pg_basebackup -R".to_owned(),
+                what: format!(
+                    "is no copy of {}: the system identifiers differ",
+                    primary.label
+                ),
+                remedy:
+                    "correct the list, or make it a standby of that primary with pg_basebackup -R"
+                        .to_owned(),
             });
-        } else if probe.in_recovery && probe.member.is_some() && probe.member != primary_probe.member {
+        } else if probe.in_recovery
+            && probe.member.is_some()
+            && probe.member != primary_probe.member
+        {
             findings.push(Finding {
                 severity: Severity::Error,
                 server: subject.label.clone(),
-                what: format!("is a copy of shard {}", probe.member.as_deref().unwrap_or_default()),
-                remedy: "correct the list, or make it a standby of that primary with pg_basebackup -R".to_owned(),
+                what: format!(
+                    "is a copy of shard {}",
+                    probe.member.as_deref().unwrap_or_default()
+                ),
+                remedy:
+                    "correct the list, or make it a standby of that primary with pg_basebackup -R"
+                        .to_owned(),
             });
         } else if probe.in_recovery && probe.receives_wal == Some(false) {
             findings.push(Finding {

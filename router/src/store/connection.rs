@@ -80,8 +80,15 @@ impl Connector {
 
     async fn open(&self, server: &Server, label: &str) -> Result<Connection, Error> {
         let mut config = tokio_postgres::Config::new();
-        config.host(&server.host).port(server.port).dbname(&server.dbname).user(&self.user);
-        config.application_name(&self.application_name).ssl_mode(self.tls.mode()).connect_timeout(self.connect_timeout);
+        config
+            .host(&server.host)
+            .port(server.port)
+            .dbname(&server.dbname)
+            .user(&self.user);
+        config
+            .application_name(&self.application_name)
+            .ssl_mode(self.tls.mode())
+            .connect_timeout(self.connect_timeout);
         config.keepalives_idle(Duration::from_secs(30));
         if let Some(password) = &self.password {
             config.password(password);
@@ -93,11 +100,15 @@ impl Connector {
         };
         match self.tls.config() {
             Some(tls) => {
-                let (client, connection) = config.connect(MakeTls(tls.clone())).await.map_err(failed)?;
+                let (client, connection) =
+                    config.connect(MakeTls(tls.clone())).await.map_err(failed)?;
                 Ok(Connection::drive(label, client, connection))
             }
             None => {
-                let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(failed)?;
+                let (client, connection) = config
+                    .connect(tokio_postgres::NoTls)
+                    .await
+                    .map_err(failed)?;
                 Ok(Connection::drive(label, client, connection))
             }
         }
@@ -112,7 +123,11 @@ pub struct Connection {
 }
 
 impl Connection {
-    fn drive<S, T>(label: &str, client: Client, mut connection: tokio_postgres::Connection<S, T>) -> Self
+    fn drive<S, T>(
+        label: &str,
+        client: Client,
+        mut connection: tokio_postgres::Connection<S, T>,
+    ) -> Self
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
         T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
@@ -127,14 +142,20 @@ impl Connection {
                         // Nobody listening any more is no reason to stop serving the connection.
                         let _ = sender.send(notification.payload().to_owned());
                     }
-                    Some(Ok(AsyncMessage::Notice(notice))) => tracing::debug!(%server, notice = notice.message(), "notice"),
+                    Some(Ok(AsyncMessage::Notice(notice))) => {
+                        tracing::debug!(%server, notice = notice.message(), "notice")
+                    }
                     Some(Ok(_)) => {}
                     // The error also reaches whoever waits for an answer on this connection.
                     Some(Err(_)) | None => break,
                 }
             }
         });
-        Connection { client, label: label.to_owned(), notifications }
+        Connection {
+            client,
+            label: label.to_owned(),
+            notifications,
+        }
     }
 
     /// Where this connection goes, for messages.
@@ -153,35 +174,74 @@ impl Connection {
 
     /// Runs statements without parameters and drops their rows.
     pub async fn batch(&self, sql: &str) -> Result<(), Error> {
-        self.client.batch_execute(sql).await.map_err(|error| Error::server(&self.label, &error))
+        self.client
+            .batch_execute(sql)
+            .await
+            .map_err(|error| Error::server(&self.label, &error))
     }
 
     /// Runs statements without parameters; the rows of all of them as text.
     pub async fn rows(&self, sql: &str) -> Result<Rows, Error> {
-        let messages = self.client.simple_query(sql).await.map_err(|error| Error::server(&self.label, &error))?;
+        let messages = self
+            .client
+            .simple_query(sql)
+            .await
+            .map_err(|error| Error::server(&self.label, &error))?;
         Ok(messages
             .into_iter()
             .filter_map(|message| match message {
-                SimpleQueryMessage::Row(row) => Some((0..row.len()).map(|index| row.get(index).map(str::to_owned)).collect()),
+                SimpleQueryMessage::Row(row) => Some(
+                    (0..row.len())
+                        .map(|index| row.get(index).map(str::to_owned))
+                        .collect(),
+                ),
                 _ => None,
             })
             .collect())
     }
 
-    pub async fn query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Error> {
-        self.client.query(sql, parameters).await.map_err(|error| Error::server(&self.label, &error))
+    pub async fn query(
+        &self,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Error> {
+        self.client
+            .query(sql, parameters)
+            .await
+            .map_err(|error| Error::server(&self.label, &error))
     }
 
-    pub async fn query_one(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Row, Error> {
-        self.client.query_one(sql, parameters).await.map_err(|error| Error::server(&self.label, &error))
+    pub async fn query_one(
+        &self,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Row, Error> {
+        self.client
+            .query_one(sql, parameters)
+            .await
+            .map_err(|error| Error::server(&self.label, &error))
     }
 
-    pub async fn query_opt(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Option<Row>, Error> {
-        self.client.query_opt(sql, parameters).await.map_err(|error| Error::server(&self.label, &error))
+    pub async fn query_opt(
+        &self,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Option<Row>, Error> {
+        self.client
+            .query_opt(sql, parameters)
+            .await
+            .map_err(|error| Error::server(&self.label, &error))
     }
 
-    pub async fn execute(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<u64, Error> {
-        self.client.execute(sql, parameters).await.map_err(|error| Error::server(&self.label, &error))
+    pub async fn execute(
+        &self,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<u64, Error> {
+        self.client
+            .execute(sql, parameters)
+            .await
+            .map_err(|error| Error::server(&self.label, &error))
     }
 
     /// The payload of the next notification; None once the connection is gone.
@@ -192,7 +252,9 @@ impl Connection {
 
 /// The value of a column that is never NULL.
 pub fn text<'a>(row: &'a [Option<String>], index: usize, what: &str) -> Result<&'a str, Error> {
-    row.get(index).and_then(Option::as_deref).ok_or_else(|| Error::corrupt(format!("no value in column {index} of {what}")))
+    row.get(index)
+        .and_then(Option::as_deref)
+        .ok_or_else(|| Error::corrupt(format!("no value in column {index} of {what}")))
 }
 
 /// Whether a boolean column is true.
@@ -202,5 +264,6 @@ pub fn truth(row: &[Option<String>], index: usize) -> bool {
 
 /// A typed column of a row; an unexpected type or NULL is an error, not a panic.
 pub fn column<'a, T: FromSql<'a>>(row: &'a Row, index: usize) -> Result<T, Error> {
-    row.try_get(index).map_err(|error| Error::corrupt(format!("an unexpected value: {error}")))
+    row.try_get(index)
+        .map_err(|error| Error::corrupt(format!("an unexpected value: {error}")))
 }

@@ -9,13 +9,23 @@ use catalog::Epoch;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot connect to {server}: {reason}")]
-    Connect { server: String, sqlstate: Option<String>, reason: String },
+    Connect {
+        server: String,
+        sqlstate: Option<String>,
+        reason: String,
+    },
     #[error("{0}")]
     Server(Box<ServerError>),
     #[error("{server} holds no pgweave catalog: run \"pgweave init\" first")]
     NotInitialized { server: String },
-    #[error("the catalog on {server} has format {found}, this router knows format {known}: use routers of one version")]
-    Format { server: String, found: i32, known: i32 },
+    #[error(
+        "the catalog on {server} has format {found}, this router knows format {known}: use routers of one version"
+    )]
+    Format {
+        server: String,
+        found: i32,
+        known: i32,
+    },
     #[error("cannot bring the catalog's schema on {server} up to date: {reason}")]
     Migration { server: String, reason: String },
     #[error("the catalog changed meanwhile: expected epoch {expected}, found {found}")]
@@ -23,9 +33,17 @@ pub enum Error {
     #[error("the catalog holds {what}")]
     Corrupt { what: String },
     #[error("{what} is already defined as {existing}, which differs from {wanted}")]
-    Conflict { what: String, existing: String, wanted: String },
+    Conflict {
+        what: String,
+        existing: String,
+        wanted: String,
+    },
     #[error("this router did not see epoch {wanted} within {waited:?}; it has epoch {seen}")]
-    EpochTimeout { wanted: Epoch, seen: Epoch, waited: Duration },
+    EpochTimeout {
+        wanted: Epoch,
+        seen: Epoch,
+        waited: Duration,
+    },
     #[error("the outcome of transaction {gid} is unknown: {reason}")]
     OutcomeUnknown { gid: String, reason: String },
     #[error("no values are left in sequence {sequence}")]
@@ -105,7 +123,9 @@ impl Error {
     pub fn is_connection(&self) -> bool {
         match self {
             Error::Connect { .. } => true,
-            Error::Server(error) => error.sqlstate.starts_with("08") || error.sqlstate.starts_with("57P"),
+            Error::Server(error) => {
+                error.sqlstate.starts_with("08") || error.sqlstate.starts_with("57P")
+            }
             _ => false,
         }
     }

@@ -25,16 +25,49 @@ pub struct FunctionSource {
 }
 
 /// Extensions with functions that run SQL given to them as text.
-const EXTENSIONS_RUNNING_SQL: &[&str] = &["dblink", "tablefunc", "xml2", "pg_cron", "pg_background", "plv8", "postgres_fdw"];
+const EXTENSIONS_RUNNING_SQL: &[&str] = &[
+    "dblink",
+    "tablefunc",
+    "xml2",
+    "pg_cron",
+    "pg_background",
+    "plv8",
+    "postgres_fdw",
+];
 
 /// Words in a body that make its effect unknowable: dynamic SQL, DDL, and functions that run SQL or read
 /// relations named in a string.
 const OPAQUE_WORDS: &[&str] = &[
-    "execute", "create", "drop", "alter", "truncate", "call", "load", "copy", "import", "vacuum", "reindex", "cluster", "refresh",
-    "query_to_xml", "query_to_xmlschema", "query_to_xml_and_xmlschema", "cursor_to_xml", "cursor_to_xmlschema",
-    "table_to_xml", "table_to_xmlschema", "table_to_xml_and_xmlschema", "schema_to_xml", "schema_to_xmlschema",
-    "schema_to_xml_and_xmlschema", "database_to_xml", "database_to_xmlschema", "database_to_xml_and_xmlschema",
-    "ts_stat", "ts_rewrite", "refcursor",
+    "execute",
+    "create",
+    "drop",
+    "alter",
+    "truncate",
+    "call",
+    "load",
+    "copy",
+    "import",
+    "vacuum",
+    "reindex",
+    "cluster",
+    "refresh",
+    "query_to_xml",
+    "query_to_xmlschema",
+    "query_to_xml_and_xmlschema",
+    "cursor_to_xml",
+    "cursor_to_xmlschema",
+    "table_to_xml",
+    "table_to_xmlschema",
+    "table_to_xml_and_xmlschema",
+    "schema_to_xml",
+    "schema_to_xmlschema",
+    "schema_to_xml_and_xmlschema",
+    "database_to_xml",
+    "database_to_xmlschema",
+    "database_to_xml_and_xmlschema",
+    "ts_stat",
+    "ts_rewrite",
+    "refcursor",
 ];
 
 /// Judges every function. `relations` are all tables and views that are not PostgreSQL's own.
@@ -48,11 +81,18 @@ pub fn classify(sources: Vec<FunctionSource>, relations: &[(String, String)]) ->
     for (index, source) in sources.iter().enumerate() {
         called.entry(&source.name).or_default().push(index);
     }
-    let touches: Vec<Touches> = (0..sources.len()).map(|index| follow(index, &looks, &by_name, &called)).collect();
+    let touches: Vec<Touches> = (0..sources.len())
+        .map(|index| follow(index, &looks, &by_name, &called))
+        .collect();
     sources
         .into_iter()
         .zip(touches)
-        .map(|(source, touches)| Function { schema: source.schema, name: source.name, touches, volatility: source.volatility })
+        .map(|(source, touches)| Function {
+            schema: source.schema,
+            name: source.name,
+            touches,
+            volatility: source.volatility,
+        })
         .collect()
 }
 
@@ -66,7 +106,11 @@ enum Look {
 
 fn look(source: &FunctionSource) -> Look {
     if let Some(harmless) = source.aggregate {
-        return if harmless { Look::Nothing } else { Look::Unknown };
+        return if harmless {
+            Look::Nothing
+        } else {
+            Look::Unknown
+        };
     }
     if source.volatility == Volatility::Immutable {
         return Look::Nothing;
@@ -75,10 +119,16 @@ fn look(source: &FunctionSource) -> Look {
         "sql" | "plpgsql" => {
             let words = words(&source.body);
             let opaque = OPAQUE_WORDS.iter().any(|word| words.contains(*word));
-            if opaque || source.body.to_ascii_lowercase().contains("u&\"") { Look::Unknown } else { Look::Words(words) }
+            if opaque || source.body.to_ascii_lowercase().contains("u&\"") {
+                Look::Unknown
+            } else {
+                Look::Words(words)
+            }
         }
         _ => match &source.extension {
-            Some(extension) if !EXTENSIONS_RUNNING_SQL.contains(&extension.as_str()) => Look::Nothing,
+            Some(extension) if !EXTENSIONS_RUNNING_SQL.contains(&extension.as_str()) => {
+                Look::Nothing
+            }
             _ => Look::Unknown,
         },
     }
@@ -101,12 +151,22 @@ fn follow(
             Look::Words(words) => words,
         };
         for word in words {
-            tables.extend(relations.get(word.as_str()).into_iter().flatten().map(|relation| (*relation).clone()));
+            tables.extend(
+                relations
+                    .get(word.as_str())
+                    .into_iter()
+                    .flatten()
+                    .map(|relation| (*relation).clone()),
+            );
             let callees = functions.get(word.as_str()).into_iter().flatten();
             waiting.extend(callees.copied().filter(|callee| seen.insert(*callee)));
         }
     }
-    if tables.is_empty() { Touches::Nothing } else { Touches::Tables(tables.into_iter().collect()) }
+    if tables.is_empty() {
+        Touches::Nothing
+    } else {
+        Touches::Tables(tables.into_iter().collect())
+    }
 }
 
 /// All identifiers and keywords of a body: folded to lower case where unquoted; comments and strings left out.
@@ -117,11 +177,18 @@ fn words(body: &str) -> HashSet<String> {
     while at < bytes.len() {
         let rest = &bytes[at..];
         match bytes[at] {
-            b'-' if rest.starts_with(b"--") => at += rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len()),
+            b'-' if rest.starts_with(b"--") => {
+                at += rest
+                    .iter()
+                    .position(|&byte| byte == b'\n')
+                    .unwrap_or(rest.len())
+            }
             b'/' if rest.starts_with(b"/*") => at += comment(rest),
             b'\'' => {
                 // E'…' is the only form in which a backslash hides a quote.
-                let escapes = at > 0 && matches!(bytes[at - 1], b'e' | b'E') && (at < 2 || !is_word(bytes[at - 2]));
+                let escapes = at > 0
+                    && matches!(bytes[at - 1], b'e' | b'E')
+                    && (at < 2 || !is_word(bytes[at - 2]));
                 at += string(rest, escapes);
             }
             b'"' => {
@@ -131,7 +198,10 @@ fn words(body: &str) -> HashSet<String> {
             }
             b'$' => at += dollar(rest),
             byte if is_word(byte) => {
-                let length = rest.iter().position(|&byte| !is_word(byte) && byte != b'$').unwrap_or(rest.len());
+                let length = rest
+                    .iter()
+                    .position(|&byte| !is_word(byte) && byte != b'$')
+                    .unwrap_or(rest.len());
                 words.insert(String::from_utf8_lossy(&rest[..length]).to_lowercase());
                 at += length;
             }
@@ -197,7 +267,9 @@ fn quoted(text: &[u8]) -> (String, usize) {
 
 /// Length of a dollar-quoted string, or 1 for a lone `$`, as in `$1`.
 fn dollar(text: &[u8]) -> usize {
-    let Some(end) = text[1..].iter().position(|&byte| !is_word(byte)) else { return 1 };
+    let Some(end) = text[1..].iter().position(|&byte| !is_word(byte)) else {
+        return 1;
+    };
     let tag = &text[..end + 2];
     if tag[tag.len() - 1] != b'$' || tag.get(1).is_some_and(u8::is_ascii_digit) {
         return 1;
@@ -226,30 +298,95 @@ mod tests {
     }
 
     fn check(sources: Vec<FunctionSource>, expected: &[Touches]) {
-        let relations = [("public", "orders"), ("sales", "orders"), ("public", "Odd Name"), ("public", "items")]
-            .map(|(schema, name)| (schema.to_owned(), name.to_owned()));
-        let found: Vec<Touches> = classify(sources, &relations).into_iter().map(|function| function.touches).collect();
+        let relations = [
+            ("public", "orders"),
+            ("sales", "orders"),
+            ("public", "Odd Name"),
+            ("public", "items"),
+        ]
+        .map(|(schema, name)| (schema.to_owned(), name.to_owned()));
+        let found: Vec<Touches> = classify(sources, &relations)
+            .into_iter()
+            .map(|function| function.touches)
+            .collect();
         assert_eq!(found, expected);
     }
 
     fn tables(names: &[(&str, &str)]) -> Touches {
-        Touches::Tables(names.iter().map(|(schema, name)| ((*schema).to_owned(), (*name).to_owned())).collect())
+        Touches::Tables(
+            names
+                .iter()
+                .map(|(schema, name)| ((*schema).to_owned(), (*name).to_owned()))
+                .collect(),
+        )
     }
 
     #[test]
     fn bodies() {
-        check(vec![function("f", "sql", "SELECT now()")], &[Touches::Nothing]);
-        check(vec![function("f", "sql", "select 1 from ORDERS")], &[tables(&[("public", "orders"), ("sales", "orders")])]);
-        check(vec![function("f", "sql", "select 1 from \"Odd Name\"")], &[tables(&[("public", "Odd Name")])]);
-        check(vec![function("f", "sql", "select 1 from \"ORDERS\"")], &[Touches::Nothing]);
-        check(vec![function("f", "sql", "select 'orders' /* orders /* items */ orders */ -- orders\n, $$ orders $$, $x$ $$ items $x$, $1")], &[Touches::Nothing]);
-        check(vec![function("f", "sql", "select E'\\' orders', 'a\\', items")], &[tables(&[("public", "items")])]);
-        check(vec![function("f", "plpgsql", "begin NEW.updated := now(); return NEW; end")], &[Touches::Nothing]);
-        check(vec![function("f", "plpgsql", "begin execute 'select 1'; end")], &[Touches::Unknown]);
-        check(vec![function("f", "sql", "select query_to_xml('select 1', true, true, '')")], &[Touches::Unknown]);
-        check(vec![function("f", "plpgsql", "begin create temp table x(a int); end")], &[Touches::Unknown]);
-        check(vec![function("f", "sql", "select 1 from U&\"\\006frders\"")], &[Touches::Unknown]);
-        check(vec![function("f", "plpython3u", "return 1")], &[Touches::Unknown]);
+        check(
+            vec![function("f", "sql", "SELECT now()")],
+            &[Touches::Nothing],
+        );
+        check(
+            vec![function("f", "sql", "select 1 from ORDERS")],
+            &[tables(&[("public", "orders"), ("sales", "orders")])],
+        );
+        check(
+            vec![function("f", "sql", "select 1 from \"Odd Name\"")],
+            &[tables(&[("public", "Odd Name")])],
+        );
+        check(
+            vec![function("f", "sql", "select 1 from \"ORDERS\"")],
+            &[Touches::Nothing],
+        );
+        check(
+            vec![function(
+                "f",
+                "sql",
+                "select 'orders' /* orders /* items */ orders */ -- orders\n, $$ orders $$, $x$ $$ items $x$, $1",
+            )],
+            &[Touches::Nothing],
+        );
+        check(
+            vec![function("f", "sql", "select E'\\' orders', 'a\\', items")],
+            &[tables(&[("public", "items")])],
+        );
+        check(
+            vec![function(
+                "f",
+                "plpgsql",
+                "begin NEW.updated := now(); return NEW; end",
+            )],
+            &[Touches::Nothing],
+        );
+        check(
+            vec![function("f", "plpgsql", "begin execute 'select 1'; end")],
+            &[Touches::Unknown],
+        );
+        check(
+            vec![function(
+                "f",
+                "sql",
+                "select query_to_xml('select 1', true, true, '')",
+            )],
+            &[Touches::Unknown],
+        );
+        check(
+            vec![function(
+                "f",
+                "plpgsql",
+                "begin create temp table x(a int); end",
+            )],
+            &[Touches::Unknown],
+        );
+        check(
+            vec![function("f", "sql", "select 1 from U&\"\\006frders\"")],
+            &[Touches::Unknown],
+        );
+        check(
+            vec![function("f", "plpython3u", "return 1")],
+            &[Touches::Unknown],
+        );
         check(vec![function("f", "c", "my_symbol")], &[Touches::Unknown]);
         let unclosed = ["'", "\"", "/*", "$$", "$", "$a", "E'\\", "--"];
         for body in unclosed {
@@ -262,22 +399,47 @@ mod tests {
         check(
             vec![
                 function("outer", "sql", "select inner(1)"),
-                function("inner", "plpgsql", "begin return (select count(*) from items); end"),
+                function(
+                    "inner",
+                    "plpgsql",
+                    "begin return (select count(*) from items); end",
+                ),
                 function("ring", "sql", "select ring()"),
                 function("dynamic", "plpgsql", "begin perform hidden(); end"),
                 function("hidden", "plpgsql", "begin EXECUTE 'x'; end"),
             ],
-            &[tables(&[("public", "items")]), tables(&[("public", "items")]), Touches::Nothing, Touches::Unknown, Touches::Unknown],
+            &[
+                tables(&[("public", "items")]),
+                tables(&[("public", "items")]),
+                Touches::Nothing,
+                Touches::Unknown,
+                Touches::Unknown,
+            ],
         );
     }
 
     #[test]
     fn owned_and_immutable() {
-        let extension = |name: &str| FunctionSource { extension: Some(name.into()), ..function("f", "c", "symbol") };
-        check(vec![extension("postgis"), extension("dblink")], &[Touches::Nothing, Touches::Unknown]);
-        let immutable = FunctionSource { volatility: Volatility::Immutable, ..function("f", "c", "symbol") };
+        let extension = |name: &str| FunctionSource {
+            extension: Some(name.into()),
+            ..function("f", "c", "symbol")
+        };
+        check(
+            vec![extension("postgis"), extension("dblink")],
+            &[Touches::Nothing, Touches::Unknown],
+        );
+        let immutable = FunctionSource {
+            volatility: Volatility::Immutable,
+            ..function("f", "c", "symbol")
+        };
         check(vec![immutable], &[Touches::Nothing]);
-        let aggregate = |harmless| FunctionSource { aggregate: Some(harmless), ..function("f", "internal", "") };
-        check(vec![aggregate(true), aggregate(false)], &[Touches::Nothing, Touches::Unknown]);
+        let aggregate = |harmless| FunctionSource {
+            aggregate: Some(harmless),
+            ..function("f", "internal", "")
+        };
+        check(
+            vec![aggregate(true), aggregate(false)],
+            &[Touches::Nothing, Touches::Unknown],
+        );
     }
 }

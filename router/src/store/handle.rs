@@ -24,7 +24,10 @@ struct Inner {
 impl CatalogHandle {
     pub fn new(catalog: Arc<Catalog>) -> Self {
         let (epoch, _) = watch::channel(catalog.epoch());
-        CatalogHandle(Arc::new(Inner { current: ArcSwap::new(catalog), epoch }))
+        CatalogHandle(Arc::new(Inner {
+            current: ArcSwap::new(catalog),
+            epoch,
+        }))
     }
 
     /// The newest snapshot. One statement takes one and passes it along.
@@ -60,11 +63,16 @@ impl CatalogHandle {
     /// [`Error::EpochTimeout`]
     pub async fn wait_for(&self, wanted: Epoch, patience: Duration) -> Result<Arc<Catalog>, Error> {
         let mut epochs = self.subscribe();
-        let waited = tokio::time::timeout(patience, epochs.wait_for(|epoch| *epoch >= wanted)).await;
+        let waited =
+            tokio::time::timeout(patience, epochs.wait_for(|epoch| *epoch >= wanted)).await;
         match waited {
             // The sender lives as long as self, so the inner error cannot be.
             Ok(Ok(_)) => Ok(self.snapshot()),
-            Ok(Err(_)) | Err(_) => Err(Error::EpochTimeout { wanted, seen: self.epoch(), waited: patience }),
+            Ok(Err(_)) | Err(_) => Err(Error::EpochTimeout {
+                wanted,
+                seen: self.epoch(),
+                waited: patience,
+            }),
         }
     }
 }

@@ -61,7 +61,11 @@ impl Store {
         let connection = settings.connector.connect(&settings.home).await?;
         let catalog = load::load(&connection, &settings.connector, None).await?;
         let handle = CatalogHandle::new(Arc::new(catalog));
-        Ok(Arc::new(Store { settings, handle, idle: Mutex::new(vec![connection]) }))
+        Ok(Arc::new(Store {
+            settings,
+            handle,
+            idle: Mutex::new(vec![connection]),
+        }))
     }
 
     /// The snapshot that sessions work with.
@@ -80,7 +84,12 @@ impl Store {
     /// Reads a new snapshot without taking it into use.
     pub async fn load(&self) -> Result<Catalog, Error> {
         let connection = self.home().await?;
-        let catalog = load::load(&connection, &self.settings.connector, Some(&self.handle.snapshot())).await?;
+        let catalog = load::load(
+            &connection,
+            &self.settings.connector,
+            Some(&self.handle.snapshot()),
+        )
+        .await?;
         self.give_back(connection);
         Ok(catalog)
     }
@@ -120,14 +129,22 @@ impl Store {
     }
 
     /// Waits until this router's snapshot has at least this epoch.
-    pub async fn wait_for_epoch(&self, epoch: Epoch, patience: Duration) -> Result<Arc<Catalog>, Error> {
+    pub async fn wait_for_epoch(
+        &self,
+        epoch: Epoch,
+        patience: Duration,
+    ) -> Result<Arc<Catalog>, Error> {
         self.handle.wait_for(epoch, patience).await
     }
 
     /// A connection to the home, outside any transaction.
     pub(crate) async fn home(&self) -> Result<Connection, Error> {
         loop {
-            let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let kept = self
+                .idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop();
             match kept {
                 Some(connection) if connection.is_closed() => continue,
                 Some(connection) => return Ok(connection),

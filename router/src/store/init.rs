@@ -46,7 +46,10 @@ pub async fn init(request: &InitRequest) -> Result<Report, Error> {
     let home = request.connector.connect(&request.home).await?;
     let applied = migrate::shard_side(&home).await? + migrate::home(&home).await?;
     if applied > 0 {
-        actions.push(format!("created the catalog's schema on {} ({applied} migrations)", request.home));
+        actions.push(format!(
+            "created the catalog's schema on {} ({applied} migrations)",
+            request.home
+        ));
     }
     let cluster = cluster(&home, &mut actions).await?;
     for shard in &request.shards {
@@ -55,7 +58,11 @@ pub async fn init(request: &InitRequest) -> Result<Report, Error> {
     settle_home(&home, &mut actions).await?;
     if !actions.is_empty() {
         // Also proves that the catalog can be read, and tells running routers of what is new.
-        let store = Store::connect(Settings::new(request.home.clone(), request.connector.clone())).await?;
+        let store = Store::connect(Settings::new(
+            request.home.clone(),
+            request.connector.clone(),
+        ))
+        .await?;
         store.change(None, async |_| Ok::<_, Error>(())).await?;
     }
     Ok(Report { cluster, actions })
@@ -75,7 +82,10 @@ fn refuse_twins(request: &InitRequest) -> Result<(), Error> {
             }
             seen.push((&shard.name, server));
         }
-        let twin = request.shards.iter().find(|other| other.name == shard.name && other.primary != shard.primary);
+        let twin = request
+            .shards
+            .iter()
+            .find(|other| other.name == shard.name && other.primary != shard.primary);
         if let Some(twin) = twin {
             return Err(Error::Conflict {
                 what: format!("shard {}", shard.name),
@@ -94,9 +104,14 @@ async fn cluster(home: &Connection, actions: &mut Vec<String>) -> Result<Cluster
             &[&FORMAT],
         )
         .await?;
-    let row = home.query_one("SELECT uuid_send(id) FROM pgweave.cluster", &[]).await?;
+    let row = home
+        .query_one("SELECT uuid_send(id) FROM pgweave.cluster", &[])
+        .await?;
     let id: Vec<u8> = column(&row, 0)?;
-    let cluster = ClusterId(id.try_into().map_err(|_| Error::corrupt("a cluster id that is no uuid"))?);
+    let cluster = ClusterId(
+        id.try_into()
+            .map_err(|_| Error::corrupt("a cluster id that is no uuid"))?,
+    );
     if made > 0 {
         actions.push(format!("created cluster {cluster}"));
     }
@@ -111,8 +126,20 @@ struct Member {
 }
 
 async fn member(connection: &Connection) -> Result<Option<Member>, Error> {
-    let row = connection.query_opt("SELECT replace(cluster::text, '-', ''), shard, name FROM pgweave.member", &[]).await?;
-    row.map(|row| Ok(Member { cluster: column(&row, 0)?, shard: column(&row, 1)?, name: column(&row, 2)? })).transpose()
+    let row = connection
+        .query_opt(
+            "SELECT replace(cluster::text, '-', ''), shard, name FROM pgweave.member",
+            &[],
+        )
+        .await?;
+    row.map(|row| {
+        Ok(Member {
+            cluster: column(&row, 0)?,
+            shard: column(&row, 1)?,
+            name: column(&row, 2)?,
+        })
+    })
+    .transpose()
 }
 
 async fn register(
@@ -125,7 +152,10 @@ async fn register(
     let connection = request.connector.connect(&shard.primary).await?;
     let applied = migrate::shard_side(&connection).await?;
     if applied > 0 {
-        actions.push(format!("created schema pgweave on {} ({applied} migrations)", shard.primary));
+        actions.push(format!(
+            "created schema pgweave on {} ({applied} migrations)",
+            shard.primary
+        ));
     }
     let is = member(&connection).await?;
     if let Some(is) = &is
@@ -170,8 +200,16 @@ async fn known(home: &Connection, name: &str) -> Result<Option<(i32, Server)>, E
         )
         .await?;
     row.map(|row| {
-        let port = u16::try_from(column::<i32>(&row, 2)?).map_err(|_| Error::corrupt("a port beyond 65535"))?;
-        Ok((column(&row, 0)?, Server { host: column(&row, 1)?, port, dbname: column(&row, 3)? }))
+        let port = u16::try_from(column::<i32>(&row, 2)?)
+            .map_err(|_| Error::corrupt("a port beyond 65535"))?;
+        Ok((
+            column(&row, 0)?,
+            Server {
+                host: column(&row, 1)?,
+                port,
+                dbname: column(&row, 3)?,
+            },
+        ))
     })
     .transpose()
 }
@@ -203,18 +241,28 @@ async fn relocate(
     .await?;
     add_server(home, id, "primary", 0, &shard.primary).await?;
     home.batch("COMMIT").await?;
-    actions.push(format!("moved the primary of shard {} from {registered} to {}", shard.name, shard.primary));
+    actions.push(format!(
+        "moved the primary of shard {} from {registered} to {}",
+        shard.name, shard.primary
+    ));
     Ok(())
 }
 
 async fn still_primary(connector: &Connector, server: &Server, name: &str) -> bool {
-    let Ok(connection) = connector.connect(server).await else { return false };
+    let Ok(connection) = connector.connect(server).await else {
+        return false;
+    };
     let is_it = "SELECT 1 FROM pgweave.member WHERE name = $1 AND NOT pg_is_in_recovery()";
     matches!(connection.query_opt(is_it, &[&name]).await, Ok(Some(_)))
 }
 
-async fn add_shard(home: &Connection, shard: &ShardRequest, actions: &mut Vec<String>) -> Result<i32, Error> {
-    home.batch("BEGIN; LOCK TABLE pgweave.shard IN EXCLUSIVE MODE").await?;
+async fn add_shard(
+    home: &Connection,
+    shard: &ShardRequest,
+    actions: &mut Vec<String>,
+) -> Result<i32, Error> {
+    home.batch("BEGIN; LOCK TABLE pgweave.shard IN EXCLUSIVE MODE")
+        .await?;
     let row = home
         .query_one(
             "INSERT INTO pgweave.shard (id, name) SELECT coalesce(max(id), 0) + 1, $1 FROM pgweave.shard RETURNING id",
@@ -224,11 +272,20 @@ async fn add_shard(home: &Connection, shard: &ShardRequest, actions: &mut Vec<St
     let id: i32 = column(&row, 0)?;
     add_server(home, id, "primary", 0, &shard.primary).await?;
     home.batch("COMMIT").await?;
-    actions.push(format!("registered shard {} on {}", shard.name, shard.primary));
+    actions.push(format!(
+        "registered shard {} on {}",
+        shard.name, shard.primary
+    ));
     Ok(id)
 }
 
-async fn add_server(home: &Connection, shard: i32, role: &str, position: i32, server: &Server) -> Result<(), Error> {
+async fn add_server(
+    home: &Connection,
+    shard: i32,
+    role: &str,
+    position: i32,
+    server: &Server,
+) -> Result<(), Error> {
     home.execute(
         "INSERT INTO pgweave.server (host, port, dbname, shard, role, position) VALUES ($1, $2, $3, $4, $5, $6)",
         &[&server.host, &i32::from(server.port), &server.dbname, &shard, &role, &position],
@@ -237,7 +294,12 @@ async fn add_server(home: &Connection, shard: i32, role: &str, position: i32, se
     Ok(())
 }
 
-async fn add_replicas(home: &Connection, shard: &ShardRequest, id: i32, actions: &mut Vec<String>) -> Result<(), Error> {
+async fn add_replicas(
+    home: &Connection,
+    shard: &ShardRequest,
+    id: i32,
+    actions: &mut Vec<String>,
+) -> Result<(), Error> {
     for (position, replica) in (1i32..).zip(&shard.replicas) {
         let row = home
             .query_opt(
@@ -251,13 +313,20 @@ async fn add_replicas(home: &Connection, shard: &ShardRequest, id: i32, actions:
             Some(row) => {
                 return Err(Error::Conflict {
                     what: format!("server {replica}"),
-                    existing: format!("a {} of shard {}", column::<&str>(&row, 2)?, column::<&str>(&row, 1)?),
+                    existing: format!(
+                        "a {} of shard {}",
+                        column::<&str>(&row, 2)?,
+                        column::<&str>(&row, 1)?
+                    ),
                     wanted: format!("a replica of shard {}", shard.name),
                 });
             }
             None => {
                 add_server(home, id, "replica", position, replica).await?;
-                actions.push(format!("registered replica {replica} of shard {}", shard.name));
+                actions.push(format!(
+                    "registered replica {replica} of shard {}",
+                    shard.name
+                ));
             }
         }
     }

@@ -3,7 +3,8 @@
 //! Entry points: [`read_map`], [`write_group`]. Keys are stored as text that PostgreSQL and the catalog crate read alike.
 
 use catalog::{
-    GroupId, HashShardMap, Key, KeyRange, KeyType, KeyValue, ListShardMap, Placement, Point, RangeShardMap, ShardId, ShardMap,
+    GroupId, HashShardMap, Key, KeyRange, KeyType, KeyValue, ListShardMap, Placement, Point,
+    RangeShardMap, ShardId, ShardMap,
 };
 
 use super::change::Change;
@@ -27,18 +28,35 @@ pub fn read_map(method: &str, types: &[KeyType], rows: &[PlacementRow]) -> Resul
         "hash" => {
             let mut placements = Vec::with_capacity(rows.len());
             for (index, row) in rows.iter().enumerate() {
-                let start = row.start_point.map(Point).ok_or_else(|| Error::corrupt("a hash placement without start_point"))?;
-                let end = rows.get(index + 1).and_then(|next| next.start_point).map(Point);
-                placements.push(Placement { range: KeyRange::Points { start, end }, shard: row.shard });
+                let start = row
+                    .start_point
+                    .map(Point)
+                    .ok_or_else(|| Error::corrupt("a hash placement without start_point"))?;
+                let end = rows
+                    .get(index + 1)
+                    .and_then(|next| next.start_point)
+                    .map(Point);
+                placements.push(Placement {
+                    range: KeyRange::Points { start, end },
+                    shard: row.shard,
+                });
             }
-            HashShardMap::from_placements(&placements).map(ShardMap::Hash).map_err(invalid)
+            HashShardMap::from_placements(&placements)
+                .map(ShardMap::Hash)
+                .map_err(invalid)
         }
         "range" => {
             let mut intervals = Vec::with_capacity(rows.len());
             for row in rows {
-                intervals.push((read_key(types, &row.lower_bound)?, read_key(types, &row.upper_bound)?, row.shard));
+                intervals.push((
+                    read_key(types, &row.lower_bound)?,
+                    read_key(types, &row.upper_bound)?,
+                    row.shard,
+                ));
             }
-            RangeShardMap::new(intervals).map(ShardMap::Range).map_err(invalid)
+            RangeShardMap::new(intervals)
+                .map(ShardMap::Range)
+                .map_err(invalid)
         }
         "list" => {
             let (mut keys, mut default) = (Vec::new(), None);
@@ -48,9 +66,13 @@ pub fn read_map(method: &str, types: &[KeyType], rows: &[PlacementRow]) -> Resul
                     None => default = Some(row.shard),
                 }
             }
-            ListShardMap::new(keys, default).map(ShardMap::List).map_err(invalid)
+            ListShardMap::new(keys, default)
+                .map(ShardMap::List)
+                .map_err(invalid)
         }
-        other => Err(Error::corrupt(format!("a shard map of unknown method {other:?}"))),
+        other => Err(Error::corrupt(format!(
+            "a shard map of unknown method {other:?}"
+        ))),
     }
 }
 
@@ -59,8 +81,13 @@ pub fn map_rows(map: &ShardMap, types: &[KeyType]) -> Vec<PlacementRow> {
     map.placements()
         .into_iter()
         .map(|placement| {
-            let mut row =
-                PlacementRow { start_point: None, lower_bound: None, upper_bound: None, value: None, shard: placement.shard };
+            let mut row = PlacementRow {
+                start_point: None,
+                lower_bound: None,
+                upper_bound: None,
+                value: None,
+                shard: placement.shard,
+            };
             match placement.range {
                 KeyRange::Points { start, .. } => row.start_point = Some(start.0),
                 KeyRange::Keys { lower, upper } => {
@@ -95,7 +122,11 @@ pub async fn write_group(
             &[&method, &names, &layout, &is_default],
         )
         .await?;
-    let id: i32 = column(rows.first().ok_or_else(|| Error::corrupt("no id for a new colocation group"))?, 0)?;
+    let id: i32 = column(
+        rows.first()
+            .ok_or_else(|| Error::corrupt("no id for a new colocation group"))?,
+        0,
+    )?;
     for (position, row) in (0i32..).zip(map_rows(map, types)) {
         change
             .execute(
@@ -116,20 +147,29 @@ pub fn shard_number(shard: ShardId) -> i32 {
 fn read_key(types: &[KeyType], texts: &Option<Vec<String>>) -> Result<Option<Key>, Error> {
     let Some(texts) = texts else { return Ok(None) };
     if texts.len() != types.len() {
-        return Err(Error::corrupt(format!("a placement key of {} values for {} columns", texts.len(), types.len())));
+        return Err(Error::corrupt(format!(
+            "a placement key of {} values for {} columns",
+            texts.len(),
+            types.len()
+        )));
     }
     let values: Result<Vec<KeyValue>, Error> = types
         .iter()
         .zip(texts)
         .map(|(key_type, text)| {
-            KeyValue::from_text(*key_type, text).map_err(|error| Error::corrupt(format!("the placement key {text:?}: {error}")))
+            KeyValue::from_text(*key_type, text)
+                .map_err(|error| Error::corrupt(format!("the placement key {text:?}: {error}")))
         })
         .collect();
     Ok(Some(values?.into_boxed_slice()))
 }
 
 fn write_key(types: &[KeyType], key: &Key) -> Vec<String> {
-    types.iter().zip(key).map(|(key_type, value)| value.to_text(*key_type)).collect()
+    types
+        .iter()
+        .zip(key)
+        .map(|(key_type, value)| value.to_text(*key_type))
+        .collect()
 }
 
 #[cfg(test)]
@@ -140,10 +180,15 @@ mod tests {
     fn maps_survive_the_rows() {
         let shards = [ShardId(1), ShardId(2), ShardId(3)];
         let types = [KeyType::Text, KeyType::Timestamptz];
-        let key = |text: &str, time: i64| -> Key { Box::new([KeyValue::Text(text.into()), KeyValue::Timestamp(time)]) };
+        let key = |text: &str, time: i64| -> Key {
+            Box::new([KeyValue::Text(text.into()), KeyValue::Timestamp(time)])
+        };
         let maps = [
             ("hash", ShardMap::Hash(HashShardMap::even(&shards).unwrap())),
-            ("hash", ShardMap::Hash(HashShardMap::consistent(&shards, 8).unwrap())),
+            (
+                "hash",
+                ShardMap::Hash(HashShardMap::consistent(&shards, 8).unwrap()),
+            ),
             (
                 "range",
                 ShardMap::Range(
@@ -155,10 +200,22 @@ mod tests {
                     .unwrap(),
                 ),
             ),
-            ("list", ShardMap::List(ListShardMap::new([(key("a", 0), ShardId(2)), (key("", 7), ShardId(1))], Some(ShardId(3))).unwrap())),
+            (
+                "list",
+                ShardMap::List(
+                    ListShardMap::new(
+                        [(key("a", 0), ShardId(2)), (key("", 7), ShardId(1))],
+                        Some(ShardId(3)),
+                    )
+                    .unwrap(),
+                ),
+            ),
         ];
         for (method, map) in maps {
-            assert_eq!(read_map(method, &types, &map_rows(&map, &types)).unwrap(), map);
+            assert_eq!(
+                read_map(method, &types, &map_rows(&map, &types)).unwrap(),
+                map
+            );
         }
     }
 }

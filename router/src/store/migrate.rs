@@ -29,15 +29,30 @@ pub async fn home(connection: &Connection) -> Result<usize, Error> {
     run(connection, &HOME, "pgweave.home_migration").await
 }
 
-async fn run(connection: &Connection, migrations: &Migrator, table: &'static str) -> Result<usize, Error> {
-    let migrator = Migrator { table_name: table.into(), ..Migrator::with_migrations(migrations.iter().cloned().collect()) };
-    let mut target = Target { connection, applied: 0 };
+async fn run(
+    connection: &Connection,
+    migrations: &Migrator,
+    table: &'static str,
+) -> Result<usize, Error> {
+    let migrator = Migrator {
+        table_name: table.into(),
+        ..Migrator::with_migrations(migrations.iter().cloned().collect())
+    };
+    let mut target = Target {
+        connection,
+        applied: 0,
+    };
     match migrator.run_direct(None, &mut target, false).await {
         Ok(()) => Ok(target.applied),
         Err(error) => {
             // The lock belongs to the session; without this the connection could not be used for another attempt.
-            let _ = connection.batch("ROLLBACK; SELECT pg_advisory_unlock_all()").await;
-            Err(Error::Migration { server: connection.label().to_owned(), reason: innermost(&error) })
+            let _ = connection
+                .batch("ROLLBACK; SELECT pg_advisory_unlock_all()")
+                .await;
+            Err(Error::Migration {
+                server: connection.label().to_owned(),
+                reason: innermost(&error),
+            })
         }
     }
 }
@@ -71,9 +86,16 @@ impl Migrate for Target<'_> {
     fn ensure_migrations_table<'e>(&'e mut self, table_name: &'e str) -> Answer<'e, ()> {
         Box::pin(async move {
             // CREATE SCHEMA IF NOT EXISTS needs the right to create even where there is nothing to do.
-            let exists = self.connection.rows("SELECT 1 FROM pg_namespace WHERE nspname = 'pgweave'").await.map_err(failed)?;
+            let exists = self
+                .connection
+                .rows("SELECT 1 FROM pg_namespace WHERE nspname = 'pgweave'")
+                .await
+                .map_err(failed)?;
             if exists.is_empty() {
-                self.connection.batch("CREATE SCHEMA pgweave").await.map_err(failed)?;
+                self.connection
+                    .batch("CREATE SCHEMA pgweave")
+                    .await
+                    .map_err(failed)?;
             }
             let sql = format!(
                 "CREATE TABLE IF NOT EXISTS {table_name} (\
@@ -90,47 +112,79 @@ impl Migrate for Target<'_> {
 
     fn dirty_version<'e>(&'e mut self, table_name: &'e str) -> Answer<'e, Option<i64>> {
         Box::pin(async move {
-            let sql = format!("SELECT version FROM {table_name} WHERE NOT success ORDER BY version LIMIT 1");
+            let sql = format!(
+                "SELECT version FROM {table_name} WHERE NOT success ORDER BY version LIMIT 1"
+            );
             let row = self.connection.query_opt(&sql, &[]).await.map_err(failed)?;
             row.map(|row| column(&row, 0).map_err(failed)).transpose()
         })
     }
 
-    fn list_applied_migrations<'e>(&'e mut self, table_name: &'e str) -> Answer<'e, Vec<AppliedMigration>> {
+    fn list_applied_migrations<'e>(
+        &'e mut self,
+        table_name: &'e str,
+    ) -> Answer<'e, Vec<AppliedMigration>> {
         Box::pin(async move {
             let sql = format!("SELECT version, checksum FROM {table_name} ORDER BY version");
             let rows = self.connection.query(&sql, &[]).await.map_err(failed)?;
             let applied = |row: &tokio_postgres::Row| {
-                Ok(AppliedMigration { version: column(row, 0)?, checksum: column::<Vec<u8>>(row, 1)?.into() })
+                Ok(AppliedMigration {
+                    version: column(row, 0)?,
+                    checksum: column::<Vec<u8>>(row, 1)?.into(),
+                })
             };
-            rows.iter().map(applied).collect::<Result<_, Error>>().map_err(failed)
+            rows.iter()
+                .map(applied)
+                .collect::<Result<_, Error>>()
+                .map_err(failed)
         })
     }
 
     fn lock(&mut self) -> Answer<'_, ()> {
         Box::pin(async move {
-            self.connection.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await.map_err(failed)?;
+            self.connection
+                .execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK])
+                .await
+                .map_err(failed)?;
             Ok(())
         })
     }
 
     fn unlock(&mut self) -> Answer<'_, ()> {
         Box::pin(async move {
-            self.connection.execute("SELECT pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).await.map_err(failed)?;
+            self.connection
+                .execute("SELECT pg_advisory_unlock($1)", &[&MIGRATION_LOCK])
+                .await
+                .map_err(failed)?;
             Ok(())
         })
     }
 
-    fn apply<'e>(&'e mut self, table_name: &'e str, migration: &'e Migration) -> Answer<'e, Duration> {
+    fn apply<'e>(
+        &'e mut self,
+        table_name: &'e str,
+        migration: &'e Migration,
+    ) -> Answer<'e, Duration> {
         Box::pin(async move {
             let start = Instant::now();
-            self.connection.batch(&format!("BEGIN; {}", migration.sql.as_str())).await.map_err(failed)?;
+            self.connection
+                .batch(&format!("BEGIN; {}", migration.sql.as_str()))
+                .await
+                .map_err(failed)?;
             let record = format!(
                 "INSERT INTO {table_name} (version, description, success, checksum, execution_time) VALUES ($1, $2, true, $3, $4)"
             );
             let elapsed = i64::try_from(start.elapsed().as_nanos()).unwrap_or(i64::MAX);
             self.connection
-                .execute(&record, &[&migration.version, &&*migration.description, &&*migration.checksum, &elapsed])
+                .execute(
+                    &record,
+                    &[
+                        &migration.version,
+                        &&*migration.description,
+                        &&*migration.checksum,
+                        &elapsed,
+                    ],
+                )
                 .await
                 .map_err(failed)?;
             self.connection.batch("COMMIT").await.map_err(failed)?;

@@ -6,9 +6,11 @@
 //! Invariants: a change is one transaction on the home under a lock, and ends with a new epoch; a snapshot is read as of one
 //! moment; nothing that another router needs is held in memory here.
 
+mod blocks;
 mod change;
 pub mod check;
 pub mod connection;
+pub mod default_groups;
 mod error;
 mod functions;
 mod handle;
@@ -20,9 +22,12 @@ mod migrate;
 mod probe;
 pub mod quote;
 pub mod relations;
+mod schema_change;
+pub mod sequences;
 mod tls;
 mod watch;
 
+pub use blocks::{Block, Division};
 pub use change::Change;
 pub use check::{Finding, Severity, check};
 pub use connection::{Connection, Connector, Rows};
@@ -30,6 +35,8 @@ pub use error::{Error, ServerError};
 pub use handle::CatalogHandle;
 pub use home::{HOME, Settings, Store};
 pub use init::{InitRequest, Report, ShardRequest, init};
-pub use load::FORMAT;
+pub use load::{FIRST_UNLISTED, FORMAT};
+pub use schema_change::{Decided, SchemaChange};
+pub use sequences::SequenceKeeper;
 pub use tls::Tls;
 pub use watch::Watch;

@@ -51,11 +51,23 @@ pub(super) async fn probe(connector: &Connector, server: &Server) -> Result<Prob
     let connection = connector.connect(server).await?;
     let version = server_version(&connection).await?;
     let (provider, locale, actual) = match version {
-        170_000.. => ("datlocprovider::text", "coalesce(datlocale, '')", "pg_database_collation_actual_version(oid)"),
-        150_000.. => ("datlocprovider::text", "coalesce(daticulocale, '')", "pg_database_collation_actual_version(oid)"),
+        170_000.. => (
+            "datlocprovider::text",
+            "coalesce(datlocale, '')",
+            "pg_database_collation_actual_version(oid)",
+        ),
+        150_000.. => (
+            "datlocprovider::text",
+            "coalesce(daticulocale, '')",
+            "pg_database_collation_actual_version(oid)",
+        ),
         _ => ("'c'", "''", "NULL"),
     };
-    let recorded = if version >= 150_000 { "datcollversion" } else { "NULL" };
+    let recorded = if version >= 150_000 {
+        "datcollversion"
+    } else {
+        "NULL"
+    };
     let rows = connection
         .rows(&format!(
             "SELECT datname, current_setting('max_prepared_transactions'), current_setting('max_connections'), \
@@ -88,7 +100,9 @@ pub(super) async fn probe(connector: &Connector, server: &Server) -> Result<Prob
         provider: field(8)?.to_owned(),
         locale: field(9)?.to_owned(),
         collation_version: optional(10),
-        outdated_collation: optional(11).zip(optional(10)).filter(|(recorded, actual)| recorded != actual),
+        outdated_collation: optional(11)
+            .zip(optional(10))
+            .filter(|(recorded, actual)| recorded != actual),
         may_create: truth(row, 12),
         is_superuser: truth(row, 13),
         may_replicate: truth(row, 14),
@@ -100,9 +114,18 @@ pub(super) async fn probe(connector: &Connector, server: &Server) -> Result<Prob
             true => None,
             false => try_prepare(&connection).await,
         },
-        system_identifier: ask(&connection, "SELECT system_identifier FROM pg_control_system()").await,
+        system_identifier: ask(
+            &connection,
+            "SELECT system_identifier FROM pg_control_system()",
+        )
+        .await,
         receives_wal: match in_recovery {
-            true => ask(&connection, "SELECT EXISTS (SELECT FROM pg_stat_wal_receiver)").await.map(|found: String| found == "t"),
+            true => ask(
+                &connection,
+                "SELECT EXISTS (SELECT FROM pg_stat_wal_receiver)",
+            )
+            .await
+            .map(|found: String| found == "t"),
             false => None,
         },
         clock_offset_ms,
@@ -118,24 +141,39 @@ async fn ask<T: std::str::FromStr>(connection: &Connection, sql: &str) -> Option
 
 async fn clock(connection: &Connection) -> Result<(i64, i64), Error> {
     let before = now_ms();
-    let rows = connection.rows("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint").await?;
+    let rows = connection
+        .rows("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+        .await?;
     let after = now_ms();
-    let server: i64 = number(text(rows.first().map_or(&[][..], Vec::as_slice), 0, "clock_timestamp")?)?;
+    let server: i64 = number(text(
+        rows.first().map_or(&[][..], Vec::as_slice),
+        0,
+        "clock_timestamp",
+    )?)?;
     Ok((server - (before + after) / 2, after - before))
 }
 
 fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Prepares an empty transaction and rolls it back. Returns why that failed.
 async fn try_prepare(connection: &Connection) -> Option<String> {
     let gid = format!("pgweave-check-{:016x}", rand::random::<u64>());
-    if let Err(error) = connection.batch(&format!("BEGIN; PREPARE TRANSACTION '{gid}'")).await {
+    if let Err(error) = connection
+        .batch(&format!("BEGIN; PREPARE TRANSACTION '{gid}'"))
+        .await
+    {
         let _ = connection.batch("ROLLBACK").await;
         return Some(error.to_string());
     }
     // Not in one batch with the above: PostgreSQL refuses it in a transaction block, which a batch is.
-    connection.batch(&format!("ROLLBACK PREPARED '{gid}'")).await.err().map(|error| error.to_string())
+    connection
+        .batch(&format!("ROLLBACK PREPARED '{gid}'"))
+        .await
+        .err()
+        .map(|error| error.to_string())
 }

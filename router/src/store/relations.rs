@@ -18,17 +18,25 @@ pub struct ShardTable {
 }
 
 /// True of the namespaces `n` that hold users' objects.
-pub const USER_SCHEMA: &str =
-    "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pgweave') AND n.nspname !~ '^pg_(toast|temp_)'";
+pub const USER_SCHEMA: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pgweave') AND n.nspname !~ '^pg_(toast|temp_)'";
 
 /// All tables, ordered by schema and name. `only` limits them to these names.
-pub async fn tables(connection: &Connection, only: Option<&[(String, String)]>) -> Result<Vec<ShardTable>, Error> {
+pub async fn tables(
+    connection: &Connection,
+    only: Option<&[(String, String)]>,
+) -> Result<Vec<ShardTable>, Error> {
     let chosen = match only {
         None => String::new(),
         Some(names) => {
             let pairs: Vec<String> = names
                 .iter()
-                .map(|(schema, name)| format!("({}, {})", super::quote::literal(schema), super::quote::literal(name)))
+                .map(|(schema, name)| {
+                    format!(
+                        "({}, {})",
+                        super::quote::literal(schema),
+                        super::quote::literal(name)
+                    )
+                })
                 .collect();
             if pairs.is_empty() {
                 return Ok(Vec::new());
@@ -51,8 +59,15 @@ pub async fn tables(connection: &Connection, only: Option<&[(String, String)]>) 
     let mut tables: Vec<ShardTable> = Vec::new();
     for row in connection.rows(&sql).await? {
         let (schema, name) = (text(&row, 0, "pg_class")?, text(&row, 1, "pg_class")?);
-        if tables.last().is_none_or(|table| table.schema != schema || table.name != name) {
-            tables.push(ShardTable { schema: schema.to_owned(), name: name.to_owned(), columns: Vec::new() });
+        if tables
+            .last()
+            .is_none_or(|table| table.schema != schema || table.name != name)
+        {
+            tables.push(ShardTable {
+                schema: schema.to_owned(),
+                name: name.to_owned(),
+                columns: Vec::new(),
+            });
         }
         if let (Some(table), Some(column)) = (tables.last_mut(), row[2].clone()) {
             table.columns.push(Column {
@@ -78,7 +93,12 @@ pub async fn views(connection: &Connection) -> Result<Vec<View>, Error> {
     for row in connection.query(&sql, &[]).await? {
         // NULL: dropped since the query's snapshot was taken.
         if let Some(definition) = column(&row, 2)? {
-            views.push(View { schema: column(&row, 0)?, name: column(&row, 1)?, definition, columns: column(&row, 3)? });
+            views.push(View {
+                schema: column(&row, 0)?,
+                name: column(&row, 1)?,
+                definition,
+                columns: column(&row, 3)?,
+            });
         }
     }
     Ok(views)
@@ -87,7 +107,11 @@ pub async fn views(connection: &Connection) -> Result<Vec<View>, Error> {
 pub async fn function_sources(connection: &Connection) -> Result<Vec<FunctionSource>, Error> {
     let version = server_version(connection).await?;
     // From version 14 on the body of an SQL function may be stored parsed, with an empty prosrc.
-    let body = if version >= 140_000 { "coalesce(nullif(p.prosrc, ''), pg_get_function_sqlbody(p.oid), '')" } else { "p.prosrc" };
+    let body = if version >= 140_000 {
+        "coalesce(nullif(p.prosrc, ''), pg_get_function_sqlbody(p.oid), '')"
+    } else {
+        "p.prosrc"
+    };
     let sql = format!(
         "SELECT n.nspname, p.proname, p.provolatile::text, l.lanname, {body}, \
                 (SELECT e.extname FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid \
@@ -128,7 +152,10 @@ pub async fn sequences(connection: &Connection) -> Result<Vec<Sequence>, Error> 
     );
     let mut sequences = Vec::new();
     for row in connection.rows(&sql).await? {
-        sequences.push(Sequence { schema: text(&row, 0, "pg_class")?.to_owned(), name: text(&row, 1, "pg_class")?.to_owned() });
+        sequences.push(Sequence {
+            schema: text(&row, 0, "pg_class")?.to_owned(),
+            name: text(&row, 1, "pg_class")?.to_owned(),
+        });
     }
     Ok(sequences)
 }
@@ -136,9 +163,15 @@ pub async fn sequences(connection: &Connection) -> Result<Vec<Sequence>, Error> 
 /// `server_version_num`, such as 150004.
 pub async fn server_version(connection: &Connection) -> Result<u32, Error> {
     let rows = connection.rows("SHOW server_version_num").await?;
-    number(text(rows.first().map_or(&[][..], Vec::as_slice), 0, "server_version_num")?)
+    number(text(
+        rows.first().map_or(&[][..], Vec::as_slice),
+        0,
+        "server_version_num",
+    )?)
 }
 
-pub(super) fn number<T: std::str::FromStr>(value: &str) -> Result<T, Error> {
-    value.parse().map_err(|_| Error::corrupt(format!("{value:?} where a number belongs")))
+pub fn number<T: std::str::FromStr>(value: &str) -> Result<T, Error> {
+    value
+        .parse()
+        .map_err(|_| Error::corrupt(format!("{value:?} where a number belongs")))
 }

@@ -63,7 +63,11 @@ impl Store {
     }
 
     async fn listen(&self) -> Result<Connection, Error> {
-        let connection = self.settings().connector.connect(&self.settings().home).await?;
+        let connection = self
+            .settings()
+            .connector
+            .connect(&self.settings().home)
+            .await?;
         connection.batch(&format!("LISTEN {CHANNEL}")).await?;
         Ok(connection)
     }
@@ -75,7 +79,9 @@ impl Store {
                 return error;
             }
             // A notification only cuts the wait short; its payload may already be old.
-            match tokio::time::timeout(self.settings().poll_interval, connection.notification()).await {
+            match tokio::time::timeout(self.settings().poll_interval, connection.notification())
+                .await
+            {
                 Ok(Some(_)) | Err(_) => {}
                 Ok(None) => {
                     return Error::Connect {
@@ -90,12 +96,15 @@ impl Store {
 
     /// Compares epochs, loads what is new, writes the heartbeat.
     async fn poll(&self, connection: &Connection) -> Result<(), Error> {
-        let row = connection.query_one("SELECT epoch FROM pgweave.cluster", &[]).await?;
+        let row = connection
+            .query_one("SELECT epoch FROM pgweave.cluster", &[])
+            .await?;
         let epoch = Epoch(column::<i64>(&row, 0)?.unsigned_abs());
         if epoch > self.handle().epoch() {
             self.reload().await?;
         }
-        self.heartbeat(connection).await
+        self.heartbeat(connection).await?;
+        self.settle_pending(connection).await
     }
 
     async fn heartbeat(&self, connection: &Connection) -> Result<(), Error> {
@@ -118,10 +127,43 @@ impl Store {
         Ok(())
     }
 
+    /// Waits until every router that is alive has seen this epoch. Returns the addresses of those that have not.
+    pub async fn routers_behind(
+        &self,
+        epoch: Epoch,
+        patience: Duration,
+    ) -> Result<Vec<String>, Error> {
+        let wanted = i64::try_from(epoch.0).unwrap_or(i64::MAX);
+        // One that missed three heartbeats is dead, or cannot reach the home; its own shards' guards are what holds then.
+        let alive = (self.settings().poll_interval * 3).as_secs_f64();
+        let deadline = tokio::time::Instant::now() + patience;
+        let home = self.home().await?;
+        loop {
+            let rows = home
+                .query(
+                    "SELECT address FROM pgweave.router \
+                      WHERE epoch < $1 AND id <> $2 AND last_seen > clock_timestamp() - $3::double precision * interval '1 second' \
+                      ORDER BY address",
+                    &[&wanted, &self.settings().router_id, &alive],
+                )
+                .await?;
+            if rows.is_empty() || tokio::time::Instant::now() >= deadline {
+                self.give_back(home);
+                return rows.iter().map(|row| column(row, 0)).collect();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Removes this router from `pgweave.routers`, at shutdown.
     pub async fn farewell(&self) -> Result<(), Error> {
         let connection = self.home().await?;
-        connection.execute("DELETE FROM pgweave.router WHERE id = $1", &[&self.settings().router_id]).await?;
+        connection
+            .execute(
+                "DELETE FROM pgweave.router WHERE id = $1",
+                &[&self.settings().router_id],
+            )
+            .await?;
         self.give_back(connection);
         Ok(())
     }

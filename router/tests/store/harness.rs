@@ -5,14 +5,20 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 
 use catalog::Server;
-use router::local::{ClusterOptions, LocalCluster, ServerOptions};
+use planner::AdminArg;
+use router::admin::{Caller, Error, Output};
+use router::local::{Binaries, ClusterOptions, LocalCluster, ServerOptions};
 use router::store::{Connection, Connector, InitRequest, Settings, ShardRequest, Store, init};
 
 pub const SERVERS: usize = 3;
 
 /// Servers that never sync, from a template that all suites share.
 pub fn fast() -> ServerOptions {
-    ServerOptions { durable: false, template: Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR"))), ..ServerOptions::default() }
+    ServerOptions {
+        durable: false,
+        template: Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR"))),
+        ..ServerOptions::default()
+    }
 }
 
 /// The ports of the shared servers. They belong to a thread that lives as long as the process.
@@ -21,11 +27,26 @@ fn ports() -> &'static [u16] {
     PORTS.get_or_init(|| {
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(async {
-                let options = ClusterOptions { shards: SERVERS, server: fast(), ..ClusterOptions::default() };
+                let options = ClusterOptions {
+                    shards: SERVERS,
+                    server: fast(),
+                    ..ClusterOptions::default()
+                };
                 let cluster = LocalCluster::start(options).await.unwrap();
-                sender.send(cluster.shards().iter().map(|shard| shard.primary.port()).collect()).unwrap();
+                sender
+                    .send(
+                        cluster
+                            .shards()
+                            .iter()
+                            .map(|shard| shard.primary.port())
+                            .collect(),
+                    )
+                    .unwrap();
                 std::future::pending::<()>().await;
                 drop(cluster);
             });
@@ -35,7 +56,11 @@ fn ports() -> &'static [u16] {
 }
 
 pub fn server(index: usize, dbname: &str) -> Server {
-    Server { host: "127.0.0.1".into(), port: ports()[index], dbname: dbname.into() }
+    Server {
+        host: "127.0.0.1".into(),
+        port: ports()[index],
+        dbname: dbname.into(),
+    }
 }
 
 pub fn connector() -> Connector {
@@ -54,8 +79,14 @@ impl Cluster {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let database = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         for index in 0..shards {
-            let connection = connector().connect(&server(index, "postgres")).await.unwrap();
-            connection.batch(&format!("CREATE DATABASE {database} TEMPLATE template0")).await.unwrap();
+            let connection = connector()
+                .connect(&server(index, "postgres"))
+                .await
+                .unwrap();
+            connection
+                .batch(&format!("CREATE DATABASE {database} TEMPLATE template0"))
+                .await
+                .unwrap();
         }
         Cluster { database, shards }
     }
@@ -72,12 +103,22 @@ impl Cluster {
     }
 
     pub fn request(&self) -> InitRequest {
-        let shard = |index| ShardRequest { name: format!("s{}", index + 1), primary: self.server(index), replicas: Vec::new() };
-        InitRequest { connector: connector(), home: self.server(0), shards: (0..self.shards).map(shard).collect() }
+        let shard = |index| ShardRequest {
+            name: format!("s{}", index + 1),
+            primary: self.server(index),
+            replicas: Vec::new(),
+        };
+        InitRequest {
+            connector: connector(),
+            home: self.server(0),
+            shards: (0..self.shards).map(shard).collect(),
+        }
     }
 
     pub async fn store(&self) -> Arc<Store> {
-        Store::connect(Settings::new(self.server(0), connector())).await.unwrap()
+        Store::connect(Settings::new(self.server(0), connector()))
+            .await
+            .unwrap()
     }
 
     /// A direct connection to one shard, counted from 0.
@@ -87,14 +128,87 @@ impl Cluster {
 
     /// Runs statements on one shard directly.
     pub async fn run(&self, index: usize, sql: &str) {
-        self.shard(index).await.batch(&format!("SET search_path = public; {sql}")).await.unwrap();
+        self.shard(index)
+            .await
+            .batch(&format!("SET search_path = public; {sql}"))
+            .await
+            .unwrap();
     }
 
     /// One row of text from a shard, its columns joined by `|`, NULL as `∅`.
     pub async fn ask(&self, index: usize, sql: &str) -> Vec<String> {
         let rows = self.shard(index).await.rows(sql).await.unwrap();
         rows.into_iter()
-            .map(|row| row.into_iter().map(|value| value.unwrap_or_else(|| "∅".into())).collect::<Vec<_>>().join("|"))
+            .map(|row| {
+                row.into_iter()
+                    .map(|value| value.unwrap_or_else(|| "∅".into()))
+                    .collect::<Vec<_>>()
+                    .join("|")
+            })
             .collect()
     }
+}
+
+/// Calls an operator's function as superuser. Arguments: a bare text, or `name => value`; `[a, b]` is an array.
+pub async fn call(store: &Store, function: &str, arguments: &[&str]) -> Result<Output, Error> {
+    call_as(store, "postgres", function, arguments).await
+}
+
+pub async fn call_as(
+    store: &Store,
+    user: &str,
+    function: &str,
+    arguments: &[&str],
+) -> Result<Output, Error> {
+    let caller = Caller {
+        user: user.into(),
+        search_path: Arc::from(["public".to_owned()]),
+    };
+    let arguments: Vec<(Option<String>, AdminArg)> = arguments
+        .iter()
+        .map(|argument| match argument.split_once(" => ") {
+            Some((name, value)) => (Some(name.to_owned()), value_of(value)),
+            None => (None, value_of(argument)),
+        })
+        .collect();
+    router::admin::call(store, function, &arguments, &caller).await
+}
+
+fn value_of(text: &str) -> AdminArg {
+    match text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
+        Some("") => AdminArg::Array(Vec::new()),
+        Some(items) => AdminArg::Array(items.split("; ").map(value_of).collect()),
+        None if text == "NULL" => AdminArg::Null,
+        None => AdminArg::Text(text.to_owned()),
+    }
+}
+
+/// What psql shows of relations by one of its commands, such as `\d+ t`.
+pub fn psql(server: &Server, command: &str) -> String {
+    let program = Binaries::find(None).unwrap().program("psql").unwrap();
+    let output = std::process::Command::new(program)
+        .args([
+            "-X",
+            "-h",
+            &server.host,
+            "-p",
+            &server.port.to_string(),
+            "-U",
+            "postgres",
+            "-d",
+            &server.dbname,
+            "-c",
+            command,
+        ])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{command}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
 }

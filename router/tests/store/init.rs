@@ -8,10 +8,24 @@ use crate::harness::{Cluster, connector};
 async fn a_second_run_changes_nothing() {
     let cluster = Cluster::bare(2).await;
     let report = init(&cluster.request()).await.unwrap();
-    assert!(report.actions.iter().any(|action| action.contains("registered shard s2")), "{:?}", report.actions);
+    assert!(
+        report
+            .actions
+            .iter()
+            .any(|action| action.contains("registered shard s2")),
+        "{:?}",
+        report.actions
+    );
     let catalog = cluster.store().await.snapshot();
     assert_eq!(catalog.cluster_id(), report.cluster);
-    assert_eq!(catalog.shards().iter().map(|shard| shard.name.as_str()).collect::<Vec<_>>(), ["s1", "s2"]);
+    assert_eq!(
+        catalog
+            .shards()
+            .iter()
+            .map(|shard| shard.name.as_str())
+            .collect::<Vec<_>>(),
+        ["s1", "s2"]
+    );
     assert_eq!(catalog.shards()[1].primary, cluster.server(1));
     assert_eq!(catalog.default_shard(), catalog.shards()[0].id);
     assert_eq!(catalog.catalog_shard(), Some(catalog.shards()[0].id));
@@ -46,7 +60,12 @@ async fn a_home_of_its_own() {
 #[tokio::test]
 async fn contradictions_name_both() {
     let cluster = Cluster::bare(3).await;
-    init(&InitRequest { shards: cluster.request().shards[..2].to_vec(), ..cluster.request() }).await.unwrap();
+    init(&InitRequest {
+        shards: cluster.request().shards[..2].to_vec(),
+        ..cluster.request()
+    })
+    .await
+    .unwrap();
     let conflict = async |change: &dyn Fn(&mut Vec<ShardRequest>)| {
         let mut request = cluster.request();
         request.shards.truncate(2);
@@ -59,23 +78,53 @@ async fn contradictions_name_both() {
     let (second, third) = (cluster.server(1), cluster.server(2));
     // A shard elsewhere.
     let text = conflict(&|shards| shards[1].primary = third.clone()).await;
-    assert!(text.contains(&second.to_string()) && text.contains(&third.to_string()), "{text}");
+    assert!(
+        text.contains(&second.to_string()) && text.contains(&third.to_string()),
+        "{text}"
+    );
     // One database as two shards, under one address or two.
-    let text = conflict(&|shards| shards.push(ShardRequest { name: "s3".into(), primary: second.clone(), replicas: vec![] })).await;
+    let text = conflict(&|shards| {
+        shards.push(ShardRequest {
+            name: "s3".into(),
+            primary: second.clone(),
+            replicas: vec![],
+        })
+    })
+    .await;
     assert!(text.contains("s2") && text.contains("s3"), "{text}");
-    let alias = catalog::Server { host: "localhost".into(), ..second.clone() };
-    let text = conflict(&|shards| shards.push(ShardRequest { name: "s3".into(), primary: alias.clone(), replicas: vec![] })).await;
+    let alias = catalog::Server {
+        host: "localhost".into(),
+        ..second.clone()
+    };
+    let text = conflict(&|shards| {
+        shards.push(ShardRequest {
+            name: "s3".into(),
+            primary: alias.clone(),
+            replicas: vec![],
+        })
+    })
+    .await;
     assert!(text.contains("s2") && text.contains("s3"), "{text}");
     // A database of another cluster.
     let other = Cluster::new(1).await;
-    let text = conflict(&|shards| shards.push(ShardRequest { name: "s3".into(), primary: other.server(0), replicas: vec![] })).await;
+    let text = conflict(&|shards| {
+        shards.push(ShardRequest {
+            name: "s3".into(),
+            primary: other.server(0),
+            replicas: vec![],
+        })
+    })
+    .await;
     assert!(text.contains("s1 of cluster"), "{text}");
 }
 
 #[tokio::test]
 async fn no_catalog_is_an_error_that_says_what_to_do() {
     let cluster = Cluster::bare(1).await;
-    let error = Store::connect(Settings::new(cluster.server(0), connector())).await.err().unwrap();
+    let error = Store::connect(Settings::new(cluster.server(0), connector()))
+        .await
+        .err()
+        .unwrap();
     assert!(matches!(error, Error::NotInitialized { .. }));
     assert!(error.to_string().contains("pgweave init"));
 }
@@ -83,8 +132,13 @@ async fn no_catalog_is_an_error_that_says_what_to_do() {
 #[tokio::test]
 async fn a_catalog_of_another_format_is_refused() {
     let cluster = Cluster::new(1).await;
-    cluster.run(0, "UPDATE pgweave.cluster SET format = 99").await;
-    let error = Store::connect(Settings::new(cluster.server(0), connector())).await.err().unwrap();
+    cluster
+        .run(0, "UPDATE pgweave.cluster SET format = 99")
+        .await;
+    let error = Store::connect(Settings::new(cluster.server(0), connector()))
+        .await
+        .err()
+        .unwrap();
     assert!(matches!(error, Error::Format { found: 99, .. }), "{error}");
 }
 
@@ -92,14 +146,31 @@ async fn a_catalog_of_another_format_is_refused() {
 async fn anybody_reads_and_only_the_owner_writes() {
     let cluster = Cluster::new(1).await;
     let connection = cluster.shard(0).await;
-    connection.batch("DROP ROLE IF EXISTS store_reader; CREATE ROLE store_reader; SET ROLE store_reader").await.unwrap();
+    connection
+        .batch("DROP ROLE IF EXISTS store_reader; CREATE ROLE store_reader; SET ROLE store_reader")
+        .await
+        .unwrap();
     for view in ["shards", "tables", "placements", "sequences", "routers"] {
-        connection.rows(&format!("SELECT * FROM pgweave.{view}")).await.unwrap();
+        connection
+            .rows(&format!("SELECT * FROM pgweave.{view}"))
+            .await
+            .unwrap();
     }
-    for refused in ["INSERT INTO pgweave.shard VALUES (9, 'x')", "DELETE FROM pgweave.decision", "SELECT * FROM pgweave.decision"] {
-        assert_eq!(connection.rows(refused).await.unwrap_err().sqlstate(), "42501", "{refused}");
+    for refused in [
+        "INSERT INTO pgweave.shard VALUES (9, 'x')",
+        "DELETE FROM pgweave.decision",
+        "SELECT * FROM pgweave.decision",
+    ] {
+        assert_eq!(
+            connection.rows(refused).await.unwrap_err().sqlstate(),
+            "42501",
+            "{refused}"
+        );
     }
-    connection.rows("INSERT INTO pgweave.decision (gid, outcome) VALUES ('x', 'commit')").await.unwrap();
+    connection
+        .rows("INSERT INTO pgweave.decision (gid, outcome) VALUES ('x', 'commit')")
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -107,11 +178,30 @@ async fn a_moved_primary_is_recognized_by_what_it_holds() {
     let cluster = Cluster::new(2).await;
     // The same database under another address, as after a failover; the old address no longer answers.
     let renamed = format!("{}_moved", cluster.database);
-    let admin = connector().connect(&crate::harness::server(1, "postgres")).await.unwrap();
-    admin.batch(&format!("ALTER DATABASE {} RENAME TO {renamed}", cluster.database)).await.unwrap();
+    let admin = connector()
+        .connect(&crate::harness::server(1, "postgres"))
+        .await
+        .unwrap();
+    admin
+        .batch(&format!(
+            "ALTER DATABASE {} RENAME TO {renamed}",
+            cluster.database
+        ))
+        .await
+        .unwrap();
     let mut request = cluster.request();
     request.shards[1].primary.dbname = renamed;
     let report = init(&request).await.unwrap();
-    assert!(report.actions.iter().any(|action| action.contains("moved the primary of shard s2")), "{:?}", report.actions);
-    assert_eq!(cluster.store().await.snapshot().shards()[1].primary, request.shards[1].primary);
+    assert!(
+        report
+            .actions
+            .iter()
+            .any(|action| action.contains("moved the primary of shard s2")),
+        "{:?}",
+        report.actions
+    );
+    assert_eq!(
+        cluster.store().await.snapshot().shards()[1].primary,
+        request.shards[1].primary
+    );
 }

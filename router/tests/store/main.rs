@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod check;
+mod definition;
 mod harness;
 mod init;
+mod sequences;
+mod shard_table;
 mod watch;

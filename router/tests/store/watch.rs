@@ -17,7 +17,12 @@ async fn a_change_reaches_every_router() {
     let (_one, _two) = (first.watch(), second.watch());
     let (epoch, ()) = first
         .change(None, async |change| {
-            change.execute("INSERT INTO pgweave.auto_shard (column_name) VALUES ('tenant_id')", &[]).await?;
+            change
+                .execute(
+                    "INSERT INTO pgweave.auto_shard (column_name) VALUES ('tenant_id')",
+                    &[],
+                )
+                .await?;
             Ok::<_, Error>(())
         })
         .await
@@ -26,18 +31,26 @@ async fn a_change_reaches_every_router() {
     assert_eq!(first.snapshot().epoch(), epoch);
     let snapshot = second.wait_for_epoch(epoch, LIMIT).await.unwrap();
     assert_eq!(snapshot.auto_shard()[0].column, "tenant_id");
-    let error = second.wait_for_epoch(Epoch(epoch.0 + 1), Duration::from_millis(10)).await.unwrap_err();
+    let error = second
+        .wait_for_epoch(Epoch(epoch.0 + 1), Duration::from_millis(10))
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::EpochTimeout { .. }));
 }
 
 #[tokio::test]
 async fn without_notifications_polling_finds_it() {
     let cluster = Cluster::new(1).await;
-    let settings = Settings { poll_interval: Duration::from_millis(50), ..Settings::new(cluster.server(0), connector()) };
+    let settings = Settings {
+        poll_interval: Duration::from_millis(50),
+        ..Settings::new(cluster.server(0), connector())
+    };
     let store = Store::connect(settings).await.unwrap();
     let _watch = store.watch();
     let next = Epoch(store.snapshot().epoch().0 + 1);
-    cluster.run(0, "UPDATE pgweave.cluster SET epoch = epoch + 1").await;
+    cluster
+        .run(0, "UPDATE pgweave.cluster SET epoch = epoch + 1")
+        .await;
     store.wait_for_epoch(next, LIMIT).await.unwrap();
 }
 
@@ -48,20 +61,40 @@ async fn changes_take_turns_and_notice_what_came_between() {
     let base = first.snapshot().epoch();
     let held = first.begin_change(Some(base)).await.unwrap();
     let mut waiting = Box::pin(second.begin_change(Some(base)));
-    assert!(tokio::time::timeout(Duration::from_millis(200), &mut waiting).await.is_err(), "two changes at once");
+    assert!(
+        tokio::time::timeout(Duration::from_millis(200), &mut waiting)
+            .await
+            .is_err(),
+        "two changes at once"
+    );
     held.commit().await.unwrap();
     let error = waiting.await.err().unwrap();
-    assert!(matches!(error, Error::Stale { expected, found } if expected == base && found > base), "{error}");
+    assert!(
+        matches!(error, Error::Stale { expected, found } if expected == base && found > base),
+        "{error}"
+    );
     assert_eq!(error.sqlstate(), "40001");
 
     // A dropped change never happened, and blocks nobody.
     let dropped = first.begin_change(None).await.unwrap();
     let epoch = dropped.epoch();
-    dropped.execute("INSERT INTO pgweave.auto_shard (column_name) VALUES ('gone')", &[]).await.unwrap();
+    dropped
+        .execute(
+            "INSERT INTO pgweave.auto_shard (column_name) VALUES ('gone')",
+            &[],
+        )
+        .await
+        .unwrap();
     drop(dropped);
     let change = second.begin_change(None).await.unwrap();
     assert_eq!(change.epoch(), epoch);
-    assert!(change.query("SELECT FROM pgweave.auto_shard", &[]).await.unwrap().is_empty());
+    assert!(
+        change
+            .query("SELECT FROM pgweave.auto_shard", &[])
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -73,7 +106,9 @@ async fn routers_are_seen() {
     let store = Store::connect(settings).await.unwrap();
     let watch = store.watch();
     loop {
-        let rows = cluster.ask(0, "SELECT address, epoch FROM pgweave.routers").await;
+        let rows = cluster
+            .ask(0, "SELECT address, epoch FROM pgweave.routers")
+            .await;
         if rows == [format!("10.0.0.1:6432|{}", store.snapshot().epoch())] {
             break;
         }
@@ -81,16 +116,36 @@ async fn routers_are_seen() {
     }
     drop(watch);
     store.farewell().await.unwrap();
-    assert_eq!(cluster.ask(0, "SELECT count(*) FROM pgweave.routers").await, ["0"]);
+    assert_eq!(
+        cluster.ask(0, "SELECT count(*) FROM pgweave.routers").await,
+        ["0"]
+    );
 }
 
 #[tokio::test]
 async fn a_lost_home_leaves_the_last_snapshot_in_use() {
     let server = LocalServer::scratch(fast()).await.unwrap();
-    let home = catalog::Server { host: "127.0.0.1".into(), port: server.port(), dbname: "postgres".into() };
-    let shard = ShardRequest { name: "s1".into(), primary: home.clone(), replicas: vec![] };
-    init(&InitRequest { connector: connector(), home: home.clone(), shards: vec![shard] }).await.unwrap();
-    let settings = Settings { poll_interval: Duration::from_millis(50), ..Settings::new(home, connector()) };
+    let home = catalog::Server {
+        host: "127.0.0.1".into(),
+        port: server.port(),
+        dbname: "postgres".into(),
+    };
+    let shard = ShardRequest {
+        name: "s1".into(),
+        primary: home.clone(),
+        replicas: vec![],
+    };
+    init(&InitRequest {
+        connector: connector(),
+        home: home.clone(),
+        shards: vec![shard],
+    })
+    .await
+    .unwrap();
+    let settings = Settings {
+        poll_interval: Duration::from_millis(50),
+        ..Settings::new(home, connector())
+    };
     let store = Store::connect(settings).await.unwrap();
     let _watch = store.watch();
     let before = store.snapshot();
@@ -100,8 +155,14 @@ async fn a_lost_home_leaves_the_last_snapshot_in_use() {
     assert_eq!(store.snapshot().shards(), before.shards());
     server.start().await.unwrap();
     let client = server.connect("postgres").await.unwrap();
-    client.batch_execute("UPDATE pgweave.cluster SET epoch = epoch + 1").await.unwrap();
-    store.wait_for_epoch(Epoch(before.epoch().0 + 1), LIMIT).await.unwrap();
+    client
+        .batch_execute("UPDATE pgweave.cluster SET epoch = epoch + 1")
+        .await
+        .unwrap();
+    store
+        .wait_for_epoch(Epoch(before.epoch().0 + 1), LIMIT)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -124,19 +185,46 @@ async fn a_snapshot_knows_relations_and_functions() {
         .await;
     let catalog = cluster.store().await.snapshot();
     let plain = catalog.table("public", "plain").unwrap();
-    assert_eq!(plain.kind, catalog::TableKind::Unsharded { shard: catalog.default_shard() });
-    assert_eq!(plain.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(), ["id", "note", "n"]);
-    assert_eq!(plain.columns[1].default_expression.as_deref(), Some("'x'::text"));
-    assert_eq!(plain.columns[2].default_expression.as_deref(), Some("nextval('public.plain_n_seq'::regclass)"));
+    assert_eq!(
+        plain.kind,
+        catalog::TableKind::Unsharded {
+            shard: catalog.default_shard()
+        }
+    );
+    assert_eq!(
+        plain
+            .columns
+            .iter()
+            .map(|column| column.name.as_str())
+            .collect::<Vec<_>>(),
+        ["id", "note", "n"]
+    );
+    assert_eq!(
+        plain.columns[1].default_expression.as_deref(),
+        Some("'x'::text")
+    );
+    assert_eq!(
+        plain.columns[2].default_expression.as_deref(),
+        Some("nextval('public.plain_n_seq'::regclass)")
+    );
     assert_eq!(catalog.view("public", "seen").unwrap().columns, ["number"]);
-    assert!(catalog.view("public", "seen").unwrap().definition.contains("FROM public.plain"));
+    assert!(
+        catalog
+            .view("public", "seen")
+            .unwrap()
+            .definition
+            .contains("FROM public.plain")
+    );
     assert!(catalog.sequence("public", "counter").is_some());
     let touches = |name: &str| catalog.functions(name)[0].touches.clone();
     let plain_only = Touches::Tables(vec![("public".into(), "plain".into())]);
     assert_eq!(touches("counts"), plain_only);
     assert_eq!(touches("parsed"), plain_only);
     assert_eq!(touches("pure"), Touches::Nothing);
-    assert_eq!(catalog.functions("pure")[0].volatility, Volatility::Immutable);
+    assert_eq!(
+        catalog.functions("pure")[0].volatility,
+        Volatility::Immutable
+    );
     assert_eq!(touches("dynamic"), Touches::Unknown);
     assert_eq!(touches("summed"), Touches::Nothing);
     assert_eq!(touches("gen_salt"), Touches::Nothing);

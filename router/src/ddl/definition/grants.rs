@@ -13,9 +13,15 @@ pub struct Grant {
     pub grantable: bool,
 }
 
-/// The columns that [`read`] reads, from an `aclexplode` aliased `x`. The order of an access list is not kept; it means nothing.
-pub const COLUMNS: &str =
-    "x.privilege_type, CASE WHEN x.grantee <> 0 THEN pg_get_userbyid(x.grantee) END AS grantee, x.is_grantable";
+/// The columns that [`read`] reads, from what [`exploded`] gives.
+pub const COLUMNS: &str = "x.privilege_type, CASE WHEN x.grantee <> 0 THEN pg_get_userbyid(x.grantee) END AS grantee, x.is_grantable";
+
+/// The items of an access list, as `x`, to be ordered by `x.place`.
+pub fn exploded(access_list: &str) -> String {
+    format!(
+        "aclexplode({access_list}) WITH ORDINALITY AS x (grantor, grantee, privilege_type, is_grantable, place)"
+    )
+}
 
 /// Reads grants out of rows whose first columns are [`COLUMNS`].
 pub fn read(rows: &Rows) -> Result<Vec<Grant>, Error> {
@@ -35,12 +41,25 @@ pub fn read(rows: &Rows) -> Result<Vec<Grant>, Error> {
 pub fn statements(grants: &[Grant], object: &str, columns: &str, owner: &str) -> Vec<String> {
     let mut statements = Vec::new();
     if columns.is_empty() {
-        statements.push(format!("REVOKE ALL ON {object} FROM PUBLIC, {}", identifier(owner)));
+        statements.push(format!(
+            "REVOKE ALL ON {object} FROM PUBLIC, {}",
+            identifier(owner)
+        ));
     }
     for grant in grants {
-        let grantee = grant.grantee.as_deref().map_or_else(|| "PUBLIC".to_owned(), identifier);
-        let option = if grant.grantable { " WITH GRANT OPTION" } else { "" };
-        statements.push(format!("GRANT {}{columns} ON {object} TO {grantee}{option}", grant.privilege));
+        let grantee = grant
+            .grantee
+            .as_deref()
+            .map_or_else(|| "PUBLIC".to_owned(), identifier);
+        let option = if grant.grantable {
+            " WITH GRANT OPTION"
+        } else {
+            ""
+        };
+        statements.push(format!(
+            "GRANT {}{columns} ON {object} TO {grantee}{option}",
+            grant.privilege
+        ));
     }
     statements
 }

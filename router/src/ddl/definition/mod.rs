@@ -8,16 +8,17 @@
 //! replica identity, owner, privileges, comments, and the schemas, types, extensions and sequences that the table needs.
 //! Deliberately absent: tablespaces (places on one machine's disks), partitions and inheritance, rules, security labels.
 
+pub mod extensions;
 mod grants;
 mod parts;
 mod read;
 mod sequence;
 mod statements;
-mod types;
+pub mod types;
 
 pub use parts::{
-    ColumnDefinition, Comment, ConstraintDefinition, ConstraintKind, ForeignKey, Generated, IndexDefinition, Persistence,
-    RelationKind, TableDefinition, TriggerDefinition,
+    ColumnDefinition, Comment, ConstraintDefinition, ConstraintKind, ForeignKey, Generated,
+    IndexDefinition, Persistence, RelationKind, TableDefinition, TriggerDefinition,
 };
 pub use read::{exists, read};
 pub use sequence::{SequenceDefinition, SequenceLink};

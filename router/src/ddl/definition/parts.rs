@@ -9,7 +9,9 @@ pub enum RelationKind {
     Ordinary,
     Partitioned,
     /// Anything that holds no rows of its own or is not changed by INSERT: `what` names it.
-    Other { what: &'static str },
+    Other {
+        what: &'static str,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +42,6 @@ pub struct TableDefinition {
     pub rules: Vec<String>,
     pub columns: Vec<ColumnDefinition>,
     pub constraints: Vec<ConstraintDefinition>,
-    /// Those that no constraint owns.
     pub indexes: Vec<IndexDefinition>,
     pub triggers: Vec<TriggerDefinition>,
     /// Whole `CREATE POLICY` statements.
@@ -52,6 +53,8 @@ pub struct TableDefinition {
     pub sequences: Vec<SequenceDefinition>,
     /// What the columns' types need, in the order in which it can be made.
     pub types: Vec<TypeDefinition>,
+    /// Extensions that any part needs, with their schemas.
+    pub extensions: Vec<(String, String)>,
     /// Foreign keys of other tables that point here.
     pub inbound: Vec<ForeignKey>,
 }
@@ -131,6 +134,9 @@ pub struct IndexDefinition {
     pub columns: Vec<String>,
     /// False after a failed CREATE INDEX CONCURRENTLY.
     pub is_valid: bool,
+    pub is_clustered: bool,
+    /// A constraint owns it, and makes it.
+    pub of_constraint: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

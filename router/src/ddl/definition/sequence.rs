@@ -60,23 +60,45 @@ impl SequenceDefinition {
     /// Makes a sequence that is not made with its column.
     pub(super) fn create(&self) -> Vec<String> {
         let qualified = self.qualified();
-        let guard = if self.link == SequenceLink::Used { "IF NOT EXISTS " } else { "" };
-        vec![format!("CREATE SEQUENCE {guard}{qualified} AS {} {}", self.type_name, self.options())]
+        let guard = if self.link == SequenceLink::Used {
+            "IF NOT EXISTS "
+        } else {
+            ""
+        };
+        vec![format!(
+            "CREATE SEQUENCE {guard}{qualified} AS {} {}",
+            self.type_name,
+            self.options()
+        )]
     }
 
     /// Moves a new sequence on to where this one is.
     pub(super) fn advance(&self) -> String {
-        format!("SELECT pg_catalog.setval({}::regclass, {}, {})", literal(&self.qualified()), self.last_value, self.is_called)
+        format!(
+            "SELECT pg_catalog.setval({}::regclass, {}, {})",
+            literal(&self.qualified()),
+            self.last_value,
+            self.is_called
+        )
     }
 
     /// Privileges and owner of one that is not the table's own.
     pub(super) fn adorn(&self) -> Vec<String> {
         let mut statements = Vec::new();
         if self.link != SequenceLink::Identity {
-            statements.push(format!("ALTER SEQUENCE {} OWNER TO {}", self.qualified(), crate::store::quote::identifier(&self.owner)));
+            statements.push(format!(
+                "ALTER SEQUENCE {} OWNER TO {}",
+                self.qualified(),
+                crate::store::quote::identifier(&self.owner)
+            ));
         }
         if let Some(grants) = &self.grants {
-            statements.extend(grants::statements(grants, &format!("SEQUENCE {}", self.qualified()), "", &self.owner));
+            statements.extend(grants::statements(
+                grants,
+                &format!("SEQUENCE {}", self.qualified()),
+                "",
+                &self.owner,
+            ));
         }
         statements
     }
@@ -119,12 +141,21 @@ pub(super) async fn read(
     for row in found {
         let field = |index| text(&row, index, "pg_sequence");
         let (schema, name) = (field(0)?.to_owned(), field(1)?.to_owned());
-        let state = participants.query(shard, &format!("SELECT last_value, is_called FROM {}", qualified(&schema, &name))).await?;
+        let state = participants
+            .query(
+                shard,
+                &format!(
+                    "SELECT last_value, is_called FROM {}",
+                    qualified(&schema, &name)
+                ),
+            )
+            .await?;
         let state = state.first().map_or(&[][..], Vec::as_slice);
         let grants = if truth(&row, 12) {
             let list = format!(
-                "SELECT {} FROM pg_class c, aclexplode(c.relacl) x WHERE c.oid = {} ORDER BY 2 NULLS FIRST, 1",
+                "SELECT {} FROM pg_class c, {} WHERE c.oid = {} ORDER BY x.place",
                 grants::COLUMNS,
+                grants::exploded("c.relacl"),
                 field(13)?
             );
             Some(grants::read(&participants.query(shard, &list).await?)?)

@@ -18,12 +18,21 @@ pub struct TypeDefinition {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TypeBody {
     /// The extension that brings it, and the schema that it is in.
-    Extension { extension: String, schema: String },
-    Enumeration { labels: Vec<String> },
+    Extension {
+        extension: String,
+        schema: String,
+    },
+    Enumeration {
+        labels: Vec<String>,
+    },
     /// What follows `CREATE DOMAIN name`.
-    Domain { text: String },
+    Domain {
+        text: String,
+    },
     /// What follows `CREATE TYPE name`.
-    Other { text: String },
+    Other {
+        text: String,
+    },
     /// Written in C, outside any extension.
     Base,
 }
@@ -40,20 +49,40 @@ pub(super) async fn read(
         let field = |index| text(&row, index, "pg_type");
         let (schema, name) = (field(0)?.to_owned(), field(1)?.to_owned());
         let body = match (row.get(4).cloned().flatten(), field(2)?) {
-            (Some(extension), _) => TypeBody::Extension { extension, schema: field(5)?.to_owned() },
-            (None, "e") => TypeBody::Enumeration { labels: array_items(field(3)?)? },
-            (None, "d") => TypeBody::Domain { text: field(3)?.to_owned() },
-            (None, "c") => TypeBody::Other { text: field(3)?.to_owned() },
-            (None, "r") if !truth(&row, 7) => TypeBody::Other { text: field(3)?.to_owned() },
+            (Some(extension), _) => TypeBody::Extension {
+                extension,
+                schema: field(5)?.to_owned(),
+            },
+            (None, "e") => TypeBody::Enumeration {
+                labels: array_items(field(3)?)?,
+            },
+            (None, "d") => TypeBody::Domain {
+                text: field(3)?.to_owned(),
+            },
+            (None, "c") => TypeBody::Other {
+                text: field(3)?.to_owned(),
+            },
+            (None, "r") if !truth(&row, 7) => TypeBody::Other {
+                text: field(3)?.to_owned(),
+            },
             _ => TypeBody::Base,
         };
-        types.push(TypeDefinition { schema, name, body, owner: field(6)?.to_owned() });
+        types.push(TypeDefinition {
+            schema,
+            name,
+            body,
+            owner: field(6)?.to_owned(),
+        });
     }
     Ok(types)
 }
 
 /// Makes on `target` what is missing there of `types`; checks that an enumeration that is there has the same labels.
-pub async fn ensure(participants: &mut impl Participants, target: ShardId, types: &[TypeDefinition]) -> Result<(), Error> {
+pub async fn ensure(
+    participants: &mut impl Participants,
+    target: ShardId,
+    types: &[TypeDefinition],
+) -> Result<(), Error> {
     for needed in types {
         let there = participants
             .query(
@@ -72,9 +101,12 @@ pub async fn ensure(participants: &mut impl Participants, target: ShardId, types
                 if let TypeBody::Enumeration { labels } = &needed.body
                     && array_items(text(row, 0, "pg_enum")?)? != *labels
                 {
-                    return Err(Answer::new(format!("type {}.{} has other labels on shard {target}", needed.schema, needed.name))
-                        .hint("Bring the type to the same labels, in the same order, on every shard.")
-                        .wrong_state());
+                    return Err(Answer::new(format!(
+                        "type {}.{} has other labels on shard {target}",
+                        needed.schema, needed.name
+                    ))
+                    .hint("Bring the type to the same labels, in the same order, on every shard.")
+                    .wrong_state());
                 }
             }
             None => create(participants, target, needed).await?,
@@ -83,20 +115,31 @@ pub async fn ensure(participants: &mut impl Participants, target: ShardId, types
     Ok(())
 }
 
-async fn create(participants: &mut impl Participants, target: ShardId, needed: &TypeDefinition) -> Result<(), Error> {
+async fn create(
+    participants: &mut impl Participants,
+    target: ShardId,
+    needed: &TypeDefinition,
+) -> Result<(), Error> {
     let name = qualified(&needed.schema, &needed.name);
     let mut statements = Vec::new();
     let mut owned = Some("TYPE");
     match &needed.body {
         TypeBody::Extension { extension, schema } => {
             statements.push(create_schema(schema));
-            statements.push(format!("CREATE EXTENSION IF NOT EXISTS {} SCHEMA {}", identifier(extension), identifier(schema)));
+            statements.push(format!(
+                "CREATE EXTENSION IF NOT EXISTS {} SCHEMA {}",
+                identifier(extension),
+                identifier(schema)
+            ));
             owned = None;
         }
         TypeBody::Enumeration { labels } => {
             let labels: Vec<String> = labels.iter().map(|label| literal(label)).collect();
             statements.push(create_schema(&needed.schema));
-            statements.push(format!("CREATE TYPE {name} AS ENUM ({})", labels.join(", ")));
+            statements.push(format!(
+                "CREATE TYPE {name} AS ENUM ({})",
+                labels.join(", ")
+            ));
         }
         TypeBody::Domain { text } => {
             statements.push(create_schema(&needed.schema));
@@ -108,13 +151,19 @@ async fn create(participants: &mut impl Participants, target: ShardId, needed: &
             statements.push(format!("CREATE TYPE {name} AS {text}"));
         }
         TypeBody::Base => {
-            return Err(Answer::new(format!("type {}.{} is missing on shard {target}", needed.schema, needed.name))
-                .hint("Types written in C cannot be copied. Create the type on every shard first.")
-                .wrong_state());
+            return Err(Answer::new(format!(
+                "type {}.{} is missing on shard {target}",
+                needed.schema, needed.name
+            ))
+            .hint("Types written in C cannot be copied. Create the type on every shard first.")
+            .wrong_state());
         }
     }
     if let Some(word) = owned {
-        statements.push(format!("ALTER {word} {name} OWNER TO {}", identifier(&needed.owner)));
+        statements.push(format!(
+            "ALTER {word} {name} OWNER TO {}",
+            identifier(&needed.owner)
+        ));
     }
     for statement in statements {
         participants.query(target, &statement).await?;

@@ -7,7 +7,6 @@
 use catalog::{GroupId, ShardId, TableKind};
 
 use crate::bind::Binder;
-use crate::ddl::{is_local, shape};
 use crate::operand::Source;
 use crate::parse::{ConstrType, Node, names, nodes};
 use crate::relation::{Found, look_up};
@@ -362,4 +361,33 @@ pub(crate) fn settled_default(
         }
     }
     Ok(())
+}
+
+/// What constraint checks need to know of a table that exists.
+pub(crate) fn shape(table: &catalog::Table) -> TableShape {
+    match &table.kind {
+        TableKind::Sharded { group, key } => TableShape::Sharded {
+            name: table.name.clone(),
+            key: key.iter().map(|key| key.name.clone()).collect(),
+            group: Some(*group),
+        },
+        TableKind::Reference => TableShape::Reference {
+            name: table.name.clone(),
+        },
+        TableKind::Unsharded { shard } => TableShape::Unsharded {
+            name: table.name.clone(),
+            shard: *shard,
+        },
+    }
+}
+
+/// Whether a constraint's kind is known to hold per row: nothing to check.
+pub(crate) fn is_local(kind: ConstrType::Type) -> bool {
+    !matches!(
+        kind,
+        ConstrType::CONSTR_PRIMARY
+            | ConstrType::CONSTR_UNIQUE
+            | ConstrType::CONSTR_EXCLUSION
+            | ConstrType::CONSTR_FOREIGN
+    )
 }

@@ -1,0 +1,214 @@
+//! A relation's appearance in a statement: table, view, subquery or anything else, with variables for its columns.
+
+use catalog::TableKind;
+
+use super::Binder;
+use super::condition::column_family;
+use super::from::FromItem;
+use crate::convert::family;
+use crate::facts::Variable;
+use crate::operand::Source;
+use crate::parse::{Node, parse};
+use crate::query::{Item, QueryId};
+use crate::scope::{BoundRelation, Columns, Namespace, RelationId, Scope};
+use crate::{Access, Error};
+
+impl<'c: 's, 's> Binder<'c, 's> {
+    pub(super) fn other(&mut self, relation: BoundRelation<'c>) -> FromItem {
+        let relation = self.add_relation(relation);
+        self.bound.items.push(Item::Other);
+        FromItem {
+            item: self.bound.items.len() - 1,
+            facts: Vec::new(),
+            namespace: Namespace::of(relation),
+        }
+    }
+
+    /// Appears a table of the catalog, read or written.
+    pub(super) fn table(
+        &mut self,
+        table: &'c catalog::Table,
+        alias: Option<&str>,
+        renamed: Vec<String>,
+        location: i32,
+    ) -> FromItem {
+        let (relation, first) = self.table_relation(table, alias, renamed);
+        let item = match &table.kind {
+            TableKind::Sharded { group, key } => {
+                self.bound.findings.sharded.push(table.name.clone());
+                let key_variables = key
+                    .iter()
+                    .filter_map(|key| {
+                        table
+                            .columns
+                            .iter()
+                            .position(|column| column.name == key.name)
+                    })
+                    .map(|index| first + index as Variable)
+                    .collect();
+                self.bound.findings.groups.push(*group);
+                // Positions within a view's definition mean nothing to the client.
+                let location = if self.in_view { -1 } else { location };
+                Item::Sharded {
+                    table,
+                    group: *group,
+                    key,
+                    key_variables,
+                    location,
+                }
+            }
+            TableKind::Reference => {
+                self.bound.findings.references.push(table.name.clone());
+                Item::Other
+            }
+            TableKind::Unsharded { shard } => {
+                self.bound.findings.home(*shard, table.name.clone());
+                Item::Other
+            }
+        };
+        self.bound.items.push(item);
+        FromItem {
+            item: self.bound.items.len() - 1,
+            facts: Vec::new(),
+            namespace: Namespace::of(relation),
+        }
+    }
+
+    pub(super) fn table_relation(
+        &mut self,
+        table: &'c catalog::Table,
+        alias: Option<&str>,
+        renamed: Vec<String>,
+    ) -> (RelationId, Variable) {
+        let key = match &table.kind {
+            TableKind::Sharded { key, .. } => key.as_slice(),
+            TableKind::Reference | TableKind::Unsharded { .. } => &[],
+        };
+        let first = self.allocate(table.columns.iter().map(|column| {
+            match key.iter().find(|key| key.name == column.name) {
+                Some(key) => Some(family(key.key_type)),
+                None => column_family(column.type_oid),
+            }
+        }));
+        let relation = self.add_relation(BoundRelation {
+            name: alias.unwrap_or(&table.name).to_owned(),
+            schema: alias.is_none().then(|| table.schema.clone()),
+            columns: Columns::Table(table),
+            renamed,
+            first,
+        });
+        (relation, first)
+    }
+
+    /// A view is its definition, bound without any of the names around it.
+    pub(super) fn view(
+        &mut self,
+        view: &'c catalog::View,
+        alias: Option<&str>,
+        columns: Vec<String>,
+        location: i32,
+        nothing: &Scope<'_>,
+    ) -> Result<FromItem, Error> {
+        let broken = || {
+            Error::unsupported(format!(
+                "the definition of view {} cannot be analyzed",
+                view.name
+            ))
+            .at(self.source.sql, location)
+        };
+        let tree = parse(&view.definition).map_err(|_| broken())?;
+        let Some(Node::SelectStmt(select)) = tree.only() else {
+            return Err(broken());
+        };
+        // Definitions are read with an empty search path: every name outside pg_catalog is qualified.
+        let source = std::mem::replace(
+            &mut self.source,
+            Source {
+                sql: &view.definition,
+                literals: None,
+            },
+        );
+        let path = std::mem::take(&mut self.context.search_path);
+        let in_view = std::mem::replace(&mut self.in_view, true);
+        let query = self.select(select, nothing);
+        (self.source, self.context.search_path, self.in_view) = (source, path, in_view);
+        let mut renamed = view.columns.clone();
+        overwrite(&mut renamed, columns);
+        let query = query.map_err(|error| error.at(self.source.sql, location))?;
+        Ok(self.derived(query, alias.unwrap_or(&view.name), renamed))
+    }
+
+    /// A query that appears as a relation.
+    pub(super) fn derived(&mut self, query: QueryId, name: &str, renamed: Vec<String>) -> FromItem {
+        let families: Vec<_> = self.bound.queries[query]
+            .outputs
+            .iter()
+            .map(|output| output.variable.and_then(|variable| self.family(variable)))
+            .collect();
+        let first = self.allocate(families);
+        let (names, mut complete) = self.output_names(query);
+        // Aliases go by position.
+        let renamed = if self.bound.queries[query].positions_known {
+            renamed
+        } else {
+            complete &= renamed.is_empty();
+            Vec::new()
+        };
+        let columns = if complete || self.bound.queries[query].positions_known {
+            Columns::Listed { names, complete }
+        } else {
+            Columns::Open
+        };
+        let facts = self.lifted_facts(query, first);
+        let relation = self.add_relation(BoundRelation {
+            name: name.to_owned(),
+            schema: None,
+            columns,
+            renamed,
+            first,
+        });
+        self.bound.items.push(Item::Derived { query, first });
+        FromItem {
+            item: self.bound.items.len() - 1,
+            facts,
+            namespace: Namespace::of(relation),
+        }
+    }
+
+    pub(super) fn output_names(&self, query: QueryId) -> (Vec<Option<String>>, bool) {
+        let query = &self.bound.queries[query];
+        (
+            query
+                .outputs
+                .iter()
+                .map(|output| output.name.clone())
+                .collect(),
+            query.names_known,
+        )
+    }
+
+    /// Notes a table that a statement changes.
+    pub(super) fn written(&mut self, table: &catalog::Table) {
+        self.bound.findings.raise(Access::Write);
+        match table.kind {
+            TableKind::Reference => self
+                .bound
+                .findings
+                .reference_writes
+                .push(table.name.clone()),
+            TableKind::Sharded { .. } | TableKind::Unsharded { .. } => {
+                self.bound.findings.other_writes.push(table.name.clone());
+            }
+        }
+    }
+}
+
+/// Column aliases replace the first names.
+pub(super) fn overwrite(names: &mut Vec<String>, aliases: Vec<String>) {
+    for (index, alias) in aliases.into_iter().enumerate() {
+        match names.get_mut(index) {
+            Some(name) => *name = alias,
+            None => names.push(alias),
+        }
+    }
+}

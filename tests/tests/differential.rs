@@ -1,0 +1,141 @@
+//! pgweave answers as PostgreSQL does.
+//!
+//! `DIFFERENTIAL=joins,types cargo test -p tests --test differential` runs only the scripts with these words in their names.
+
+use std::path::Path;
+
+use router::local::{LocalServer, ServerOptions};
+use tests::cluster::{Cluster, Options};
+use tests::differential::script::Script;
+use tests::differential::{Reason, Report, Sides, run, scripts};
+use tests::endpoint::Endpoint;
+
+async fn plain() -> LocalServer {
+    let mut options = ServerOptions {
+        durable: false,
+        ..ServerOptions::default()
+    };
+    options.settings.set("max_connections", "200").unwrap();
+    LocalServer::scratch(options).await.unwrap()
+}
+
+fn endpoint(server: &LocalServer) -> Endpoint {
+    Endpoint::local(server.port(), "postgres")
+}
+
+fn chosen() -> Vec<Script> {
+    let all = scripts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("sql")).unwrap();
+    let Ok(words) = std::env::var("DIFFERENTIAL") else {
+        return all;
+    };
+    let words: Vec<&str> = words.split(',').collect();
+    let chosen = |script: &Script| words.iter().any(|word| script.name.contains(word));
+    all.into_iter().filter(chosen).collect()
+}
+
+fn without_differences(report: &Report) {
+    println!("{report}");
+    assert!(report.differences.is_empty(), "{report}");
+    assert!(report.compared > 0);
+}
+
+#[tokio::test]
+async fn pgweave_answers_as_postgresql_does() {
+    let (server, cluster) = tokio::join!(plain(), Cluster::start(Options::default()));
+    let cluster = cluster.unwrap();
+    let sides = Sides {
+        postgres: endpoint(&server),
+        pgweave: Endpoint::local(cluster.router.address.port(), "postgres"),
+        stand_in: false,
+    };
+    let report = tokio::task::spawn_blocking(move || run(&sides, &chosen())).await.unwrap();
+    without_differences(&report);
+    cluster.stop().await.unwrap();
+}
+
+/// Scripts that depend on chance would differ here too, and so would a comparison of what must differ.
+#[tokio::test]
+async fn postgresql_answers_as_postgresql_does() {
+    let (one, other) = tokio::join!(plain(), plain());
+    let sides = Sides {
+        postgres: endpoint(&one),
+        pgweave: endpoint(&other),
+        stand_in: true,
+    };
+    let report = tokio::task::spawn_blocking(move || run(&sides, &chosen())).await.unwrap();
+    without_differences(&report);
+}
+
+/// A comparison that sees nothing would pass everything.
+#[tokio::test]
+async fn differences_are_seen() {
+    let server = plain().await;
+    let client = server.connect("postgres").await.unwrap();
+    client.batch_execute("CREATE DATABASE other").await.unwrap();
+    let sides = Sides {
+        postgres: endpoint(&server),
+        pgweave: Endpoint::local(server.port(), "other"),
+        stand_in: false,
+    };
+    // (what only the second side gets, what both get, how many modes see it)
+    let cases = [
+        ("SELECT 1", "SELECT 1;", 0),
+        ("CREATE TABLE t AS SELECT 1 AS a", "SELECT * FROM t;", 3),
+        ("CREATE TEMP TABLE pg_class AS SELECT 1", "SELECT 1;", 0),
+        ("SET bytea_output = escape", "SELECT '\\x00'::bytea;", 2),
+        ("SET search_path = nowhere", "CREATE TABLE t (a int);", 3),
+        ("SET standard_conforming_strings = off", "SELECT 1;", 0),
+        ("SET standard_conforming_strings = off", "SET standard_conforming_strings = on;", 3),
+        ("SET client_min_messages = error", "DO $$ BEGIN RAISE NOTICE 'n'; END $$;", 3),
+        ("BEGIN", "SELECT 1;", 3),
+        ("SET IntervalStyle = iso_8601", "SELECT '1 day'::interval;", 2),
+        (
+            "CREATE FUNCTION now2() RETURNS text LANGUAGE sql AS 'SELECT 1::text'",
+            "SELECT now2();",
+            3,
+        ),
+    ];
+    for (number, (setup, sql, seen)) in cases.into_iter().enumerate() {
+        let text = format!("-- setup pgweave: {setup}\n{sql}\n");
+        let script = Script::parse(&format!("case{number}"), &text).unwrap();
+        let sides = sides.clone();
+        let report = tokio::task::spawn_blocking(move || run(&sides, &[script])).await.unwrap();
+        assert_eq!(report.differences.len(), seen, "{setup} / {sql}: {report}");
+    }
+}
+
+#[tokio::test]
+async fn refusals_must_be_as_the_script_expects() {
+    let server = plain().await;
+    let client = server.connect("postgres").await.unwrap();
+    client.batch_execute("CREATE DATABASE other").await.unwrap();
+    let sides = Sides {
+        postgres: endpoint(&server),
+        pgweave: Endpoint::local(server.port(), "other"),
+        stand_in: false,
+    };
+    let refuse = "CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE SQLSTATE '0A000'; END $$";
+    let accept = "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'";
+    let play = async |name: &str, text: &str| {
+        let script = Script::parse(name, text).unwrap();
+        let sides = sides.clone();
+        tokio::task::spawn_blocking(move || run(&sides, &[script])).await.unwrap()
+    };
+    let expected = format!(
+        "-- setup pgweave: {refuse}\nBEGIN;\n-- expect-refusal 0A000\nSELECT f();\nSELECT 1;\nROLLBACK;\nSELECT 2;"
+    );
+    let report = play("expected", &expected).await;
+    assert_eq!((report.refused, report.differences.len()), (3, 0), "{report}");
+    let stale = format!("-- setup pgweave: {accept}\n-- expect-refusal 0A000\nSELECT f();");
+    let report = play("stale", &stale).await;
+    assert!(
+        matches!(&report.differences[..], [one, ..] if matches!(one.reason, Reason::NotRefused(_))),
+        "{report}"
+    );
+    let unexpected = format!("{accept};\n-- setup pgweave: DROP FUNCTION f\n-- setup pgweave: {refuse}\nSELECT f();");
+    let report = play("unexpected", &unexpected).await;
+    assert!(
+        matches!(&report.differences[..], [one, ..] if matches!(one.reason, Reason::Refused(_))),
+        "{report}"
+    );
+}
