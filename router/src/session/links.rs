@@ -9,6 +9,7 @@ use planner::{Access, Pins, Target};
 use super::report::{Failure, Report};
 use super::settings::statements_between;
 use super::{Session, Step};
+use crate::backend::AppliedSettings;
 use crate::config::ReadPreference;
 use crate::execute::expect::Expect;
 use crate::execute::relay::Pause;
@@ -176,9 +177,12 @@ impl Session {
         link.pins.insert(need.pins);
         link.listening |= need.pins.contains(Pins::LISTEN);
         if !link.in_block
-            && let Some(sql) = statements_between(link.backend.applied(), self.settings.wanted())
+            && let wanted = self.settings.before_block()
+            && let Some(sql) = statements_between(link.backend.applied(), wanted)
         {
-            self.apply_settings(index, &sql).await?;
+            // What the block itself has set comes with its BEGIN, so that its rollback takes it back.
+            let wanted = wanted.clone();
+            self.apply_settings(index, &sql, wanted).await?;
         }
         let joins = self.block.is_some() && !self.links[index].in_block && !need.no_block;
         if joins && !self.links[index].expects.is_empty() {
@@ -208,7 +212,7 @@ impl Session {
     }
 
     /// Replays settings before anything else is sent, because what follows must not run without them.
-    async fn apply_settings(&mut self, index: usize, sql: &str) -> Step {
+    async fn apply_settings(&mut self, index: usize, sql: &str, wanted: AppliedSettings) -> Step {
         let link = &mut self.links[index];
         link.backend.query(sql.as_bytes());
         link.expects.push_back(Expect::Own);
@@ -219,7 +223,6 @@ impl Session {
             self.drop_link(index).await;
             return Err(failure);
         }
-        let wanted = self.settings.wanted().clone();
         self.links[index].backend.set_applied(wanted);
         Ok(())
     }

@@ -250,10 +250,6 @@ impl Session {
                 block.rollback_to(name);
                 self.settings.rollback_to(name);
                 self.adopt_settings();
-                let wanted = self.settings.wanted().clone();
-                for link in self.links.iter_mut().filter(|link| link.in_block) {
-                    link.backend.set_applied(wanted.clone());
-                }
             }
         }
         Ok(tag)
