@@ -107,6 +107,7 @@ impl Session {
             pins: Pins::NONE,
             unsynced: false,
             applied_at_begin: None,
+            joined_at: 0,
             copying: false,
             captured: Vec::new(),
         });
@@ -169,21 +170,21 @@ impl Session {
         let link = &mut self.links[index];
         link.pins.insert(need.pins);
         link.listening |= need.pins.contains(Pins::LISTEN);
-        if !link.in_block
-            && let Some(sql) = statements_between(link.backend.applied(), self.settings.wanted())
-        {
-            self.apply_settings(index, &sql).await?;
-        }
-        let joins = self.block.is_some() && !self.links[index].in_block && !need.no_block;
-        if joins && !self.links[index].expects.is_empty() {
+        let settings = statements_between(link.backend.applied(), self.settings.wanted());
+        let joins = self.block.is_some() && !link.in_block && !need.no_block;
+        if (joins || settings.is_some()) && !link.expects.is_empty() {
             // After an error the server skips everything up to Sync, a BEGIN too: see first whether there is one.
             self.drain().await?;
+        }
+        if let Some(sql) = settings {
+            self.apply_settings(index, &sql).await?;
         }
         let link = &mut self.links[index];
         if let Some(block) = &self.block
             && joins
         {
             link.applied_at_begin = Some(link.backend.applied().clone());
+            link.joined_at = self.settings.depth();
             link.in_block = true;
             link.wrote = false;
             for sql in block.opening() {
@@ -266,7 +267,7 @@ impl Session {
             link.backend.forget_prepared(statement);
         }
         if !self.notes.completed.is_empty() || !self.notes.undo.is_empty() {
-            self.settle_notes();
+            self.settle_notes(index);
         }
         if std::mem::take(&mut self.notes.skip_to_sync) {
             self.skipping = true;

@@ -108,12 +108,17 @@ impl Settings {
         self.saved.push((name.into(), self.current.clone()));
     }
 
-    /// Settings made since the savepoint are undone; the savepoint stays.
-    pub fn rollback_to(&mut self, name: &str) {
-        if let Some(index) = self.position(name) {
-            self.current = self.saved[index].1.clone();
-            self.saved.truncate(index + 1);
-        }
+    /// Settings made since the savepoint are undone; the savepoint stays. Returns its place among [`Self::depth`].
+    pub fn rollback_to(&mut self, name: &str) -> Option<usize> {
+        let index = self.position(name)?;
+        self.current = self.saved[index].1.clone();
+        self.saved.truncate(index + 1);
+        Some(index)
+    }
+
+    /// How many states are saved: the block's beginning, and each savepoint.
+    pub fn depth(&self) -> usize {
+        self.saved.len()
     }
 
     /// The savepoint and those after it are forgotten; the settings stay.

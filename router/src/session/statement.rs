@@ -174,9 +174,10 @@ impl Session {
         }
     }
 
-    /// Runs a statement about the session on those in the block, or on any one server to have it judged.
-    async fn tell_participants(&mut self, sql: &str, catalog: &Catalog) -> Step {
-        let participants: smallvec::SmallVec<[usize; 4]> = (0..self.links.len())
+    /// Runs a statement about the session on those in the block, or on any one server to have it judged. Returns which
+    /// links have been told.
+    async fn tell_participants(&mut self, sql: &str, catalog: &Catalog) -> Step<Told> {
+        let mut participants: Told = (0..self.links.len())
             .filter(|&index| self.links[index].in_block)
             .collect();
         for &index in participants.iter().rev() {
@@ -189,8 +190,9 @@ impl Session {
             };
             let index = self.link(need, catalog).await?;
             self.run_own(index, sql).await?;
+            participants.push(index);
         }
-        Ok(())
+        Ok(participants)
     }
 
     async fn set(
@@ -224,13 +226,13 @@ impl Session {
             }
             return Ok(());
         }
-        self.tell_participants(text, catalog).await?;
+        let told = self.tell_participants(text, catalog).await?;
         match value {
             SetValue::Values { text, .. } => self.settings.set(name, Assignment::Sql(text.as_str().into())),
             SetValue::Default => self.reset_on_servers(name, catalog).await?,
             SetValue::Current => {}
         }
-        self.settings_applied();
+        self.settings_applied(&told);
         Ok(())
     }
 
@@ -238,18 +240,20 @@ impl Session {
         match name {
             Some(name) if name.to_ascii_lowercase().starts_with("pgweave.") => {
                 self.settings.reset(name);
+                self.adopt_settings();
             }
             Some(name) => {
-                self.tell_participants(text, catalog).await?;
+                let told = self.tell_participants(text, catalog).await?;
                 self.reset_on_servers(name, catalog).await?;
+                self.settings_applied(&told);
             }
             None => {
-                self.tell_participants(text, catalog).await?;
+                let told = self.tell_participants(text, catalog).await?;
                 self.settings.reset_all();
                 self.replay_startup(catalog).await?;
+                self.settings_applied(&told);
             }
         }
-        self.settings_applied();
         Ok(())
     }
 
@@ -270,17 +274,15 @@ impl Session {
         if sql.is_empty() {
             return Ok(());
         }
-        self.tell_participants(&sql, catalog).await
+        self.tell_participants(&sql, catalog).await?;
+        Ok(())
     }
 
-    /// The links that took part in a change of settings have them applied.
-    fn settings_applied(&mut self) {
+    /// The links that were told of a change of settings have them applied.
+    fn settings_applied(&mut self, told: &[usize]) {
         let wanted = self.settings.wanted().clone();
-        let in_block = self.links.iter().any(|link| link.in_block);
-        for link in &mut self.links {
-            if link.in_block == in_block {
-                link.backend.set_applied(wanted.clone());
-            }
+        for &index in told {
+            self.links[index].backend.set_applied(wanted.clone());
         }
         self.adopt_settings();
     }
@@ -291,7 +293,7 @@ impl Session {
         text: &str,
         catalog: &Arc<Catalog>,
     ) -> Step {
-        self.tell_participants(text, catalog).await?;
+        let told = self.tell_participants(text, catalog).await?;
         let isolation = modes.isolation.map(|isolation| match isolation {
             planner::Isolation::ReadUncommitted => "'read uncommitted'",
             planner::Isolation::ReadCommitted => "'read committed'",
@@ -309,7 +311,7 @@ impl Session {
                 self.settings.set(name, Assignment::Sql(value.into()));
             }
         }
-        self.settings_applied();
+        self.settings_applied(&told);
         Ok(())
     }
 
@@ -515,6 +517,9 @@ fn begin_tag(text: &str) -> &'static str {
         "BEGIN"
     }
 }
+
+/// Indexes of links.
+type Told = smallvec::SmallVec<[usize; 4]>;
 
 /// The arguments of EXECUTE, as far as they are plain constants.
 struct ArgumentValues(Vec<Argument>);

@@ -122,12 +122,12 @@ impl Session {
         if self.settings.commit() {
             self.adopt_settings();
         }
-        let wanted = self.settings.wanted().clone();
+        for link in &mut self.links {
+            link.applied_at_begin = None;
+        }
         for link in self.links.iter_mut().filter(|link| link.in_block) {
-            link.backend.set_applied(wanted.clone());
             link.in_block = false;
             link.wrote = false;
-            link.applied_at_begin = None;
         }
         self.block = None;
         result
@@ -194,6 +194,14 @@ impl Session {
             }
             self.notes.own_error = None;
         }
+        for link in &mut self.links {
+            // Left by a failed commit in two phases: it depends on how far that came which settings are in force.
+            if let Some(before) = link.applied_at_begin.take()
+                && before != *link.backend.applied()
+            {
+                link.backend.forget_applied();
+            }
+        }
         let changed = self.settings.rollback();
         self.block = None;
         if changed {
@@ -245,14 +253,23 @@ impl Session {
             Savepoint::Release => {
                 block.release(name);
                 self.settings.release(name);
+                let depth = self.settings.depth();
+                for link in &mut self.links {
+                    link.joined_at = link.joined_at.min(depth);
+                }
             }
             Savepoint::RollbackTo => {
                 block.rollback_to(name);
-                self.settings.rollback_to(name);
+                let place = self.settings.rollback_to(name);
                 self.adopt_settings();
                 let wanted = self.settings.wanted().clone();
                 for link in self.links.iter_mut().filter(|link| link.in_block) {
-                    link.backend.set_applied(wanted.clone());
+                    // A server that joined after the savepoint had its settings before its block, and returns to those.
+                    let returned = match &link.applied_at_begin {
+                        Some(applied) if place.is_some_and(|place| link.joined_at > place) => applied.clone(),
+                        _ => wanted.clone(),
+                    };
+                    link.backend.set_applied(returned);
                 }
             }
         }
