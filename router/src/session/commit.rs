@@ -126,14 +126,11 @@ impl Participants for Session {
     }
 
     fn released(&mut self, shard: ShardId) {
-        let wanted = self.settings.wanted().clone();
         if let Some(index) = self.participant(shard) {
             let link = &mut self.links[index];
             link.in_block = false;
             link.wrote = false;
             link.captured.clear();
-            link.applied_at_begin = None;
-            link.backend.set_applied(wanted);
         }
     }
 

@@ -176,18 +176,20 @@ impl Session {
         let link = &mut self.links[index];
         link.pins.insert(need.pins);
         link.listening |= need.pins.contains(Pins::LISTEN);
-        if !link.in_block
-            && let wanted = self.settings.before_block()
-            && let Some(sql) = statements_between(link.backend.applied(), wanted)
-        {
-            // What the block itself has set comes with its BEGIN, so that its rollback takes it back.
-            let wanted = wanted.clone();
-            self.apply_settings(index, &sql, wanted).await?;
-        }
-        let joins = self.block.is_some() && !self.links[index].in_block && !need.no_block;
-        if joins && !self.links[index].expects.is_empty() {
+        // What the block itself has set comes with its BEGIN, so that its rollback takes it back.
+        let wanted = self.settings.before_block();
+        let settings = if link.in_block {
+            None
+        } else {
+            statements_between(link.backend.applied(), wanted).map(|sql| (sql, wanted.clone()))
+        };
+        let joins = self.block.is_some() && !link.in_block && !need.no_block;
+        if (joins || settings.is_some()) && !link.expects.is_empty() {
             // After an error the server skips everything up to Sync, a BEGIN too: see first whether there is one.
             self.drain().await?;
+        }
+        if let Some((sql, wanted)) = settings {
+            self.apply_settings(index, &sql, wanted).await?;
         }
         let link = &mut self.links[index];
         if let Some(block) = &self.block
@@ -275,7 +277,7 @@ impl Session {
             link.backend.forget_prepared(statement);
         }
         if !self.notes.completed.is_empty() || !self.notes.undo.is_empty() {
-            self.settle_notes();
+            self.settle_notes(index);
         }
         if std::mem::take(&mut self.notes.skip_to_sync) {
             self.skipping = true;

@@ -284,9 +284,9 @@ impl Session {
     }
 
     /// Applies what completed statements did to the session, and takes back what skipped messages did.
-    fn settle_notes(&mut self) {
+    fn settle_notes(&mut self, index: usize) {
         for planned in std::mem::take(&mut self.notes.completed) {
-            self.apply_effects(&planned);
+            self.apply_effects(index, &planned);
         }
         for undo in self.notes.undo.drain(..).rev() {
             match undo {
@@ -304,7 +304,7 @@ impl Session {
     }
 
     /// What a completed statement of the client's changed in the session.
-    fn apply_effects(&mut self, planned: &Planned) {
+    fn apply_effects(&mut self, index: usize, planned: &Planned) {
         let planner::Plan::Single(single) = &*planned.plan else {
             return;
         };
@@ -322,6 +322,8 @@ impl Session {
         }
         if !single.effects.set_config.is_empty() {
             self.adopt_settings();
+            // In force where the function ran, and nowhere else yet.
+            self.links[index].backend.set_applied(self.settings.wanted().clone());
         }
         for name in &single.effects.drops_temporary {
             self.temporary.retain(|(known, _)| known != name);

@@ -516,6 +516,7 @@ fn begin_tag(text: &str) -> &'static str {
     }
 }
 
+
 /// The arguments of EXECUTE, as far as they are plain constants.
 struct ArgumentValues(Vec<Argument>);
 

@@ -122,12 +122,12 @@ impl Session {
         if self.settings.commit() {
             self.adopt_settings();
         }
-        let wanted = self.settings.wanted().clone();
+        for link in &mut self.links {
+            link.applied_at_begin = None;
+        }
         for link in self.links.iter_mut().filter(|link| link.in_block) {
-            link.backend.set_applied(wanted.clone());
             link.in_block = false;
             link.wrote = false;
-            link.applied_at_begin = None;
         }
         self.block = None;
         result
@@ -193,6 +193,14 @@ impl Session {
                 Err(end) => return Err(end),
             }
             self.notes.own_error = None;
+        }
+        for link in &mut self.links {
+            // Left by a failed commit in two phases: it depends on how far that came which settings are in force.
+            if let Some(before) = link.applied_at_begin.take()
+                && before != *link.backend.applied()
+            {
+                link.backend.forget_applied();
+            }
         }
         let changed = self.settings.rollback();
         self.block = None;
