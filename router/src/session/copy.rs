@@ -1,6 +1,6 @@
 //! COPY FROM STDIN: the client's data flows to one server while the server may object at any moment.
 
-use super::report::End;
+use super::report::{End, Report};
 use super::{Session, Step, protocol_end};
 use crate::execute::LinkError;
 use crate::wire::encode;
@@ -21,6 +21,8 @@ impl Session {
                     b'd' => out.extend_from_slice(&message),
                     b'c' | b'f' => {
                         out.extend_from_slice(&message);
+                        // In the extended protocol the server would keep its answer back until Sync.
+                        encode::flush(out);
                         self.links[index].copying = false;
                         return Ok(());
                     }
@@ -29,12 +31,11 @@ impl Session {
                     b'H' | b'S' => {}
                     b'X' => return Err(End::Closed.into()),
                     other => {
-                        let text = format!(
-                            "unexpected message type 0x{other:02X} during COPY from stdin"
-                        );
-                        encode::copy_fail(out, &text);
-                        self.links[index].copying = false;
-                        return Ok(());
+                        let text = format!("unexpected message type 0x{other:02X} during COPY from stdin");
+                        encode::error_response(&mut self.client.out, &Report::error("08P01", text));
+                        // Whether this is data or the next statement cannot be known any more.
+                        let lost = "terminating connection because protocol synchronization was lost";
+                        return Err(End::Fatal(Box::new(Report::fatal("08P01", lost))).into());
                     }
                 }
                 if out.len() >= SEND_AT_BYTES {

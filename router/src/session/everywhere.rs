@@ -58,7 +58,6 @@ impl Session {
         if let Where::Holding(name) = &everywhere.shards {
             shards = self.holders_of(name, shards, catalog).await?;
         }
-        self.before_schema_change(everywhere, carrier, catalog).await?;
         let alone = everywhere.no_block || everywhere.concurrently;
         if alone && self.block.as_ref().is_some_and(|block| block.explicit) {
             return Err(Report::error(

@@ -14,6 +14,10 @@ use crate::execute::expect::Expect;
 use crate::execute::relay::Pause;
 use crate::execute::{Link, LinkError};
 use crate::pool::PoolError;
+use crate::wire::encode;
+
+/// sequence_generator_limit_exceeded
+const SEQUENCE_EXHAUSTED: &[u8; 5] = b"2200H";
 
 /// What a statement needs of its link.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +58,9 @@ impl Session {
             return Ok(index);
         }
         let shard = self.choose_shard(need.target, catalog)?;
+        if !self.unfinished.is_empty() {
+            Box::pin(self.wait_for_unfinished(shard, catalog)).await?;
+        }
         let server = catalog
             .shard(shard)
             .ok_or_else(|| Report::error("XX000", format!("the catalog has no shard {shard}")))?;
@@ -270,13 +277,26 @@ impl Session {
         if std::mem::take(&mut self.notes.skip_to_sync) {
             self.skipping = true;
         }
-        if self.notes.failed.take().is_some() {
+        if let Some(sqlstate) = self.notes.failed.take() {
+            if sqlstate == *SEQUENCE_EXHAUSTED {
+                self.lease_sequences();
+            }
             if let Some(block) = &mut self.block {
                 block.failed = true;
             }
             return Err(Failure::Sent);
         }
         Ok(())
+    }
+
+    /// A sequence has no values left on a shard: if they are leased in blocks, the next block comes now.
+    fn lease_sequences(&self) {
+        let store = self.router.store.clone();
+        tokio::spawn(async move {
+            if let Err(error) = store.look_after_sequences().await {
+                tracing::warn!(%error, "the next block of a sequence could not be leased");
+            }
+        });
     }
 
     /// A link's connection is of no more use. What was uncommitted there is gone.
@@ -302,6 +322,23 @@ impl Session {
             }
             other => other,
         }
+    }
+
+    /// Settings changed without a server having said so: brings one to them, and tells the client what it does not
+    /// know. Call only when no block is open.
+    pub(super) async fn report_settings(&mut self) -> Step {
+        let catalog = self.catalog();
+        let need = Need {
+            no_block: true,
+            ..Need::any()
+        };
+        let index = self.link(need, &catalog).await?;
+        for (name, value) in self.links[index].backend.parameters().iter() {
+            if self.client.reported.update(name, value) {
+                encode::parameter_status(&mut self.client.out, name, value);
+            }
+        }
+        Ok(())
     }
 
     /// Gives back every link that nothing holds any more. Call only when no block is open.

@@ -79,6 +79,8 @@ pub struct Session {
     temporary: Vec<(String, ShardId)>,
     links: SmallVec<[Link; 1]>,
     block: Option<Block>,
+    /// Prepared transactions of this session's that are committed, but whose shards have not been told.
+    unfinished: Vec<txn::ParticipantGid>,
     notes: Notes,
     literals: Literals,
     /// An extended message has failed: skip to Sync.
@@ -114,7 +116,10 @@ impl Session {
             Ok(()) | Err(Failure::Sent) => End::Closed,
         };
         match end {
-            End::Closed => {}
+            End::Closed => {
+                // Terminate may come in one packet with statements, whose answers are still due.
+                let _ = self.client.flush().await;
+            }
             End::Client(error) => {
                 tracing::debug!(pid = self.handle.process_id, %error, "client connection lost");
             }

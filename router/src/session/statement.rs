@@ -344,6 +344,7 @@ impl Session {
                     link.backend.discarded_all();
                 }
                 self.adopt_settings();
+                self.report_settings().await?;
             }
             Discard::Temp => {
                 self.temporary.clear();

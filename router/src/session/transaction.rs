@@ -194,10 +194,14 @@ impl Session {
             }
             self.notes.own_error = None;
         }
-        if self.settings.rollback() {
-            self.adopt_settings();
-        }
+        let changed = self.settings.rollback();
         self.block = None;
+        if changed {
+            self.adopt_settings();
+            if !self.links.is_empty() {
+                self.report_settings().await?;
+            }
+        }
         Ok(())
     }
 

@@ -200,14 +200,18 @@ fn ask(client: &mut Client, statement: &Statement, mode: Mode) -> io::Result<Vec
     bind(&mut out, parameters, mode);
     encode::describe(&mut out, b'P', b"");
     encode::execute(&mut out, b"", statement.limit.unwrap_or(0));
-    // A server that copies ignores Sync, and one that has failed ignores the data, so both can follow at once.
-    if let Some(data) = data {
-        out.put_slice(&copy_messages(data));
-    }
     if statement.limit.is_none() {
         encode::sync(&mut out);
         client.send(&out)?;
-        return hear(client, |_| Ok(()));
+        // As libpq does it: a server that copies ignores the first Sync.
+        return hear(client, |client| {
+            let mut copied = match data {
+                Some(data) => copy_messages(data),
+                None => frame(b'f', b"no data\0"),
+            };
+            copied.extend(frame(b'S', b""));
+            client.send(&copied)
+        });
     }
     out.put_slice(&frame(b'H', b""));
     client.send(&out)?;
