@@ -6,6 +6,7 @@
 
 use planner::{Isolation, TransactionModes};
 
+use super::schema::SchemaBlock;
 use super::settings::{push_literal, push_name};
 
 /// An open transaction block.
@@ -18,13 +19,14 @@ pub struct Block {
     pub modes: TransactionModes,
     /// What a shard that joins must be told after BEGIN, in order.
     replay: Vec<Replay>,
-    /// What DDL has changed, for the catalog.
-    pub effects: Vec<planner::DdlEffect>,
+    /// What DDL has changed; none if there was no DDL.
+    pub schema: Option<Box<SchemaBlock>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 enum Replay {
-    Savepoint(Box<str>),
+    /// With the number of the catalog's edits that came before it.
+    Savepoint(Box<str>, usize),
     /// A statement that lasts until the end of the transaction: SET LOCAL, SET CONSTRAINTS.
     Local(Box<str>),
 }
@@ -45,7 +47,7 @@ impl Block {
     /// What a joining shard is sent before its first statement, one simple query each: BEGIN first.
     pub fn opening(&self) -> impl Iterator<Item = String> {
         std::iter::once(begin_text(&self.modes)).chain(self.replay.iter().map(|step| match step {
-            Replay::Savepoint(name) => {
+            Replay::Savepoint(name, _) => {
                 let mut sql = String::from("SAVEPOINT ");
                 push_identifier(&mut sql, name);
                 sql
@@ -61,7 +63,8 @@ impl Block {
     }
 
     pub fn savepoint(&mut self, name: &str) {
-        self.replay.push(Replay::Savepoint(name.into()));
+        let edits = self.schema.as_ref().map_or(0, |schema| schema.edits.len());
+        self.replay.push(Replay::Savepoint(name.into(), edits));
     }
 
     pub fn has_savepoint(&self, name: &str) -> bool {
@@ -73,6 +76,11 @@ impl Block {
         if let Some(index) = self.position(name) {
             self.replay.truncate(index + 1);
             self.failed = false;
+            let kept = match self.replay.last() {
+                Some(Replay::Savepoint(_, edits)) => *edits,
+                _ => 0,
+            };
+            self.schema = self.schema.take().and_then(|schema| schema.back_to(kept));
         }
     }
 
@@ -95,7 +103,7 @@ impl Block {
     fn position(&self, name: &str) -> Option<usize> {
         self.replay
             .iter()
-            .rposition(|step| matches!(step, Replay::Savepoint(known) if &**known == name))
+            .rposition(|step| matches!(step, Replay::Savepoint(known, _) if &**known == name))
     }
 }
 

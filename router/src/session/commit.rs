@@ -3,16 +3,25 @@
 use std::sync::Arc;
 
 use catalog::{Catalog, ShardId};
-use planner::DdlEffect;
 use txn::outcome::{Completion, Outcome, ServerError};
 use txn::request::{Access, Participant};
 
 use super::report::Report;
+use super::schema::SchemaBlock;
 use super::{Session, Step};
 use crate::drive::commit::{self, Participants};
+use crate::ddl::Recording;
 use crate::drive::recovery;
 use crate::execute::expect::Expect;
+use crate::store::HOME;
 use crate::wire::backend;
+
+/// The catalog's home as the participant that decides a change of the catalog.
+pub(super) struct HomePart {
+    recording: Recording,
+    /// Sent when its answer is waited for, so that the wait has a limit.
+    command: Option<Box<str>>,
+}
 
 /// Between two questions for the same decision.
 const RESOLVE_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
@@ -24,10 +33,11 @@ impl Session {
     /// Commits what several shards wrote, everywhere or nowhere.
     pub(super) async fn commit_in_two_phases(
         &mut self,
-        effects: Vec<DdlEffect>,
+        schema: Option<Box<SchemaBlock>>,
+        home_decides: bool,
         catalog: &Arc<Catalog>,
     ) -> Step {
-        let participants: Vec<Participant> = self
+        let mut participants: Vec<Participant> = self
             .links
             .iter()
             .filter(|link| link.in_block)
@@ -37,6 +47,16 @@ impl Session {
                 preparable: !link.pins.contains(planner::Pins::TEMPORARY),
             })
             .collect();
+        let writers: Vec<ShardId> =
+            self.links.iter().filter(|link| link.in_block && link.wrote).map(|link| link.shard).collect();
+        if home_decides {
+            participants.push(Participant {
+                shard: HOME,
+                access: Access::Write,
+                // What cannot be prepared decides.
+                preparable: false,
+            });
+        }
         let serializable = self
             .block
             .as_ref()
@@ -44,15 +64,30 @@ impl Session {
         let request = txn::Request::new(&participants, serializable, &self.router.gids)
             .map_err(|error| Report::error(error.sqlstate().to_owned(), error.to_string()))?;
         let gid = request.gid();
-        let outcome = Box::pin(commit::run(request, self)).await?;
+        let mut schema = schema;
+        if let (true, Some(gid)) = (home_decides, gid) {
+            let edits = schema.take().map(|schema| schema.edits).unwrap_or_default();
+            let store = self.router.store.clone();
+            let mut recording = Recording::begin(&store, &edits).await?;
+            recording.seal(gid, &writers).await?;
+            self.home = Some(Box::new(HomePart { recording, command: None }));
+        }
+        let ran = Box::pin(commit::run(request, self)).await;
+        // Dropped unless all went well, it rolls back whatever is still open there.
+        let home = self.home.take();
+        let outcome = ran?;
         if let (Outcome::Committed { unfinished }, Some(gid)) = (&outcome, gid) {
             for &shard in unfinished {
                 tracing::warn!(%gid, %shard, "a transaction is committed; recovery will tell this shard");
                 self.unfinished.push(gid.participant(shard));
             }
         }
+        if let (Outcome::Committed { unfinished }, Some(home)) = (&outcome, home) {
+            home.recording.settle(unfinished.is_empty()).await;
+        }
         commit::report(outcome, catalog)?;
-        self.changed_schema(effects).await
+        self.record_schema(schema).await;
+        Ok(())
     }
 
     /// Waits until a shard shows what this session has committed there. Until recovery has told the shard, its rows are
@@ -84,6 +119,10 @@ impl Session {
 
 impl Participants for Session {
     async fn send(&mut self, shard: ShardId, sql: &str) {
+        if let (HOME, Some(home)) = (shard, &mut self.home) {
+            home.command = Some(sql.into());
+            return;
+        }
         let Some(index) = self.participant(shard) else {
             return;
         };
@@ -98,6 +137,20 @@ impl Participants for Session {
     }
 
     async fn completion(&mut self, shard: ShardId) -> Completion {
+        if let (HOME, Some(home)) = (shard, &mut self.home) {
+            let Some(sql) = home.command.take() else {
+                return Completion::Lost;
+            };
+            return match home.recording.send(&sql).await {
+                Ok(()) => Completion::Done,
+                Err(error) if error.sqlstate.starts_with("08") || error.sqlstate.starts_with("57P") => Completion::Lost,
+                Err(error) => Completion::Failed(ServerError {
+                    sqlstate: error.sqlstate.as_bytes().try_into().unwrap_or(*b"XX000"),
+                    fatal: false,
+                    body: backend::error_body(&error.sqlstate, &error.message).into(),
+                }),
+            };
+        }
         let Some(index) = self.participant(shard) else {
             return Completion::Lost;
         };
@@ -138,6 +191,9 @@ impl Participants for Session {
     }
 
     async fn discard(&mut self, shard: ShardId) {
+        if shard == HOME {
+            self.home = None;
+        }
         if let Some(index) = self.participant(shard) {
             self.drop_link(index).await;
         }

@@ -54,6 +54,9 @@ impl Session {
         carrier: Carrier<'_>,
         catalog: &Arc<Catalog>,
     ) -> Step {
+        if let EverywhereKind::Ddl(effect) = &everywhere.kind {
+            crate::ddl::before(effect, catalog)?;
+        }
         let mut shards = self.shards_of(&everywhere.shards, catalog);
         if let Where::Holding(name) = &everywhere.shards {
             shards = self.holders_of(name, shards, catalog).await?;
@@ -75,8 +78,8 @@ impl Session {
             self.settings.begin();
         }
         let answer = self.run_together(&shards, carrier, catalog).await?;
-        if let (EverywhereKind::Ddl(effect), Some(block)) = (&everywhere.kind, &mut self.block) {
-            block.effects.push(effect.clone());
+        if let EverywhereKind::Ddl(effect) = &everywhere.kind {
+            Box::pin(self.follow_schema(everywhere.tag.0, effect, &shards, catalog)).await?;
         }
         if own_block {
             self.end_implicit_block().await?;
@@ -199,7 +202,7 @@ impl Session {
             }
         }
         if let EverywhereKind::Ddl(effect) = &everywhere.kind {
-            self.changed_schema(vec![effect.clone()]).await?;
+            Box::pin(self.changed_alone(effect)).await;
         }
         self.client
             .out
@@ -241,14 +244,14 @@ impl Session {
         Ok(())
     }
 
-    fn primary_link(&self, shard: ShardId) -> Option<usize> {
+    pub(super) fn primary_link(&self, shard: ShardId) -> Option<usize> {
         self.links
             .iter()
             .position(|link| link.shard == shard && !link.replica)
     }
 }
 
-fn write_need(shard: ShardId) -> Need {
+pub(super) fn write_need(shard: ShardId) -> Need {
     Need {
         target: Target::Shard(shard),
         access: Access::Write,

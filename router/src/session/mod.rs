@@ -46,6 +46,7 @@ use crate::worker::WorkerLocal;
 
 use block::Block;
 use client::ClientIo;
+use commit::HomePart;
 use extended::Portal;
 use prepared::Statement;
 use report::{End, Failure, Report};
@@ -81,6 +82,8 @@ pub struct Session {
     block: Option<Block>,
     /// Prepared transactions of this session's that are committed, but whose shards have not been told.
     unfinished: Vec<txn::ParticipantGid>,
+    /// The catalog's home, while it takes part in a commit.
+    home: Option<Box<HomePart>>,
     notes: Notes,
     literals: Literals,
     /// An extended message has failed: skip to Sync.
@@ -264,7 +267,11 @@ impl Session {
 
     /// The catalog of this moment. A statement takes it once.
     fn catalog(&self) -> Arc<Catalog> {
-        self.router.catalog.snapshot()
+        match self.block.as_ref().and_then(|block| block.schema.as_ref()) {
+            // This transaction's own DDL is known to it before anybody else.
+            Some(schema) => Arc::clone(&schema.catalog),
+            None => self.router.catalog.snapshot(),
+        }
     }
 
     fn context<'a>(&'a self, catalog: &'a Catalog, manual: Option<ShardId>) -> planner::Context<'a> {

@@ -195,6 +195,7 @@ impl Session {
             links: Default::default(),
             block: None,
             unfinished: Vec::new(),
+            home: None,
             notes: Default::default(),
             literals: Default::default(),
             skipping: false,

@@ -134,14 +134,11 @@ impl Session {
     }
 
     async fn commit_participants(&mut self, catalog: &Arc<Catalog>) -> Step {
-        let effects = self
-            .block
-            .as_mut()
-            .map(|block| std::mem::take(&mut block.effects))
-            .unwrap_or_default();
+        let schema = self.block.as_mut().and_then(|block| block.schema.take());
+        let home_decides = schema.as_ref().is_some_and(|schema| schema.needs_decision());
         let writers = self.links.iter().filter(|link| link.in_block && link.wrote).count();
-        if writers > 1 {
-            return self.commit_in_two_phases(effects, catalog).await;
+        if writers > 1 || home_decides {
+            return self.commit_in_two_phases(schema, home_decides, catalog).await;
         }
         let mut order: smallvec::SmallVec<[usize; 4]> = (0..self.links.len())
             .filter(|&index| self.links[index].in_block)
@@ -150,7 +147,8 @@ impl Session {
         for index in order {
             self.commit_one(index).await?;
         }
-        self.changed_schema(effects).await
+        self.record_schema(schema).await;
+        Ok(())
     }
 
     /// COMMIT on one participant. An error in it, such as a deferred constraint's, is the client's.
