@@ -24,6 +24,8 @@ pub struct Block {
     replay: Vec<Replay>,
     /// What DDL has changed, for the catalog.
     edits: Edits,
+    /// The catalog that the first of them was planned by.
+    pub base: Option<Arc<Catalog>>,
     /// The catalog with these changes.
     pub overlay: Option<Arc<Catalog>>,
 }

@@ -141,11 +141,8 @@ impl Session {
             .unwrap_or_default();
         let writers = self.links.iter().filter(|link| link.in_block && link.wrote).count();
         // Edits are judged by the catalog as it was without them.
-        let catalog = if edits.is_empty() {
-            catalog.clone()
-        } else {
-            self.router.catalog.snapshot()
-        };
+        let base = self.block.as_ref().and_then(|block| block.base.clone());
+        let catalog = base.unwrap_or_else(|| catalog.clone());
         if writers > 1 || edits.need_decision(&catalog) {
             return self.commit_in_two_phases(&edits, &catalog).await;
         }
@@ -265,8 +262,8 @@ impl Session {
             }
             Savepoint::RollbackTo => {
                 block.rollback_to(name);
-                if !block.edits().is_empty() && block.overlay.is_none() {
-                    block.overlay = Some(block.edits().overlay(&self.router.catalog.snapshot())?);
+                if let (Some(base), None, false) = (&block.base, &block.overlay, block.edits().is_empty()) {
+                    block.overlay = Some(block.edits().overlay(base)?);
                 }
                 self.settings.rollback_to(name);
                 self.adopt_settings();
