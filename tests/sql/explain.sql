@@ -10,6 +10,7 @@ SELECT * FROM t;
 -- differs: the route comes first
 EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) DELETE FROM t;
 SELECT * FROM t;
+-- only simple
 EXPLAIN SELECT * FROM nothing;
 EXPLAIN SELEC 1;
 EXPLAIN (NONSENSE) SELECT 1;

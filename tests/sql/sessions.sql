@@ -64,4 +64,5 @@ SELECT pg_current_xact_id_if_assigned() IS NOT NULL;
 COMMIT;
 SELECT lo_create(0) > 0;
 SELECT pg_is_in_recovery();
+-- expect-refusal 0A000
 PREPARE TRANSACTION 'nothing';

@@ -35,6 +35,7 @@ SELECT * FROM customers WHERE id = $1;
 SELECT * FROM customers WHERE id = $1;
 -- bind '2'
 SELECT * FROM customers WHERE id = $1::int;
+-- expect-refusal 0A000
 -- bind 2::text
 SELECT * FROM customers WHERE id = $1::bigint;
 -- bind 2::int4

@@ -25,6 +25,7 @@ INSERT INTO lines (customer_id, order_id, n, product, amount) VALUES (7, 71, 1, 
 SELECT * FROM (SELECT * FROM customers) c WHERE c.id = 1;
 SELECT * FROM (SELECT * FROM customers WHERE id = 1) c;
 SELECT * FROM (SELECT id AS k, name FROM customers) c WHERE k = 2;
+-- expect-refusal 0A000
 SELECT * FROM (SELECT id, name FROM customers WHERE region = 'north' ORDER BY name LIMIT 5) c WHERE c.name > '' AND id = 1 AND 1 = 2;
 SELECT * FROM (SELECT customer_id, sum(total) AS s FROM orders GROUP BY customer_id) x WHERE customer_id = 1;
 SELECT * FROM (SELECT DISTINCT customer_id FROM orders) x WHERE customer_id = 1;
@@ -49,7 +50,9 @@ SELECT name, (SELECT sum(amount) FROM lines WHERE customer_id = 1 AND product = 
 SELECT l.n FROM lines l WHERE l.customer_id = 1 AND l.product = (SELECT id FROM products WHERE name = 'nut');
 SELECT id, count(*) OVER () FROM (SELECT * FROM orders WHERE customer_id = 3) o ORDER BY id;
 SELECT name FROM customers WHERE (id, region) = (2, 'south');
+-- expect-refusal 0A000
 SELECT name FROM customers WHERE (id, region) IN ((2, 'south'), (3, 'north')) ORDER BY 1;
+-- expect-refusal 0A000
 SELECT name FROM customers WHERE id = (SELECT 2);
 SELECT body FROM notes WHERE id = (SELECT id FROM products WHERE name = 'bolt');
 -- expect-refusal 0A000

@@ -35,9 +35,12 @@ INSERT INTO customers (id, name) VALUES (5, 'x') ON CONFLICT (id) DO UPDATE SET 
 INSERT INTO orders (customer_id, id) SELECT 5, g FROM generate_series(1, 3) g;
 INSERT INTO orders (customer_id, id, total) SELECT customer_id, id + 100, total FROM orders WHERE customer_id = 5 RETURNING id;
 INSERT INTO lines (customer_id, order_id, n, product) SELECT 5, 1, id, id FROM products;
+-- expect-refusal 0A000
 INSERT INTO customers DEFAULT VALUES;
+-- expect-refusal 0A000
 INSERT INTO customers (name) VALUES ('no key');
 INSERT INTO customers (id, name) VALUES (NULL, 'null key');
+-- expect-refusal 0A000
 INSERT INTO customers (id, name) VALUES (DEFAULT, 'default key');
 INSERT INTO customers (id, name, nothing) VALUES (5, 'x', 1);
 INSERT INTO customers VALUES (5);
@@ -60,6 +63,7 @@ DELETE FROM customers WHERE id = 1000;
 DELETE FROM customers WHERE id = 6;
 SELECT count(*) FROM orders WHERE customer_id = 5;
 SELECT * FROM customers WHERE id = 5;
+-- expect-refusal 0A000
 MERGE INTO customers c USING (VALUES (5, 'merged')) v (id, name) ON c.id = v.id AND c.id = 5 WHEN MATCHED THEN UPDATE SET name = v.name;
 BEGIN;
 INSERT INTO customers VALUES (4, 'four');

@@ -154,11 +154,17 @@ pub(super) fn on_table(
     context: &Context<'_>,
 ) -> Result<Plan, Error> {
     match relation {
-        Some(relation) => Ok(plan(
-            placement_of(relation, source, context)?,
-            tag,
-            vec![Change::Other],
-        )),
+        Some(relation) => {
+            let (schema, name) = (relation.schemaname(), relation.relname());
+            let table = full_name(context, schema, name.unwrap_or_default());
+            // What a trigger or a policy may do is judged like the table's other properties.
+            let change = Change::TableAltered { table };
+            Ok(plan(
+                placement_of(relation, source, context)?,
+                tag,
+                vec![change],
+            ))
+        }
         None => Err(Error::internal("a statement without its table")),
     }
 }

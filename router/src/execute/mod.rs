@@ -49,7 +49,6 @@ pub struct Link {
     /// What was applied to the connection when the block began, which its rollback returns to.
     pub applied_at_begin: Option<AppliedSettings>,
     /// How many savepoints' settings were saved when the link joined the block, the block's own counted as one.
-    pub joined_at: usize,
     /// The server takes COPY data.
     pub copying: bool,
     /// Bytes captured instead of being forwarded.

@@ -6,7 +6,7 @@
 
 use planner::{Isolation, TransactionModes};
 
-use super::settings::{push_literal, push_name};
+use super::settings::push_literal;
 
 /// An open transaction block.
 #[derive(Clone, Debug, Default)]
@@ -25,7 +25,7 @@ pub struct Block {
 #[derive(Clone, Debug, PartialEq)]
 enum Replay {
     Savepoint(Box<str>),
-    /// A statement that lasts until the end of the transaction: SET LOCAL, SET CONSTRAINTS.
+    /// A statement about the session: SET, RESET, SET CONSTRAINTS.
     Local(Box<str>),
 }
 
@@ -131,22 +131,13 @@ pub fn push_identifier(sql: &mut String, name: &str) {
     sql.push('"');
 }
 
-/// `SET LOCAL name TO text`.
-pub fn set_local_text(name: &str, text: &str) -> String {
-    let mut sql = String::from("SET LOCAL ");
-    push_name(&mut sql, name);
-    sql.push_str(" TO ");
-    sql.push_str(text);
-    sql
-}
-
-/// `set_config(name, value, true)` as a statement.
-pub fn set_config_local_text(name: &str, value: &str) -> String {
+/// `set_config` as a statement.
+pub fn set_config_text(name: &str, value: &str, is_local: bool) -> String {
     let mut sql = String::from("SELECT pg_catalog.set_config(");
     push_literal(&mut sql, name);
     sql.push_str(", ");
     push_literal(&mut sql, value);
-    sql.push_str(", true)");
+    sql.push_str(if is_local { ", true)" } else { ", false)" });
     sql
 }
 
@@ -161,21 +152,21 @@ mod tests {
             ..TransactionModes::default()
         });
         block.savepoint("a");
-        block.remember(set_local_text("work_mem", "'1MB'"));
+        block.remember("SET LOCAL work_mem TO '1MB'".to_owned());
         block.savepoint("b\"");
         assert_eq!(
             block.opening().collect::<Vec<_>>(),
             [
                 "BEGIN ISOLATION LEVEL REPEATABLE READ",
                 "SAVEPOINT \"a\"",
-                "SET LOCAL \"work_mem\" TO '1MB'",
+                "SET LOCAL work_mem TO '1MB'",
                 "SAVEPOINT \"b\"\"\"",
             ]
         );
         block.release("a");
         assert_eq!(
             block.opening().skip(1).collect::<Vec<_>>(),
-            ["SET LOCAL \"work_mem\" TO '1MB'"]
+            ["SET LOCAL work_mem TO '1MB'"]
         );
     }
 

@@ -17,6 +17,9 @@ use crate::wire::backend;
 /// Between two questions for the same decision.
 const RESOLVE_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 
+/// How long a statement waits for recovery to finish an earlier transaction of its session.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
 impl Session {
     /// Commits what several shards wrote, everywhere or nowhere.
     pub(super) async fn commit_in_two_phases(
@@ -40,14 +43,36 @@ impl Session {
             .is_some_and(|block| block.modes.isolation == Some(planner::Isolation::Serializable));
         let request = txn::Request::new(&participants, serializable, &self.router.gids)
             .map_err(|error| Report::error(error.sqlstate().to_owned(), error.to_string()))?;
+        let gid = request.gid();
         let outcome = Box::pin(commit::run(request, self)).await?;
-        if let Outcome::Committed { unfinished } = &outcome
-            && !unfinished.is_empty()
-        {
-            tracing::warn!(shards = ?unfinished, "a transaction is committed; some shards will be told of it by recovery");
+        if let (Outcome::Committed { unfinished }, Some(gid)) = (&outcome, gid) {
+            for &shard in unfinished {
+                tracing::warn!(%gid, %shard, "a transaction is committed; recovery will tell this shard");
+                self.unfinished.push(gid.participant(shard));
+            }
         }
         commit::report(outcome, catalog)?;
         self.changed_schema(effects).await
+    }
+
+    /// Waits until a shard shows what this session has committed there. Until recovery has told the shard, its rows are
+    /// those from before, and this session must not see them.
+    pub(super) async fn wait_for_unfinished(&mut self, shard: ShardId, catalog: &Catalog) -> Step {
+        let Some(server) = catalog.shard(shard) else {
+            return Ok(());
+        };
+        while let Some(gid) = self.unfinished.iter().copied().find(|gid| gid.shard == shard) {
+            if !recovery::is_finished(&self.router, &server.primary, gid, PATIENCE).await {
+                return Err(Report::error(
+                    "08006",
+                    format!("shard {} has not been told yet of transaction {}, which is committed", server.name, gid.gid),
+                )
+                .hint("It will be when the shard can be reached again. Repeat the statement then.")
+                .into());
+            }
+            self.unfinished.retain(|other| *other != gid);
+        }
+        Ok(())
     }
 
     fn participant(&self, shard: ShardId) -> Option<usize> {

@@ -74,6 +74,9 @@ impl Session {
             self.block = Some(Block::implicit());
             self.settings.begin();
         }
+        if everywhere.tag.0 == "CREATE FUNCTION" || everywhere.tag.0 == "CREATE PROCEDURE" {
+            self.relax_function_bodies(&shards, catalog).await?;
+        }
         let answer = self.run_together(&shards, carrier, catalog).await?;
         if let (EverywhereKind::Ddl(effect), Some(block)) = (&everywhere.kind, &mut self.block) {
             block.effects.push(effect.clone());
@@ -105,6 +108,15 @@ impl Session {
             holders.push(catalog.default_shard());
         }
         Ok(holders)
+    }
+
+    /// A body may name unsharded tables, which only the default shard has: there it is checked, elsewhere it is taken.
+    async fn relax_function_bodies(&mut self, shards: &[ShardId], catalog: &Catalog) -> Step {
+        for &shard in shards.iter().filter(|shard| **shard != catalog.default_shard()) {
+            let index = self.link(write_need(shard), catalog).await?;
+            self.run_own(index, "SET LOCAL check_function_bodies TO off").await?;
+        }
+        Ok(())
     }
 
     /// Sends to all, then waits for all. The first shard's answer is returned.

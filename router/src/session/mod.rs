@@ -79,6 +79,8 @@ pub struct Session {
     temporary: Vec<(String, ShardId)>,
     links: SmallVec<[Link; 1]>,
     block: Option<Block>,
+    /// Prepared transactions of this session's that are committed, but whose shards have not been told.
+    unfinished: Vec<txn::ParticipantGid>,
     notes: Notes,
     literals: Literals,
     /// An extended message has failed: skip to Sync.
@@ -135,6 +137,10 @@ impl Session {
     async fn serve(&mut self) -> Step {
         loop {
             while let Some(frame) = self.client.next_frame().map_err(protocol_end)? {
+                if matches!(frame.tag, b'd' | b'c' | b'f') && self.copy_is_ahead() {
+                    self.copy_ahead().await?;
+                    continue;
+                }
                 let message = self.client.take(frame);
                 self.dispatch(frame.tag, message).await?;
             }
@@ -241,6 +247,7 @@ impl Session {
             Some(block) if block.failed => b'E',
             Some(_) => b'T',
         };
+        self.client.report_late();
         encode::ready_for_query(&mut self.client.out, status);
         self.after_ready().await
     }
@@ -307,12 +314,10 @@ impl Session {
                     self.settings.set(&set.name, Assignment::Text(value.as_str().into()));
                 }
                 (None, false) => self.settings.reset(&set.name),
-                (Some(value), true) => {
-                    if let Some(block) = &mut self.block {
-                        block.remember(block::set_config_local_text(&set.name, value));
-                    }
-                }
-                (None, true) => {}
+                (_, true) => {}
+            }
+            if let (Some(value), Some(block)) = (&set.value, &mut self.block) {
+                block.remember(block::set_config_text(&set.name, value, set.is_local));
             }
         }
         if !single.effects.set_config.is_empty() {

@@ -10,6 +10,11 @@ use super::{Session, Step};
 use crate::admin;
 use crate::ddl::edit::{Edit, Edits};
 
+/// How often the catalog is tried to be changed.
+const FOLLOW_ATTEMPTS: usize = 5;
+/// Between two tries.
+const FOLLOW_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
 impl Session {
     /// Tells the catalog what committed DDL has changed, and waits until this router works with it.
     pub(super) async fn changed_schema(&mut self, effects: Vec<DdlEffect>) -> Step {
@@ -24,12 +29,21 @@ impl Session {
         let mut edits = Edits(changes.iter().map(edit).collect());
         edits.push(Edit::Touch);
         let store = self.router.store.clone();
-        let changed = store
-            .change(None, async |change| {
-                let catalog = change.catalog().await?;
-                edits.write(change, &catalog).await
-            })
-            .await;
+        let mut attempt = 1;
+        let changed = loop {
+            let changed = store
+                .change(None, async |change| {
+                    let catalog = change.catalog().await?;
+                    edits.write(change, &catalog).await
+                })
+                .await;
+            // Reading definitions while another session drops something can fail; a moment later it does not.
+            match changed {
+                Err(_) if attempt < FOLLOW_ATTEMPTS => attempt += 1,
+                changed => break changed,
+            }
+            tokio::time::sleep(FOLLOW_PAUSE).await;
+        };
         if let Err(error) = changed {
             // The shards have committed: the client must not be told that they have not.
             self.notice(

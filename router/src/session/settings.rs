@@ -59,6 +59,11 @@ impl Settings {
         &self.current
     }
 
+    /// The settings as they were when the open block began; as they are if none is open.
+    pub fn before_block(&self) -> &AppliedSettings {
+        self.saved.first().map_or(&self.current, |(_, settings)| settings)
+    }
+
     /// Records a SET that a server has accepted.
     pub fn set(&mut self, name: &str, assignment: Assignment) {
         Arc::make_mut(&mut self.current).insert(canonical_name(name), assignment);
@@ -108,17 +113,12 @@ impl Settings {
         self.saved.push((name.into(), self.current.clone()));
     }
 
-    /// Settings made since the savepoint are undone; the savepoint stays. Returns its place among [`Self::depth`].
-    pub fn rollback_to(&mut self, name: &str) -> Option<usize> {
-        let index = self.position(name)?;
-        self.current = self.saved[index].1.clone();
-        self.saved.truncate(index + 1);
-        Some(index)
-    }
-
-    /// How many states are saved: the block's beginning, and each savepoint.
-    pub fn depth(&self) -> usize {
-        self.saved.len()
+    /// Settings made since the savepoint are undone; the savepoint stays.
+    pub fn rollback_to(&mut self, name: &str) {
+        if let Some(index) = self.position(name) {
+            self.current = self.saved[index].1.clone();
+            self.saved.truncate(index + 1);
+        }
     }
 
     /// The savepoint and those after it are forgotten; the settings stay.

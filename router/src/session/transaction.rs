@@ -253,24 +253,11 @@ impl Session {
             Savepoint::Release => {
                 block.release(name);
                 self.settings.release(name);
-                let depth = self.settings.depth();
-                for link in &mut self.links {
-                    link.joined_at = link.joined_at.min(depth);
-                }
             }
             Savepoint::RollbackTo => {
                 block.rollback_to(name);
-                let place = self.settings.rollback_to(name);
+                self.settings.rollback_to(name);
                 self.adopt_settings();
-                let wanted = self.settings.wanted().clone();
-                for link in self.links.iter_mut().filter(|link| link.in_block) {
-                    // A server that joined after the savepoint had its settings before its block, and returns to those.
-                    let returned = match &link.applied_at_begin {
-                        Some(applied) if place.is_some_and(|place| link.joined_at > place) => applied.clone(),
-                        _ => wanted.clone(),
-                    };
-                    link.backend.set_applied(returned);
-                }
             }
         }
         Ok(tag)
