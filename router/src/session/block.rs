@@ -4,9 +4,13 @@
 //! BEGIN is lazy. A shard joins at its first statement, and what the block has said so far (isolation level,
 //! savepoints, SET LOCAL) is replayed there first, so that a later ROLLBACK TO undoes on late joiners too.
 
+use std::sync::Arc;
+
+use catalog::Catalog;
 use planner::{Isolation, TransactionModes};
 
 use super::settings::push_literal;
+use crate::ddl::Edits;
 
 /// An open transaction block.
 #[derive(Clone, Debug, Default)]
@@ -19,12 +23,15 @@ pub struct Block {
     /// What a shard that joins must be told after BEGIN, in order.
     replay: Vec<Replay>,
     /// What DDL has changed, for the catalog.
-    pub effects: Vec<planner::DdlEffect>,
+    edits: Edits,
+    /// The catalog with these changes.
+    pub overlay: Option<Arc<Catalog>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 enum Replay {
-    Savepoint(Box<str>),
+    /// With the number of edits at that moment.
+    Savepoint(Box<str>, usize),
     /// A statement about the session: SET, RESET, SET CONSTRAINTS.
     Local(Box<str>),
 }
@@ -45,7 +52,7 @@ impl Block {
     /// What a joining shard is sent before its first statement, one simple query each: BEGIN first.
     pub fn opening(&self) -> impl Iterator<Item = String> {
         std::iter::once(begin_text(&self.modes)).chain(self.replay.iter().map(|step| match step {
-            Replay::Savepoint(name) => {
+            Replay::Savepoint(name, _) => {
                 let mut sql = String::from("SAVEPOINT ");
                 push_identifier(&mut sql, name);
                 sql
@@ -61,7 +68,7 @@ impl Block {
     }
 
     pub fn savepoint(&mut self, name: &str) {
-        self.replay.push(Replay::Savepoint(name.into()));
+        self.replay.push(Replay::Savepoint(name.into(), self.edits.len()));
     }
 
     pub fn has_savepoint(&self, name: &str) -> bool {
@@ -73,6 +80,12 @@ impl Block {
         if let Some(index) = self.position(name) {
             self.replay.truncate(index + 1);
             self.failed = false;
+            if let Some(Replay::Savepoint(_, edits)) = self.replay.last() {
+                if *edits < self.edits.len() {
+                    self.edits.truncate(*edits);
+                    self.overlay = None;
+                }
+            }
         }
     }
 
@@ -87,6 +100,15 @@ impl Block {
         }
     }
 
+    /// What DDL in the block has changed so far.
+    pub fn edits(&self) -> &Edits {
+        &self.edits
+    }
+
+    pub fn add_edits(&mut self, edits: Edits) {
+        self.edits.append(edits);
+    }
+
     /// A statement for shards that join later.
     pub fn remember(&mut self, sql: String) {
         self.replay.push(Replay::Local(sql.into()));
@@ -95,7 +117,7 @@ impl Block {
     fn position(&self, name: &str) -> Option<usize> {
         self.replay
             .iter()
-            .rposition(|step| matches!(step, Replay::Savepoint(known) if &**known == name))
+            .rposition(|step| matches!(step, Replay::Savepoint(known, _) if &**known == name))
     }
 }
 

@@ -58,6 +58,9 @@ impl Session {
         if let Where::Holding(name) = &everywhere.shards {
             shards = self.holders_of(name, shards, catalog).await?;
         }
+        if let EverywhereKind::Ddl(effect) = &everywhere.kind {
+            crate::ddl::before(effect, catalog)?;
+        }
         let alone = everywhere.no_block || everywhere.concurrently;
         if alone && self.block.as_ref().is_some_and(|block| block.explicit) {
             return Err(Report::error(
@@ -78,8 +81,8 @@ impl Session {
             self.relax_function_bodies(&shards, catalog).await?;
         }
         let answer = self.run_together(&shards, carrier, catalog).await?;
-        if let (EverywhereKind::Ddl(effect), Some(block)) = (&everywhere.kind, &mut self.block) {
-            block.effects.push(effect.clone());
+        if let EverywhereKind::Ddl(effect) = &everywhere.kind {
+            Box::pin(self.learn_schema_change(everywhere.tag.0, effect, &shards, catalog)).await?;
         }
         if own_block {
             self.end_implicit_block().await?;
@@ -210,8 +213,8 @@ impl Session {
                 }
             }
         }
-        if let EverywhereKind::Ddl(effect) = &everywhere.kind {
-            self.changed_schema(vec![effect.clone()]).await?;
+        if matches!(everywhere.kind, EverywhereKind::Ddl(_)) {
+            self.record_untracked().await?;
         }
         self.client
             .out

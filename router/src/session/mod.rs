@@ -269,7 +269,7 @@ impl Session {
 
     /// The catalog of this moment. A statement takes it once.
     fn catalog(&self) -> Arc<Catalog> {
-        self.router.catalog.snapshot()
+        schema::current(self)
     }
 
     fn context<'a>(&'a self, catalog: &'a Catalog, manual: Option<ShardId>) -> planner::Context<'a> {

@@ -134,14 +134,20 @@ impl Session {
     }
 
     async fn commit_participants(&mut self, catalog: &Arc<Catalog>) -> Step {
-        let effects = self
+        let edits = self
             .block
-            .as_mut()
-            .map(|block| std::mem::take(&mut block.effects))
+            .as_ref()
+            .map(|block| block.edits().clone())
             .unwrap_or_default();
         let writers = self.links.iter().filter(|link| link.in_block && link.wrote).count();
-        if writers > 1 {
-            return self.commit_in_two_phases(effects, catalog).await;
+        // Edits are judged by the catalog as it was without them.
+        let catalog = if edits.is_empty() {
+            catalog.clone()
+        } else {
+            self.router.catalog.snapshot()
+        };
+        if writers > 1 || edits.need_decision(&catalog) {
+            return self.commit_in_two_phases(&edits, &catalog).await;
         }
         let mut order: smallvec::SmallVec<[usize; 4]> = (0..self.links.len())
             .filter(|&index| self.links[index].in_block)
@@ -150,7 +156,10 @@ impl Session {
         for index in order {
             self.commit_one(index).await?;
         }
-        self.changed_schema(effects).await
+        if edits.is_empty() {
+            return Ok(());
+        }
+        self.record(&edits).await
     }
 
     /// COMMIT on one participant. An error in it, such as a deferred constraint's, is the client's.
@@ -256,6 +265,9 @@ impl Session {
             }
             Savepoint::RollbackTo => {
                 block.rollback_to(name);
+                if !block.edits().is_empty() && block.overlay.is_none() {
+                    block.overlay = Some(block.edits().overlay(&self.router.catalog.snapshot())?);
+                }
                 self.settings.rollback_to(name);
                 self.adopt_settings();
             }
