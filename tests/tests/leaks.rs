@@ -388,6 +388,20 @@ fn open_and_failed_transactions() {
 }
 
 #[test]
+fn a_parse_without_its_sync() {
+    for sql in ["SELECT * FROM leaks", "SELECT nosuch FROM leaks", "SELEC"] {
+        check(&[], Connection::Either, GONE, |a| {
+            let mut out = BytesMut::new();
+            encode::parse(&mut out, b"", sql.as_bytes(), &[]);
+            encode::describe(&mut out, b'S', b"");
+            encode::flush(&mut out);
+            a.send(&out).unwrap();
+            while !matches!(a.receive().unwrap().tag, b'T' | b'E') {}
+        });
+    }
+}
+
+#[test]
 fn a_copy_that_is_never_ended() {
     for data in [&b""[..], b"1\n2\n", b"1\n2\nhal"] {
         check(&[], Connection::Either, GONE, |a| {
