@@ -295,8 +295,8 @@ fn settings_that_do_not_fit_together_are_refused() {
     let check =
         |text: &str, message: &str, help: &str| check(&format!("{catalog}{text}"), message, help);
     check(
-        "[listen]\nport = 0",
-        "4:8: listen.port must be at least 1",
+        "[listen]\nbacklog = 0",
+        "4:11: listen.backlog must be at least 1",
         "default",
     );
     check(
