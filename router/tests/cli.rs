@@ -58,7 +58,7 @@ impl Drop for Router {
 fn configuration(directory: &Path, home: &LocalServer) -> String {
     let path = directory.join("pgweave.toml");
     let text = format!(
-        "[listen]\nport = 1\n[catalog]\nhost = '127.0.0.1'\nport = {}\n[[auth]]\nmethod = 'trust'\n",
+        "[listen]\nport = 0\n[catalog]\nhost = '127.0.0.1'\nport = {}\n[[auth]]\nmethod = 'trust'\n",
         home.port()
     );
     std::fs::write(&path, text).unwrap();
