@@ -122,7 +122,12 @@ impl Session {
         Ok(index)
     }
 
-    pub(super) fn existing_link(&self, target: Target, replica_allowed: bool, catalog: &Catalog) -> Option<usize> {
+    pub(super) fn existing_link(
+        &self,
+        target: Target,
+        replica_allowed: bool,
+        catalog: &Catalog,
+    ) -> Option<usize> {
         let wanted = match target {
             Target::Any => {
                 return self
@@ -321,7 +326,10 @@ impl Session {
                     report.sqlstate = "08007".into();
                     report.hint = Some("The statement was sent and may have taken effect: look before repeating it.".into());
                 } else {
-                    report.hint = Some("The transaction was not committed on that shard. Roll back and repeat it.".into());
+                    report.hint = Some(
+                        "The transaction was not committed on that shard. Roll back and repeat it."
+                            .into(),
+                    );
                 }
                 Failure::Report(report)
             }
@@ -384,7 +392,9 @@ impl Session {
             if self.handle.done_with(link.backend.cancel_target()) {
                 self.handle.settled().await;
             }
-            link.backend.clean_and_release(&self.worker, link.pins.is_empty()).await;
+            link.backend
+                .clean_and_release(&self.worker, link.pins.is_empty())
+                .await;
         }
     }
 }

@@ -94,7 +94,9 @@ impl Session {
 
     async fn rows_on(&mut self, shard: ShardId, sql: &str) -> Step<Rows> {
         let catalog = self.catalog();
-        let index = self.link(Need::shard(shard, Access::Write), &catalog).await?;
+        let index = self
+            .link(Need::shard(shard, Access::Write), &catalog)
+            .await?;
         let link = &mut self.links[index];
         link.backend.query(sql.as_bytes());
         link.expects.push_back(Expect::Captured);
@@ -166,7 +168,11 @@ fn text_row(body: &[u8]) -> Vec<Option<String>> {
 
 /// The catalog that a session's next statement is planned by.
 pub(super) fn current(session: &Session) -> Arc<Catalog> {
-    match session.block.as_ref().and_then(|block| block.overlay.clone()) {
+    match session
+        .block
+        .as_ref()
+        .and_then(|block| block.overlay.clone())
+    {
         Some(overlay) => overlay,
         None => session.router.catalog.snapshot(),
     }
