@@ -181,13 +181,14 @@ impl Session {
         let link = &mut self.links[index];
         link.pins.insert(need.pins);
         link.listening |= need.pins.contains(Pins::LISTEN);
-        // What the block itself has set comes with its BEGIN, so that its rollback takes it back.
-        let wanted = self.settings.before_block();
-        let settings = if link.in_block {
-            None
+        // What the block itself has set comes with its BEGIN, so that its rollback takes it back. A link that is in the
+        // block already lacks what a function has set on another.
+        let wanted = if link.in_block {
+            self.settings.wanted()
         } else {
-            statements_between(link.backend.applied(), wanted).map(|sql| (sql, wanted.clone()))
+            self.settings.before_block()
         };
+        let settings = statements_between(link.backend.applied(), wanted).map(|sql| (sql, wanted.clone()));
         let joins = self.block.is_some() && !link.in_block && !need.no_block;
         if (joins || settings.is_some()) && !link.expects.is_empty() {
             // After an error the server skips everything up to Sync, a BEGIN too: see first whether there is one.
@@ -211,10 +212,26 @@ impl Session {
                 // The statement must not run if the block could not be opened as asked.
                 self.exchange(index).await?;
                 self.own_error(index)?;
+                self.links[index].backend.set_applied(self.settings.wanted().clone());
             }
         }
         let link = &mut self.links[index];
         link.wrote |= need.access == Access::Write;
+        Ok(())
+    }
+
+    /// Brings all links of the block to the same settings, so that all return to the same ones later.
+    pub(super) async fn level_participants(&mut self) -> Step {
+        for index in (0..self.links.len()).rev() {
+            let link = &self.links[index];
+            if link.in_block
+                && let wanted = self.settings.wanted()
+                && let Some(sql) = statements_between(link.backend.applied(), wanted)
+            {
+                let wanted = wanted.clone();
+                self.apply_settings(index, &sql, wanted).await?;
+            }
+        }
         Ok(())
     }
 

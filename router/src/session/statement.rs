@@ -197,6 +197,7 @@ impl Session {
         if !self.links.iter().any(|link| link.in_block) {
             self.link(Need::any(), catalog).await?;
         }
+        self.level_participants().await?;
         let participants: Told = (0..self.links.len())
             .filter(|&index| self.links[index].in_block)
             .collect();
@@ -278,15 +279,12 @@ impl Session {
         Ok(())
     }
 
-    /// Outside a block, the links that a change of settings ran on have it applied; within one, they are looked at when
-    /// it ends.
+    /// The links that a change of settings ran on have it applied.
     fn settings_applied(&mut self, told: &[usize]) {
-        if self.block.is_none() {
-            let wanted = self.settings.wanted().clone();
-            for &index in told {
-                if let Some(link) = self.links.get_mut(index) {
-                    link.backend.set_applied(wanted.clone());
-                }
+        let wanted = self.settings.wanted().clone();
+        for &index in told {
+            if let Some(link) = self.links.get_mut(index) {
+                link.backend.set_applied(wanted.clone());
             }
         }
         self.adopt_settings();

@@ -259,6 +259,9 @@ impl Session {
             Savepoint::Release => ("RELEASE SAVEPOINT ", "RELEASE"),
             Savepoint::RollbackTo => ("ROLLBACK TO SAVEPOINT ", "ROLLBACK"),
         };
+        if what == Savepoint::Set {
+            self.level_participants().await?;
+        }
         let mut sql = String::from(verb);
         push_identifier(&mut sql, name);
         let participants: smallvec::SmallVec<[usize; 4]> = (0..self.links.len())
@@ -288,6 +291,10 @@ impl Session {
                 }
                 self.settings.rollback_to(name);
                 self.adopt_settings();
+                let wanted = self.settings.wanted().clone();
+                for link in self.links.iter_mut().filter(|link| link.in_block) {
+                    link.backend.set_applied(wanted.clone());
+                }
             }
         }
         Ok(tag)
