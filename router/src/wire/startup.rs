@@ -210,18 +210,22 @@ async fn refuse(mut stream: ClientStream, report: &Report) -> StartupError {
     }
 }
 
+/// A StartupMessage.
 #[derive(Debug)]
-struct Packet {
-    requested_minor: u32,
-    minor: u32,
-    unknown: Vec<String>,
-    user: String,
-    database: String,
-    options: Vec<(String, String)>,
+pub struct Packet {
+    pub requested_minor: u32,
+    /// The one that is spoken: 0 or 2.
+    pub minor: u32,
+    /// Names of protocol options that are not known here.
+    pub unknown: Vec<String>,
+    pub user: String,
+    pub database: String,
+    /// Settings, in order.
+    pub options: Vec<(String, String)>,
 }
 
-/// The parameters of a StartupMessage.
-fn read_startup(version: u32, mut reader: Reader<'_>) -> Result<Packet, Report> {
+/// The parameters of a StartupMessage, after its version.
+pub fn read_startup(version: u32, mut reader: Reader<'_>) -> Result<Packet, Report> {
     let (major, requested_minor) = (version >> 16, version & 0xffff);
     if major != 3 {
         return Err(Report::fatal(
