@@ -188,7 +188,8 @@ impl Session {
         } else {
             self.settings.before_block()
         };
-        let settings = statements_between(link.backend.applied(), wanted).map(|sql| (sql, wanted.clone()));
+        let settings =
+            statements_between(link.backend.applied(), wanted).map(|sql| (sql, wanted.clone()));
         let joins = self.block.is_some() && !link.in_block && !need.no_block;
         if (joins || settings.is_some()) && !link.expects.is_empty() {
             // After an error the server skips everything up to Sync, a BEGIN too: see first whether there is one.
@@ -212,7 +213,9 @@ impl Session {
                 // The statement must not run if the block could not be opened as asked.
                 self.exchange(index).await?;
                 self.own_error(index)?;
-                self.links[index].backend.set_applied(self.settings.wanted().clone());
+                self.links[index]
+                    .backend
+                    .set_applied(self.settings.wanted().clone());
             }
         }
         let link = &mut self.links[index];
