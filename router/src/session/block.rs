@@ -83,11 +83,11 @@ impl Block {
         if let Some(index) = self.position(name) {
             self.replay.truncate(index + 1);
             self.failed = false;
-            if let Some(Replay::Savepoint(_, edits)) = self.replay.last() {
-                if *edits < self.edits.len() {
-                    self.edits.truncate(*edits);
-                    self.overlay = None;
-                }
+            if let Some(Replay::Savepoint(_, edits)) = self.replay.last()
+                && *edits < self.edits.len()
+            {
+                self.edits.truncate(*edits);
+                self.overlay = None;
             }
         }
     }

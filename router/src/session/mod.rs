@@ -169,7 +169,8 @@ impl Session {
                 self.ready().await
             }
             other => {
-                Err(protocol_end(crate::wire::ProtocolError::invalid_message_type(other)).into())
+                let error = crate::wire::ProtocolError::invalid_message_type(other);
+                Err(protocol_end(error))
             }
         }
     }
@@ -209,7 +210,7 @@ impl Session {
                         let report = Report::fatal("08006", "the connection to the shard that delivers notifications broke");
                         return Err(End::Fatal(Box::new(report)).into());
                     }
-                    link.relay_asynchronous(&mut self.client).map_err(Failure::from)?;
+                    link.relay_asynchronous(&mut self.client)?;
                     self.client.flush().await.map_err(End::Client)?;
                 }
             }
