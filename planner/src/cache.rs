@@ -174,13 +174,14 @@ impl PlanCache {
                 },
                 context,
             ) {
-                Ok((planned, true)) => {
+                // Without literals the shape is the text.
+                Ok((planned, shareable)) if shareable || map.len() == 0 => {
                     let plans: Arc<[Planned]> = planned.into();
                     self.entries
                         .insert(key.to_owned(), Entry::Plans(plans.clone()));
                     Ok(plans)
                 }
-                Ok((planned, false)) => {
+                Ok((planned, _)) => {
                     self.entries.insert(key.to_owned(), Entry::TiedToValues);
                     let plans: Arc<[Planned]> = planned.into();
                     let key = BorrowedKey {

@@ -4,9 +4,13 @@
 //! [`Route`] and the values of one execution into a shard.
 //!
 //! The road of a statement through this crate: `scan` (lift literals) → `cache` → `parse` (PostgreSQL's grammar) →
-//! `bind` (names to tables) → `key` (which tables are tied to one placement) → `build` (the plan) → `resolve`.
+//! `build` → `bind` (names to relations, conditions to facts) → `key` (the proof that one shard has all that matters) →
+//! [`Plan`] → [`resolve()`]. Statements that are no queries go from `build` to `session`, `utility` and `ddl`; the
+//! operator's own language is in `operator` and `admin`.
+//!
 //! Invariant: a statement is planned [`Plan::Single`] only if its result on that one shard provably equals what one
-//! PostgreSQL holding all the rows would return; everything else is an [`Error`].
+//! PostgreSQL holding all the rows would return; everything else is an [`Error`]. Deliberately unseen: what triggers, row security
+//! policies, rules and user-defined operators do behind a statement.
 
 use std::sync::Arc;
 

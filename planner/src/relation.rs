@@ -2,7 +2,7 @@
 //!
 //! Entry point: [`look_up`]. The order is PostgreSQL's: temporary relations first, then the system's, then the search path.
 
-use catalog::{Relation, ShardId, Table, View};
+use catalog::{Relation, ShardId, Table, TableKind, View};
 
 use crate::{Context, Name};
 
@@ -68,6 +68,55 @@ fn look_up_unqualified<'c>(context: &Context<'c>, name: &str) -> Found<'c> {
             Found::Pgweave
         }
         None => Found::Unknown,
+    }
+}
+
+pub(crate) enum FoundSequence {
+    /// It feeds a column of an unsharded table on this shard.
+    OfTable(ShardId),
+    Known,
+    Unknown,
+}
+
+pub(crate) fn look_up_sequence(
+    context: &Context<'_>,
+    schema: Option<&str>,
+    name: &str,
+) -> FoundSequence {
+    let in_schema = |candidate: &str| match schema {
+        Some(schema) => schema == candidate,
+        None => context.search_path.iter().any(|schema| schema == candidate),
+    };
+    let feeds = |table: &Table| {
+        table.columns.iter().any(|column| {
+            let by_default = column
+                .default_expression
+                .as_deref()
+                .is_some_and(|expression| {
+                    expression.contains(&format!("nextval('{name}'"))
+                        || expression.contains(&format!("nextval('{}.{name}'", table.schema))
+                });
+            by_default
+                || column.has_default && name == format!("{}_{}_seq", table.name, column.name)
+        })
+    };
+    for table in context.catalog.tables() {
+        if let TableKind::Unsharded { shard } = table.kind
+            && in_schema(&table.schema)
+            && feeds(table)
+        {
+            return FoundSequence::OfTable(shard);
+        }
+    }
+    let known = context
+        .catalog
+        .sequences()
+        .iter()
+        .any(|sequence| sequence.name == name && in_schema(&sequence.schema));
+    if known {
+        FoundSequence::Known
+    } else {
+        FoundSequence::Unknown
     }
 }
 

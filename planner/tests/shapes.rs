@@ -68,7 +68,7 @@ enum Outcome {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn shape_and_text_agree(statements in prop::collection::vec(statement(), 1..6)) {

@@ -30,6 +30,8 @@ use crate::worker::{WorkerId, WorkerLocal};
 
 /// Templates of new sessions that are remembered.
 const TEMPLATES: usize = 1000;
+/// How often shards' sequences are looked at, so that the next block is leased before one runs out.
+const SEQUENCES_INTERVAL: Duration = Duration::from_secs(2);
 /// How often the end of the last session is looked for during a drain.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 
@@ -83,6 +85,7 @@ pub async fn run(
     settings.router_address = local_address.to_string();
     let store = Store::connect(settings).await?;
     let following = store.watch();
+    let leasing = store.keep_sequences(SEQUENCES_INTERVAL);
 
     let locals: Vec<Arc<WorkerLocal>> = (0..config.listen.worker_count())
         .map(|index| Arc::new(WorkerLocal::new(WorkerId(index))))
@@ -101,7 +104,7 @@ pub async fn run(
     drain(&router, &mut stop, drain_timeout).await;
     watching.abort();
     recovering.abort();
-    drop(following);
+    drop((following, leasing));
     if let Err(error) = store.farewell().await {
         tracing::debug!(%error, "the catalog could not be told of this router's end");
     }

@@ -21,7 +21,10 @@ pub fn columns(name: &str) -> Option<Vec<String>> {
         "servers" => &["shard", "server", "role", "up", "lag_bytes", "lag_ms", "problem"],
         "tables" => &["schema", "table", "kind", "shard_key", "colocation_group", "shard"],
         "placements" => &["colocation_group", "shard", "placement"],
-        "pools" => &["server", "role", "user", "max_size", "size", "idle", "waiting", "checkouts"],
+        "pools" => &[
+            "server", "role", "user", "max_size", "size", "idle", "stashed", "in_use", "waiting", "checkouts", "waits",
+            "waited_ms", "connects", "failures",
+        ],
         "sessions" => &["pid", "user", "database", "client", "connected_s", "statements"],
         "epoch" => &["epoch"],
         _ => return None,
@@ -129,8 +132,14 @@ fn pools(router: &Router) -> Vec<Vec<Option<String>>> {
                 Some(pool.max_size.to_string()),
                 Some(pool.size.to_string()),
                 Some(pool.idle.to_string()),
+                Some(pool.stashed.to_string()),
+                Some(pool.in_use.to_string()),
                 Some(pool.waiting.to_string()),
                 Some(pool.checkouts.to_string()),
+                Some(pool.waits.to_string()),
+                Some(pool.waited.as_millis().to_string()),
+                Some(pool.connects.to_string()),
+                Some(pool.failures.to_string()),
             ]
         })
         .collect()

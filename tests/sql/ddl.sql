@@ -51,6 +51,7 @@ DROP MATERIALIZED VIEW mv;
 DROP TABLE tt, like_tt CASCADE;
 CREATE SEQUENCE seq START 5 INCREMENT 2;
 SELECT nextval('seq'), nextval('seq'), currval('seq');
+-- expect-refusal 0A000
 SELECT setval('seq', 100), nextval('seq'), lastval();
 ALTER SEQUENCE seq RESTART;
 SELECT nextval('seq');
@@ -86,7 +87,11 @@ DROP TRIGGER touch ON audited;
 CREATE RULE no_delete AS ON DELETE TO audited DO INSTEAD NOTHING;
 DELETE FROM audited;
 SELECT count(*) FROM audited;
+-- expect-refusal 0A000
 CREATE SCHEMA :schema_two CREATE TABLE inner_table (a int) CREATE VIEW inner_view AS SELECT * FROM inner_table;
+CREATE SCHEMA :schema_two;
+CREATE TABLE :schema_two.inner_table (a int);
+CREATE VIEW :schema_two.inner_view AS SELECT * FROM :schema_two.inner_table;
 SELECT * FROM :schema_two.inner_view;
 ALTER TABLE audited SET SCHEMA :schema_two;
 SELECT count(*) FROM :schema_two.audited;
@@ -106,7 +111,9 @@ DROP ROLE :schema_role;
 CREATE EXTENSION nothing_like_this;
 CREATE STATISTICS st ON id, b FROM ident;
 CREATE COLLATION german (provider = icu, locale = 'de');
+-- only simple
 CREATE CAST (text AS xid8) WITH INOUT;
+-- only simple
 DROP CAST (text AS xid8);
 CREATE OPERATOR === (leftarg = int, rightarg = int, function = int4eq);
 SELECT 1 === 1;

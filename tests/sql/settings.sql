@@ -67,10 +67,12 @@ SET TIME ZONE 'UTC';
 SET TIME ZONE -3;
 SHOW TIME ZONE;
 SET TIME ZONE LOCAL;
+-- expect-refusal 0A000
 SET TIME ZONE INTERVAL '+02:30' HOUR TO MINUTE;
 SHOW timezone;
 RESET TIME ZONE;
 SET standard_conforming_strings = off;
+-- expect-refusal 0A000
 SELECT 'a\\b';
 SET standard_conforming_strings = on;
 BEGIN;

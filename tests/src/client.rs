@@ -1,7 +1,7 @@
 //! A client that speaks the protocol message by message, blocking, and hides nothing.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -92,6 +92,18 @@ impl Client {
         let mut body = vec![0u8; (u32::from_be_bytes([a, b, c, d]) as usize).saturating_sub(4)];
         self.stream.read_exact(&mut body)?;
         Ok(Message { tag, body })
+    }
+
+    /// Bytes that are no message: answers to requests for encryption.
+    pub fn skip(&mut self, count: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0u8; count];
+        self.stream.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Ends one or both directions of the connection.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.stream.shutdown(how)
     }
 
     /// Everything up to and including ReadyForQuery.

@@ -6,7 +6,7 @@ use super::Binder;
 use crate::functions::{Builtin, classify};
 use crate::parse::{ConstValue, Node, names, nodes};
 use crate::piece::{Piece, piece};
-use crate::relation::{Found, look_up};
+use crate::relation::{Found, FoundSequence, look_up, look_up_sequence};
 use crate::utility::all_on;
 use crate::{Access, Error, Pins, SetConfig};
 
@@ -215,7 +215,8 @@ impl<'c: 's, 's> Binder<'c, 's> {
         }
     }
 
-    /// A sequence of the catalog hands out values that are unique over the cluster on every shard; any other lives on the default shard.
+    /// The sequence of an unsharded table's column lives with the table. Others that the catalog knows hand out values that are
+    /// unique over the cluster; the default shard has them all. One that it does not know is on the default shard or nowhere.
     pub(super) fn sequence_call(&mut self, name: &str, call: &nodes::FuncCall) {
         self.bound.findings.raise(Access::Write);
         self.bound.findings.tied_to_values = true;
@@ -223,31 +224,29 @@ impl<'c: 's, 's> Binder<'c, 's> {
         if name == "lastval" {
             return;
         }
-        let sequence = call.args().first().and_then(relation_text);
-        let known = sequence
-            .as_ref()
-            .and_then(|text| relation_name(text))
-            .filter(|(schema, name)| match schema {
-                Some(schema) => self.context.catalog.sequence(schema, name).is_some(),
-                None => self
-                    .context
-                    .search_path
-                    .iter()
-                    .any(|schema| self.context.catalog.sequence(schema, name).is_some()),
-            });
-        let label = sequence.as_deref().unwrap_or("a sequence");
-        if known.is_none() {
-            let default = self.context.catalog.default_shard();
-            self.bound
+        let text = call.args().first().and_then(relation_text);
+        let label = text.as_deref().unwrap_or("a sequence").to_owned();
+        let default = self.context.catalog.default_shard();
+        let sequence = text.as_deref().and_then(relation_name);
+        match sequence
+            .map(|(schema, name)| look_up_sequence(&self.context, schema.as_deref(), &name))
+        {
+            Some(FoundSequence::OfTable(shard)) => {
+                self.bound.findings.home(shard, format!("sequence {label}"))
+            }
+            Some(FoundSequence::Known) if name == "setval" => {
+                let error = Error::unsupported(format!(
+                    "setval on {label}, a sequence of the whole cluster"
+                ))
+                .with_hint("SET pgweave.shard to set it on one shard.")
+                .at(self.source.sql, call.location);
+                self.bound.findings.refuse(error);
+            }
+            Some(FoundSequence::Known) => self.bound.findings.uses_system = true,
+            Some(FoundSequence::Unknown) | None => self
+                .bound
                 .findings
-                .home(default, format!("sequence {label}"));
-        } else if name == "setval" {
-            let error = Error::unsupported(format!(
-                "setval on {label}, a sequence of the whole cluster"
-            ))
-            .with_hint("SET pgweave.shard to set it on one shard.")
-            .at(self.source.sql, call.location);
-            self.bound.findings.refuse(error);
+                .home(default, format!("sequence {label}")),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::bind::Binder;
 use crate::operand::Source;
 use crate::parse::{Node, NodeList, ObjectType, ReindexObjectType, names, nodes, parse};
 use crate::piece::{Piece, piece};
-use crate::relation::{creation_schema, full_name};
+use crate::relation::{FoundSequence, creation_schema, full_name, look_up_sequence};
 use crate::scope::{Namespace, Scope};
 use crate::utility::outside_block;
 use crate::{Change, Context, Error, EverywhereKind, Name, Plan};
@@ -116,7 +116,7 @@ pub(super) fn create_sequence(
     ))
 }
 
-/// A sequence of the cluster is on every shard; another is where it is found.
+/// A sequence is with its unsharded table, or where it is found.
 pub(super) fn relation_or_holding(
     relation: &nodes::RangeVar,
     context: &Context<'_>,
@@ -138,10 +138,12 @@ pub(super) fn relation_or_holding(
             }
         }
     };
-    if context.catalog.sequence(&full.schema, &full.name).is_some() {
-        Ok((Placement::All, full))
-    } else {
-        Ok((Placement::Holding(full.clone()), full))
+    match look_up_sequence(context, Some(&full.schema), &full.name) {
+        FoundSequence::OfTable(shard) => Ok((Placement::Shard(shard), full)),
+        // The catalog does not say which shards have it.
+        FoundSequence::Known | FoundSequence::Unknown => {
+            Ok((Placement::Holding(full.clone()), full))
+        }
     }
 }
 
@@ -152,11 +154,17 @@ pub(super) fn on_table(
     context: &Context<'_>,
 ) -> Result<Plan, Error> {
     match relation {
-        Some(relation) => Ok(plan(
-            placement_of(relation, source, context)?,
-            tag,
-            vec![Change::Other],
-        )),
+        Some(relation) => {
+            let (schema, name) = (relation.schemaname(), relation.relname());
+            let table = full_name(context, schema, name.unwrap_or_default());
+            // What a trigger or a policy may do is judged like the table's other properties.
+            let change = Change::TableAltered { table };
+            Ok(plan(
+                placement_of(relation, source, context)?,
+                tag,
+                vec![change],
+            ))
+        }
         None => Err(Error::internal("a statement without its table")),
     }
 }
@@ -311,9 +319,9 @@ pub(super) fn commented(
         | ObjectType::OBJECT_SEQUENCE => {
             let (schema, name) = split(&path);
             let full = full_name(context, schema, name);
-            match context.catalog.sequence(&full.schema, &full.name) {
-                Some(_) => Placement::All,
-                None => Placement::Holding(full),
+            match look_up_sequence(context, Some(&full.schema), &full.name) {
+                FoundSequence::OfTable(shard) => Placement::Shard(shard),
+                FoundSequence::Known | FoundSequence::Unknown => Placement::Holding(full),
             }
         }
         _ => Placement::All,

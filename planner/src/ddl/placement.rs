@@ -7,7 +7,7 @@ use catalog::{GroupId, ShardId, TableKind};
 use crate::build::shard_name;
 use crate::operand::Source;
 use crate::parse::nodes;
-use crate::relation::{Found, full_name, look_up};
+use crate::relation::{Found, FoundSequence, full_name, look_up, look_up_sequence};
 use crate::utility::single;
 use crate::{
     Access, Context, Error, Everywhere, EverywhereKind, Name, Pins, Plan, Route, Single,
@@ -65,10 +65,10 @@ pub(crate) fn named(
         }
         Found::Unknown => {
             let full = full_name(context, schema, name);
-            if context.catalog.sequence(&full.schema, &full.name).is_some() {
-                Placement::All
-            } else {
-                Placement::Shard(context.catalog.default_shard())
+            match look_up_sequence(context, Some(&full.schema), &full.name) {
+                FoundSequence::OfTable(shard) => Placement::Shard(shard),
+                FoundSequence::Known => Placement::Holding(full),
+                FoundSequence::Unknown => Placement::Shard(context.catalog.default_shard()),
             }
         }
     })

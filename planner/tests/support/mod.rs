@@ -87,7 +87,7 @@ pub fn catalog() -> Catalog {
         .reference_table("countries", &["code text", "name text"])
         .unsharded_table("settings", "s2", &["name text", "value text", "customer_id bigint"])
         .unsharded_table("audit", "s1", &["id bigint", "customer_id bigint", "what text"])
-        .unsharded_table("flags", "s2", &["name text", "value boolean"])
+        .unsharded_table("flags", "s2", &["name text", "value boolean", "id bigint default nextval('flags_id_seq'::regclass)"])
         .view(view("recent_orders", &["id", "customer", "total"], "SELECT o.id, o.customer_id, o.total FROM public.orders o WHERE o.total > 0"))
         .view(view(
             "customer_totals",

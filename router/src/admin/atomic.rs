@@ -14,27 +14,27 @@ use crate::ddl::edit::Edits;
 use crate::ddl::error::Error;
 use crate::ddl::participants::Participants;
 use crate::store::{
-    Change, Connection, Error as StoreError, Rows, SchemaChange, ServerError, Store,
+    Change, Connection, Error as StoreError, Rows, SchemaChange, ServerError, Store, fresh_gid,
 };
 
 /// How long a statement may wait for a lock that a client holds: whoever comes later waits behind it.
 const LOCK_PATIENCE: &str = "10s";
 
 /// An open change with the shards that joined it. Dropping it rolls everything back.
-pub struct AtomicChange<'a> {
-    store: &'a Store,
-    change: SchemaChange<'a>,
+pub struct AtomicChange {
+    store: Arc<Store>,
+    change: SchemaChange,
     catalog: Arc<Catalog>,
     shards: BTreeMap<ShardId, Connection>,
 }
 
-impl<'a> AtomicChange<'a> {
+impl AtomicChange {
     /// Waits for other changes of the catalog to end.
-    pub async fn begin(store: &'a Store) -> Result<AtomicChange<'a>, Error> {
+    pub async fn begin(store: &Arc<Store>) -> Result<AtomicChange, Error> {
         let change = SchemaChange::begin(store).await?;
         let catalog = change.home().catalog().await?;
         Ok(AtomicChange {
-            store,
+            store: Arc::clone(store),
             change,
             catalog,
             shards: BTreeMap::new(),
@@ -47,7 +47,7 @@ impl<'a> AtomicChange<'a> {
     }
 
     /// The home's side of the change.
-    pub fn home(&self) -> &Change<'a> {
+    pub fn home(&self) -> &Change {
         self.change.home()
     }
 
@@ -57,16 +57,16 @@ impl<'a> AtomicChange<'a> {
     /// [`StoreError::OutcomeUnknown`] if the decision's COMMIT got no answer: recovery will finish it one way or the other.
     pub async fn commit(self, edits: &Edits) -> Result<Epoch, Error> {
         let AtomicChange {
+            store,
             change,
             catalog,
             shards,
-            ..
         } = self;
-        if let Err(error) = edits.write(change.home(), &catalog).await {
+        if let Err(error) = edits.write(change.home()).await {
             change.rollback().await;
             return Err(error);
         }
-        let gid = change.gid();
+        let gid = fresh_gid(catalog.cluster_id());
         let mut prepared: Vec<(ShardId, &Connection)> = Vec::new();
         for (shard, connection) in &shards {
             if let Err(error) = connection
@@ -80,9 +80,10 @@ impl<'a> AtomicChange<'a> {
             prepared.push((*shard, connection));
         }
         let ids: Vec<ShardId> = prepared.iter().map(|(shard, _)| *shard).collect();
-        let epoch = match change.decide(&ids).await {
-            Ok(decided) if end(gid, &prepared, true).await => decided.settle().await,
-            Ok(decided) => decided.leave().await,
+        let epoch = match change.decide(gid, &ids).await {
+            Ok(()) if end(gid, &prepared, true).await => store.settle(gid).await,
+            // Recovery will commit the rest, and the watch settles then.
+            Ok(()) => store.reload().await.map(|catalog| catalog.epoch()),
             // The shards stay prepared: only recovery may judge now.
             Err(error @ StoreError::OutcomeUnknown { .. }) => return Err(error.into()),
             Err(error) => {
@@ -93,15 +94,15 @@ impl<'a> AtomicChange<'a> {
         // The change is made; a snapshot that cannot be read now is read later.
         epoch.or_else(|error| {
             tracing::warn!(%gid, %error, "the catalog changed, but its new snapshot cannot be read yet");
-            Ok(self.store.snapshot().epoch())
+            Ok(store.snapshot().epoch())
         })
     }
 }
 
-impl Participants for AtomicChange<'_> {
+impl Participants for AtomicChange {
     async fn query(&mut self, shard: ShardId, sql: &str) -> Result<Rows, ServerError> {
         if !self.shards.contains_key(&shard) {
-            let connection = join(self.store, &self.catalog, shard)
+            let connection = join(&self.store, &self.catalog, shard)
                 .await
                 .map_err(|error| as_server_error(shard, error))?;
             self.shards.insert(shard, connection);

@@ -1,5 +1,7 @@
 //! `pgweave.auto_shard`: tables that will be created with a column are sharded by it.
 
+use std::sync::Arc;
+
 use super::arguments::Arguments;
 use super::subject::parse_name;
 use super::{Caller, Output, permission};
@@ -8,7 +10,7 @@ use crate::store::Store;
 
 /// Adds or removes (`enabled => false`) the rule for a column. Tables that exist already stay as they are.
 pub async fn auto_shard(
-    store: &Store,
+    store: &Arc<Store>,
     arguments: &Arguments<'_>,
     caller: &Caller,
 ) -> Result<Output, Error> {

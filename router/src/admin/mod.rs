@@ -65,7 +65,7 @@ pub fn columns(function: &str) -> Option<Vec<String>> {
 
 /// Runs a function. Parameters among the arguments must have been replaced by their values.
 pub async fn call(
-    store: &Store,
+    store: &Arc<Store>,
     function: &str,
     given: &[(Option<String>, AdminArg)],
     caller: &Caller,

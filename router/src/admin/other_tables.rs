@@ -1,5 +1,7 @@
 //! `pgweave.reference_table` and `pgweave.unsharded_table`.
 
+use std::sync::Arc;
+
 use catalog::ShardId;
 
 use super::arguments::Arguments;
@@ -13,7 +15,7 @@ use crate::store::Store;
 
 /// Puts a full copy of an empty table on every shard.
 pub async fn reference_table(
-    store: &Store,
+    store: &Arc<Store>,
     arguments: &Arguments<'_>,
     caller: &Caller,
 ) -> Result<Output, Error> {
@@ -31,6 +33,7 @@ pub async fn reference_table(
     let distribution = Distribution {
         participants: &mut change,
         source: subject.source,
+        made_on: vec![subject.source],
         table: subject.table,
         divided: Vec::new(),
     };
@@ -41,7 +44,7 @@ pub async fn reference_table(
 
 /// Puts a table on one shard. It must be empty if it is on another now.
 pub async fn unsharded_table(
-    store: &Store,
+    store: &Arc<Store>,
     arguments: &Arguments<'_>,
     caller: &Caller,
 ) -> Result<Output, Error> {
@@ -55,6 +58,7 @@ pub async fn unsharded_table(
     let distribution = Distribution {
         participants: &mut change,
         source: subject.source,
+        made_on: vec![subject.source],
         table: subject.table,
         divided: Vec::new(),
     };

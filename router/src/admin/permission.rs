@@ -6,7 +6,7 @@ use crate::store::Change;
 use crate::store::connection::column;
 
 /// Superusers, and members of the role that owns schema `pgweave`.
-pub async fn of_operator(change: &Change<'_>, caller: &Caller) -> Result<(), Error> {
+pub async fn of_operator(change: &Change, caller: &Caller) -> Result<(), Error> {
     let rows = change
         .query(
             "SELECT pg_has_role(r.oid, n.nspowner, 'USAGE') FROM pg_roles r, pg_namespace n WHERE r.rolname = $1 AND n.nspname = 'pgweave'",

@@ -1,18 +1,20 @@
 //! `pgweave.refresh`: all routers read the catalog anew, and what the shards have is compared with what it says.
 
+use std::sync::Arc;
+
 use catalog::{Catalog, Group, ShardId, Table, TableKind};
 
 use super::{AtomicChange, Caller, Output, permission};
 use crate::ddl::definition;
 use crate::ddl::distribute::add_guard;
-use crate::ddl::edit::{Edit, Edits};
+use crate::ddl::edit::{Edit, Edits, Kind};
 use crate::ddl::error::Error;
 use crate::ddl::participants::Participants;
 use crate::ddl::requirements::GUARD;
 use crate::store::{FIRST_UNLISTED, Store};
 
 /// Forgets tables that no shard has, puts missing placement guards back, and reports what it cannot mend.
-pub async fn refresh(store: &Store, caller: &Caller) -> Result<Output, Error> {
+pub async fn refresh(store: &Arc<Store>, caller: &Caller) -> Result<Output, Error> {
     let mut change = AtomicChange::begin(store).await?;
     permission::of_operator(change.home(), caller).await?;
     let catalog = change.catalog().clone();
@@ -72,6 +74,7 @@ async fn compare(
         edits.push(Edit::Forget {
             schema: table.schema.clone(),
             name: table.name.clone(),
+            kind: Kind::of(&table.kind),
         });
         findings.push(format!("forgot table {name}, which no shard has"));
     } else {

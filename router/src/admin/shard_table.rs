@@ -16,6 +16,8 @@
 //! - list: `values` and `shards` go in pairs; a shard may stand several times. `default_shard` takes all other
 //!   keys; without it they are refused.
 
+use std::sync::Arc;
+
 use catalog::{
     Catalog, GroupId, HashShardMap, Key, KeyColumn, KeyType, KeyValue, ListShardMap, RangeShardMap,
     ShardId, ShardMap, TableKind,
@@ -49,7 +51,7 @@ pub const PARAMETERS: &[&str] = &[
 const VIRTUAL_NODES: u32 = 32;
 
 pub async fn shard_table(
-    store: &Store,
+    store: &Arc<Store>,
     arguments: &Arguments<'_>,
     caller: &Caller,
 ) -> Result<Output, Error> {
@@ -76,6 +78,7 @@ pub async fn shard_table(
     let distribution = Distribution {
         participants: &mut change,
         source: subject.source,
+        made_on: vec![subject.source],
         table: subject.table,
         divided,
     };
@@ -173,7 +176,7 @@ fn key_types(
 }
 
 async fn choose_group(
-    change: &AtomicChange<'_>,
+    change: &AtomicChange,
     catalog: &Catalog,
     caller: &Caller,
     arguments: &Arguments<'_>,
@@ -209,7 +212,7 @@ async fn choose_group(
         None if by == "hash" && wishes.is_empty() => {
             match default_group(change.home().connection(), catalog, types).await? {
                 Some(id) => Ok(GroupChoice::Existing(id)),
-                None => Ok(default_choice(catalog, types)?),
+                None => GroupChoice::new_default(catalog, types),
             }
         }
         _ => Ok(GroupChoice::New {
@@ -226,20 +229,6 @@ async fn choose_group(
             is_default: false,
         }),
     }
-}
-
-/// A new default group: hash over all shards, in even parts.
-pub(crate) fn default_choice(catalog: &Catalog, types: &[KeyType]) -> Result<GroupChoice, Error> {
-    let shards: Vec<ShardId> = catalog.shards().iter().map(|shard| shard.id).collect();
-    let map = HashShardMap::even(&shards)
-        .map(ShardMap::Hash)
-        .map_err(invalid_map)?;
-    Ok(GroupChoice::New {
-        types: types.to_vec(),
-        map,
-        layout: Some("even".to_owned()),
-        is_default: true,
-    })
 }
 
 fn colocated(

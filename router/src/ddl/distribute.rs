@@ -27,6 +27,8 @@ pub struct Distribution<'a, P> {
     pub table: TableDefinition,
     /// Sequences that are divided into blocks already, for other tables.
     pub divided: Vec<(String, String)>,
+    /// Where the table is there already, by a statement of the same transaction: the source at least.
+    pub made_on: Vec<ShardId>,
 }
 
 impl<P: Participants> Distribution<'_, P> {
@@ -42,17 +44,17 @@ impl<P: Participants> Distribution<'_, P> {
         for column in &mut self.table.columns {
             column.not_null |= key.iter().any(|key_column| key_column.name == column.name);
         }
-        if shards.contains(&self.source) {
-            let not_null: Vec<String> = key
-                .iter()
-                .map(|column| format!("ALTER COLUMN {} SET NOT NULL", identifier(&column.name)))
-                .collect();
-            let sql = format!(
-                "ALTER TABLE {} {}",
-                self.table.qualified(),
-                not_null.join(", ")
-            );
-            self.participants.query(self.source, &sql).await?;
+        let not_null: Vec<String> = key
+            .iter()
+            .map(|column| format!("ALTER COLUMN {} SET NOT NULL", identifier(&column.name)))
+            .collect();
+        let not_null = format!(
+            "ALTER TABLE {} {}",
+            self.table.qualified(),
+            not_null.join(", ")
+        );
+        for shard in self.made_on.iter().filter(|shard| shards.contains(shard)) {
+            self.participants.query(*shard, &not_null).await?;
         }
         self.create_on(shards.iter().copied()).await?;
         for shard in &shards {
@@ -60,7 +62,14 @@ impl<P: Participants> Distribution<'_, P> {
                 .query(*shard, &add_guard(&self.table, &key, group, *shard))
                 .await?;
         }
-        let mut edits = self.divide(&shards).await?;
+        let mut edits = divide(
+            self.participants,
+            &self.table,
+            &shards,
+            self.source,
+            &self.divided,
+        )
+        .await?;
         if !shards.contains(&self.source) {
             self.drop_from_source().await?;
         }
@@ -104,7 +113,7 @@ impl<P: Participants> Distribution<'_, P> {
 
     async fn create_on(&mut self, shards: impl IntoIterator<Item = ShardId>) -> Result<(), Error> {
         for shard in shards {
-            if shard == self.source {
+            if self.made_on.contains(&shard) {
                 continue;
             }
             if definition::exists(
@@ -193,42 +202,6 @@ impl<P: Participants> Distribution<'_, P> {
         Ok(())
     }
 
-    /// Gives each shard a block of each sequence.
-    async fn divide(&mut self, shards: &BTreeSet<ShardId>) -> Result<Edits, Error> {
-        let mut edits = Edits::default();
-        for sequence in &self.table.sequences {
-            if self
-                .divided
-                .iter()
-                .any(|(schema, name)| *schema == sequence.schema && *name == sequence.name)
-            {
-                continue;
-            }
-            // One that is no column's own stays on the source, where others may draw from it.
-            let mut holders = shards.clone();
-            if sequence.link == SequenceLink::Used {
-                holders.insert(self.source);
-            }
-            let division = division(&self.table, sequence, holders.len())?;
-            let mut blocks: Vec<Block> = Vec::new();
-            for shard in holders {
-                let first = blocks
-                    .last()
-                    .map_or(0, |block| block.first_step + block.steps);
-                let block = division
-                    .block(shard, first, division.block_steps)
-                    .ok_or_else(|| exhausted(sequence))?;
-                let install = division
-                    .install(&block)
-                    .ok_or_else(|| exhausted(sequence))?;
-                self.participants.query(shard, &install).await?;
-                blocks.push(block);
-            }
-            edits.push(Edit::Divide { division, blocks });
-        }
-        Ok(edits)
-    }
-
     fn place(&self, placing: Placing) -> Edit {
         Edit::Place {
             schema: self.table.schema.clone(),
@@ -237,6 +210,47 @@ impl<P: Participants> Distribution<'_, P> {
             placing,
         }
     }
+}
+
+/// Gives each shard a block of each of the table's sequences that are not divided yet.
+pub async fn divide(
+    participants: &mut impl Participants,
+    table: &TableDefinition,
+    shards: &BTreeSet<ShardId>,
+    source: ShardId,
+    divided: &[(String, String)],
+) -> Result<Edits, Error> {
+    let mut edits = Edits::default();
+    for sequence in &table.sequences {
+        if divided
+            .iter()
+            .any(|(schema, name)| *schema == sequence.schema && *name == sequence.name)
+        {
+            continue;
+        }
+        // One that is no column's own stays on the source, where others may draw from it.
+        let mut holders = shards.clone();
+        if sequence.link == SequenceLink::Used {
+            holders.insert(source);
+        }
+        let division = division(table, sequence, holders.len())?;
+        let mut blocks: Vec<Block> = Vec::new();
+        for shard in holders {
+            let first = blocks
+                .last()
+                .map_or(0, |block| block.first_step + block.steps);
+            let block = division
+                .block(shard, first, division.block_steps)
+                .ok_or_else(|| exhausted(sequence))?;
+            let install = division
+                .install(&block)
+                .ok_or_else(|| exhausted(sequence))?;
+            participants.query(shard, &install).await?;
+            blocks.push(block);
+        }
+        edits.push(Edit::Divide { division, blocks });
+    }
+    Ok(edits)
 }
 
 /// A function, collation, role or the like that the table's definition names and that the shard lacks.

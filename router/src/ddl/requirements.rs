@@ -47,11 +47,7 @@ pub fn sharded(
     for foreign in &table.inbound {
         inbound(table, foreign, key, group, catalog)?;
     }
-    for trigger in table
-        .triggers
-        .iter()
-        .filter(|trigger| trigger.name != GUARD)
-    {
+    for trigger in &table.triggers {
         harmless_trigger(
             table,
             &trigger.name,

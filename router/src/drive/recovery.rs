@@ -15,7 +15,7 @@ use txn::recovery::{Action, Input, PreparedRow, Recovery, Report, Scan};
 use txn::{Gid, ParticipantGid, sql};
 
 use crate::router::Router;
-use crate::store::{Connection, Error};
+use crate::store::{Connection, Error, HOME};
 
 /// Between two passes that nobody asked for.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -25,6 +25,8 @@ const GRACE_MS: u64 = 5_000;
 const LOCK_TIMEOUT_MS: u32 = 2_000;
 /// Longer than any step of a pass takes on a healthy server.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks whether a transaction is finished.
+const FINISH_POLL: Duration = Duration::from_millis(100);
 /// Older than this, a transaction that cannot be finished is worth a warning.
 const WARN_AGE_MS: u64 = 60_000;
 
@@ -49,7 +51,13 @@ pub async fn pass(router: &Router, urgent: BTreeSet<Gid>) -> Report {
     let catalog = router.catalog.snapshot();
     let scan = Scan {
         cluster: catalog.cluster_id(),
-        shards: catalog.shards().iter().map(|shard| shard.id).collect(),
+        // The catalog's home may have coordinated too: changes of schema are decided there.
+        shards: catalog
+            .shards()
+            .iter()
+            .map(|shard| shard.id)
+            .chain(std::iter::once(HOME))
+            .collect(),
         grace_ms: GRACE_MS,
         urgent,
     };
@@ -94,6 +102,30 @@ pub async fn resolve(router: &Router, gid: Gid) -> Option<Decision> {
     })
     .await
     .flatten()
+}
+
+/// Waits until the server does not hold this prepared transaction any more. False if it still does when `patience` ends,
+/// or cannot be asked.
+pub async fn is_finished(router: &Router, server: &catalog::Server, gid: ParticipantGid, patience: Duration) -> bool {
+    let gone = async {
+        loop {
+            if !is_prepared(router, server, gid).await? {
+                return Ok::<_, Error>(());
+            }
+            router.recovery_wanted.notify_one();
+            sleep(FINISH_POLL).await;
+        }
+    };
+    matches!(timeout(patience, gone).await, Ok(Ok(())))
+}
+
+async fn is_prepared(router: &Router, server: &catalog::Server, gid: ParticipantGid) -> Result<bool, Error> {
+    let connection = router.connector.connect(server).await?;
+    let gid = sql::quote_literal(&gid.to_string());
+    let rows = connection
+        .rows(&format!("SELECT 1 FROM pg_catalog.pg_prepared_xacts WHERE gid = {gid}"))
+        .await?;
+    Ok(!rows.is_empty())
 }
 
 async fn list(router: &Router, catalog: &Catalog, shard: ShardId) -> Result<Vec<PreparedRow>, Error> {

@@ -4,9 +4,13 @@
 //! BEGIN is lazy. A shard joins at its first statement, and what the block has said so far (isolation level,
 //! savepoints, SET LOCAL) is replayed there first, so that a later ROLLBACK TO undoes on late joiners too.
 
+use std::sync::Arc;
+
+use catalog::Catalog;
 use planner::{Isolation, TransactionModes};
 
-use super::settings::{push_literal, push_name};
+use super::settings::push_literal;
+use crate::ddl::Edits;
 
 /// An open transaction block.
 #[derive(Clone, Debug, Default)]
@@ -19,13 +23,16 @@ pub struct Block {
     /// What a shard that joins must be told after BEGIN, in order.
     replay: Vec<Replay>,
     /// What DDL has changed, for the catalog.
-    pub effects: Vec<planner::DdlEffect>,
+    edits: Edits,
+    /// The catalog with these changes.
+    pub overlay: Option<Arc<Catalog>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 enum Replay {
-    Savepoint(Box<str>),
-    /// A statement that lasts until the end of the transaction: SET LOCAL, SET CONSTRAINTS.
+    /// With the number of edits at that moment.
+    Savepoint(Box<str>, usize),
+    /// A statement about the session: SET, RESET, SET CONSTRAINTS.
     Local(Box<str>),
 }
 
@@ -45,7 +52,7 @@ impl Block {
     /// What a joining shard is sent before its first statement, one simple query each: BEGIN first.
     pub fn opening(&self) -> impl Iterator<Item = String> {
         std::iter::once(begin_text(&self.modes)).chain(self.replay.iter().map(|step| match step {
-            Replay::Savepoint(name) => {
+            Replay::Savepoint(name, _) => {
                 let mut sql = String::from("SAVEPOINT ");
                 push_identifier(&mut sql, name);
                 sql
@@ -61,7 +68,7 @@ impl Block {
     }
 
     pub fn savepoint(&mut self, name: &str) {
-        self.replay.push(Replay::Savepoint(name.into()));
+        self.replay.push(Replay::Savepoint(name.into(), self.edits.len()));
     }
 
     pub fn has_savepoint(&self, name: &str) -> bool {
@@ -73,6 +80,12 @@ impl Block {
         if let Some(index) = self.position(name) {
             self.replay.truncate(index + 1);
             self.failed = false;
+            if let Some(Replay::Savepoint(_, edits)) = self.replay.last() {
+                if *edits < self.edits.len() {
+                    self.edits.truncate(*edits);
+                    self.overlay = None;
+                }
+            }
         }
     }
 
@@ -87,6 +100,15 @@ impl Block {
         }
     }
 
+    /// What DDL in the block has changed so far.
+    pub fn edits(&self) -> &Edits {
+        &self.edits
+    }
+
+    pub fn add_edits(&mut self, edits: Edits) {
+        self.edits.append(edits);
+    }
+
     /// A statement for shards that join later.
     pub fn remember(&mut self, sql: String) {
         self.replay.push(Replay::Local(sql.into()));
@@ -95,7 +117,7 @@ impl Block {
     fn position(&self, name: &str) -> Option<usize> {
         self.replay
             .iter()
-            .rposition(|step| matches!(step, Replay::Savepoint(known) if &**known == name))
+            .rposition(|step| matches!(step, Replay::Savepoint(known, _) if &**known == name))
     }
 }
 
@@ -131,22 +153,13 @@ pub fn push_identifier(sql: &mut String, name: &str) {
     sql.push('"');
 }
 
-/// `SET LOCAL name TO text`.
-pub fn set_local_text(name: &str, text: &str) -> String {
-    let mut sql = String::from("SET LOCAL ");
-    push_name(&mut sql, name);
-    sql.push_str(" TO ");
-    sql.push_str(text);
-    sql
-}
-
-/// `set_config(name, value, true)` as a statement.
-pub fn set_config_local_text(name: &str, value: &str) -> String {
+/// `set_config` as a statement.
+pub fn set_config_text(name: &str, value: &str, is_local: bool) -> String {
     let mut sql = String::from("SELECT pg_catalog.set_config(");
     push_literal(&mut sql, name);
     sql.push_str(", ");
     push_literal(&mut sql, value);
-    sql.push_str(", true)");
+    sql.push_str(if is_local { ", true)" } else { ", false)" });
     sql
 }
 
@@ -161,21 +174,21 @@ mod tests {
             ..TransactionModes::default()
         });
         block.savepoint("a");
-        block.remember(set_local_text("work_mem", "'1MB'"));
+        block.remember("SET LOCAL work_mem TO '1MB'".to_owned());
         block.savepoint("b\"");
         assert_eq!(
             block.opening().collect::<Vec<_>>(),
             [
                 "BEGIN ISOLATION LEVEL REPEATABLE READ",
                 "SAVEPOINT \"a\"",
-                "SET LOCAL \"work_mem\" TO '1MB'",
+                "SET LOCAL work_mem TO '1MB'",
                 "SAVEPOINT \"b\"\"\"",
             ]
         );
         block.release("a");
         assert_eq!(
             block.opening().skip(1).collect::<Vec<_>>(),
-            ["SET LOCAL \"work_mem\" TO '1MB'"]
+            ["SET LOCAL work_mem TO '1MB'"]
         );
     }
 

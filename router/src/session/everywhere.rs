@@ -58,6 +58,9 @@ impl Session {
         if let Where::Holding(name) = &everywhere.shards {
             shards = self.holders_of(name, shards, catalog).await?;
         }
+        if let EverywhereKind::Ddl(effect) = &everywhere.kind {
+            crate::ddl::before(effect, catalog)?;
+        }
         let alone = everywhere.no_block || everywhere.concurrently;
         if alone && self.block.as_ref().is_some_and(|block| block.explicit) {
             return Err(Report::error(
@@ -74,9 +77,12 @@ impl Session {
             self.block = Some(Block::implicit());
             self.settings.begin();
         }
+        if everywhere.tag.0 == "CREATE FUNCTION" || everywhere.tag.0 == "CREATE PROCEDURE" {
+            self.relax_function_bodies(&shards, catalog).await?;
+        }
         let answer = self.run_together(&shards, carrier, catalog).await?;
-        if let (EverywhereKind::Ddl(effect), Some(block)) = (&everywhere.kind, &mut self.block) {
-            block.effects.push(effect.clone());
+        if let EverywhereKind::Ddl(effect) = &everywhere.kind {
+            Box::pin(self.learn_schema_change(everywhere.tag.0, effect, &shards, catalog)).await?;
         }
         if own_block {
             self.end_implicit_block().await?;
@@ -105,6 +111,15 @@ impl Session {
             holders.push(catalog.default_shard());
         }
         Ok(holders)
+    }
+
+    /// A body may name unsharded tables, which only the default shard has: there it is checked, elsewhere it is taken.
+    async fn relax_function_bodies(&mut self, shards: &[ShardId], catalog: &Catalog) -> Step {
+        for &shard in shards.iter().filter(|shard| **shard != catalog.default_shard()) {
+            let index = self.link(write_need(shard), catalog).await?;
+            self.run_own(index, "SET LOCAL check_function_bodies TO off").await?;
+        }
+        Ok(())
     }
 
     /// Sends to all, then waits for all. The first shard's answer is returned.
@@ -198,8 +213,8 @@ impl Session {
                 }
             }
         }
-        if let EverywhereKind::Ddl(effect) = &everywhere.kind {
-            self.changed_schema(vec![effect.clone()]).await?;
+        if matches!(everywhere.kind, EverywhereKind::Ddl(_)) {
+            self.record_untracked().await?;
         }
         self.client
             .out

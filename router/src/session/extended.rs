@@ -73,6 +73,20 @@ impl Values for BindValues<'_> {
     }
 }
 
+/// Whether a statement that the router carries out is undone with the other statements of its batch.
+fn shares_block(statement: &Statement) -> bool {
+    match statement.plan() {
+        Some(Plan::Everywhere(everywhere)) => !everywhere.no_block,
+        Some(Plan::Session(session)) => matches!(
+            session,
+            SessionStatement::Set { scope: planner::SetScope::Session, .. }
+                | SessionStatement::SetSessionCharacteristics { .. }
+                | SessionStatement::Reset(_)
+        ),
+        _ => false,
+    }
+}
+
 impl Session {
     /// One message of the extended protocol. A failure is answered, and messages are skipped up to Sync.
     pub(super) async fn extended_message(&mut self, tag: u8, message: &[u8]) -> Step {
@@ -82,7 +96,7 @@ impl Session {
             b'D' => self.describe_message(message).await,
             b'E' => self.execute_message(message).await,
             b'C' => self.close_message(message).await,
-            _ => self.flush_message().await,
+            _ => self.flush_message(message).await,
         };
         match result {
             Ok(()) => Ok(()),
@@ -240,6 +254,10 @@ impl Session {
             bind: &bind,
         };
         let Some(need) = self.server_need(&statement, &values, &catalog)? else {
+            if self.block.is_none() && shares_block(&statement) && self.batch_has_several_statements(Batch::MayGoOn) {
+                self.block = Some(Block::implicit());
+                self.settings.begin();
+            }
             if unanswered {
                 self.parse_complete();
             }
@@ -365,7 +383,7 @@ impl Session {
     }
 
     /// The link whose answers are outstanding, of which there is at most one between messages.
-    fn busy_link(&self) -> Option<usize> {
+    pub(super) fn busy_link(&self) -> Option<usize> {
         self.links.iter().position(|link| !link.expects.is_empty())
     }
 
@@ -545,7 +563,10 @@ impl Session {
         Ok(())
     }
 
-    async fn flush_message(&mut self) -> Step {
+    async fn flush_message(&mut self, message: &[u8]) -> Step {
+        if message.len() != 5 {
+            return Err(crate::wire::ProtocolError::invalid_format().into());
+        }
         self.answer_parse().await?;
         self.drain().await?;
         self.client.flush().await.map_err(super::report::End::Client)?;

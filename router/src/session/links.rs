@@ -9,11 +9,16 @@ use planner::{Access, Pins, Target};
 use super::report::{Failure, Report};
 use super::settings::statements_between;
 use super::{Session, Step};
+use crate::backend::AppliedSettings;
 use crate::config::ReadPreference;
 use crate::execute::expect::Expect;
 use crate::execute::relay::Pause;
 use crate::execute::{Link, LinkError};
 use crate::pool::PoolError;
+use crate::wire::encode;
+
+/// sequence_generator_limit_exceeded
+const SEQUENCE_EXHAUSTED: &[u8; 5] = b"2200H";
 
 /// What a statement needs of its link.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +59,9 @@ impl Session {
             return Ok(index);
         }
         let shard = self.choose_shard(need.target, catalog)?;
+        if !self.unfinished.is_empty() {
+            Box::pin(self.wait_for_unfinished(shard, catalog)).await?;
+        }
         let server = catalog
             .shard(shard)
             .ok_or_else(|| Report::error("XX000", format!("the catalog has no shard {shard}")))?;
@@ -168,15 +176,20 @@ impl Session {
         let link = &mut self.links[index];
         link.pins.insert(need.pins);
         link.listening |= need.pins.contains(Pins::LISTEN);
-        if !link.in_block
-            && let Some(sql) = statements_between(link.backend.applied(), self.settings.wanted())
-        {
-            self.apply_settings(index, &sql).await?;
-        }
-        let joins = self.block.is_some() && !self.links[index].in_block && !need.no_block;
-        if joins && !self.links[index].expects.is_empty() {
+        // What the block itself has set comes with its BEGIN, so that its rollback takes it back.
+        let wanted = self.settings.before_block();
+        let settings = if link.in_block {
+            None
+        } else {
+            statements_between(link.backend.applied(), wanted).map(|sql| (sql, wanted.clone()))
+        };
+        let joins = self.block.is_some() && !link.in_block && !need.no_block;
+        if (joins || settings.is_some()) && !link.expects.is_empty() {
             // After an error the server skips everything up to Sync, a BEGIN too: see first whether there is one.
             self.drain().await?;
+        }
+        if let Some((sql, wanted)) = settings {
+            self.apply_settings(index, &sql, wanted).await?;
         }
         let link = &mut self.links[index];
         if let Some(block) = &self.block
@@ -201,7 +214,7 @@ impl Session {
     }
 
     /// Replays settings before anything else is sent, because what follows must not run without them.
-    async fn apply_settings(&mut self, index: usize, sql: &str) -> Step {
+    async fn apply_settings(&mut self, index: usize, sql: &str, wanted: AppliedSettings) -> Step {
         let link = &mut self.links[index];
         link.backend.query(sql.as_bytes());
         link.expects.push_back(Expect::Own);
@@ -212,7 +225,6 @@ impl Session {
             self.drop_link(index).await;
             return Err(failure);
         }
-        let wanted = self.settings.wanted().clone();
         self.links[index].backend.set_applied(wanted);
         Ok(())
     }
@@ -265,18 +277,31 @@ impl Session {
             link.backend.forget_prepared(statement);
         }
         if !self.notes.completed.is_empty() || !self.notes.undo.is_empty() {
-            self.settle_notes();
+            self.settle_notes(index);
         }
         if std::mem::take(&mut self.notes.skip_to_sync) {
             self.skipping = true;
         }
-        if self.notes.failed.take().is_some() {
+        if let Some(sqlstate) = self.notes.failed.take() {
+            if sqlstate == *SEQUENCE_EXHAUSTED {
+                self.lease_sequences();
+            }
             if let Some(block) = &mut self.block {
                 block.failed = true;
             }
             return Err(Failure::Sent);
         }
         Ok(())
+    }
+
+    /// A sequence has no values left on a shard: if they are leased in blocks, the next block comes now.
+    fn lease_sequences(&self) {
+        let store = self.router.store.clone();
+        tokio::spawn(async move {
+            if let Err(error) = store.look_after_sequences().await {
+                tracing::warn!(%error, "the next block of a sequence could not be leased");
+            }
+        });
     }
 
     /// A link's connection is of no more use. What was uncommitted there is gone.
@@ -302,6 +327,23 @@ impl Session {
             }
             other => other,
         }
+    }
+
+    /// Settings changed without a server having said so: brings one to them, and tells the client what it does not
+    /// know. Call only when no block is open.
+    pub(super) async fn report_settings(&mut self) -> Step {
+        let catalog = self.catalog();
+        let need = Need {
+            no_block: true,
+            ..Need::any()
+        };
+        let index = self.link(need, &catalog).await?;
+        for (name, value) in self.links[index].backend.parameters().iter() {
+            if self.client.reported.update(name, value) {
+                encode::parameter_status(&mut self.client.out, name, value);
+            }
+        }
+        Ok(())
     }
 
     /// Gives back every link that nothing holds any more. Call only when no block is open.

@@ -79,6 +79,8 @@ pub struct Session {
     temporary: Vec<(String, ShardId)>,
     links: SmallVec<[Link; 1]>,
     block: Option<Block>,
+    /// Prepared transactions of this session's that are committed, but whose shards have not been told.
+    unfinished: Vec<txn::ParticipantGid>,
     notes: Notes,
     literals: Literals,
     /// An extended message has failed: skip to Sync.
@@ -114,7 +116,10 @@ impl Session {
             Ok(()) | Err(Failure::Sent) => End::Closed,
         };
         match end {
-            End::Closed => {}
+            End::Closed => {
+                // Terminate may come in one packet with statements, whose answers are still due.
+                let _ = self.client.flush().await;
+            }
             End::Client(error) => {
                 tracing::debug!(pid = self.handle.process_id, %error, "client connection lost");
             }
@@ -132,6 +137,10 @@ impl Session {
     async fn serve(&mut self) -> Step {
         loop {
             while let Some(frame) = self.client.next_frame().map_err(protocol_end)? {
+                if matches!(frame.tag, b'd' | b'c' | b'f') && self.copy_is_ahead() {
+                    self.copy_ahead().await?;
+                    continue;
+                }
                 let message = self.client.take(frame);
                 self.dispatch(frame.tag, message).await?;
             }
@@ -238,6 +247,7 @@ impl Session {
             Some(block) if block.failed => b'E',
             Some(_) => b'T',
         };
+        self.client.report_late();
         encode::ready_for_query(&mut self.client.out, status);
         self.after_ready().await
     }
@@ -259,7 +269,7 @@ impl Session {
 
     /// The catalog of this moment. A statement takes it once.
     fn catalog(&self) -> Arc<Catalog> {
-        self.router.catalog.snapshot()
+        schema::current(self)
     }
 
     fn context<'a>(&'a self, catalog: &'a Catalog, manual: Option<ShardId>) -> planner::Context<'a> {
@@ -274,9 +284,9 @@ impl Session {
     }
 
     /// Applies what completed statements did to the session, and takes back what skipped messages did.
-    fn settle_notes(&mut self) {
+    fn settle_notes(&mut self, index: usize) {
         for planned in std::mem::take(&mut self.notes.completed) {
-            self.apply_effects(&planned);
+            self.apply_effects(index, &planned);
         }
         for undo in self.notes.undo.drain(..).rev() {
             match undo {
@@ -294,7 +304,7 @@ impl Session {
     }
 
     /// What a completed statement of the client's changed in the session.
-    fn apply_effects(&mut self, planned: &Planned) {
+    fn apply_effects(&mut self, index: usize, planned: &Planned) {
         let planner::Plan::Single(single) = &*planned.plan else {
             return;
         };
@@ -304,16 +314,16 @@ impl Session {
                     self.settings.set(&set.name, Assignment::Text(value.as_str().into()));
                 }
                 (None, false) => self.settings.reset(&set.name),
-                (Some(value), true) => {
-                    if let Some(block) = &mut self.block {
-                        block.remember(block::set_config_local_text(&set.name, value));
-                    }
-                }
-                (None, true) => {}
+                (_, true) => {}
+            }
+            if let (Some(value), Some(block)) = (&set.value, &mut self.block) {
+                block.remember(block::set_config_text(&set.name, value, set.is_local));
             }
         }
         if !single.effects.set_config.is_empty() {
             self.adopt_settings();
+            // In force where the function ran, and nowhere else yet.
+            self.links[index].backend.set_applied(self.settings.wanted().clone());
         }
         for name in &single.effects.drops_temporary {
             self.temporary.retain(|(known, _)| known != name);

@@ -1,106 +1,161 @@
-//! Schema changes that went through this session: what the catalog learns of them.
+//! Schema changes that go through this session: what the catalog learns of them, and when.
 //!
-//! The shards commit first, then the catalog follows under a new epoch. If the router dies in between, the catalog is
-//! behind until `pgweave.refresh()` compares it with the shards.
+//! What a statement did is read in its own transaction (`ddl`), kept with the block, and committed with it. Until then the
+//! session plans by the catalog as it will be.
 
-use planner::{AdminArg, Change, DdlEffect, NewTable};
+use std::sync::Arc;
 
+use catalog::{Catalog, ShardId};
+use planner::{Access, DdlEffect};
+
+use super::links::Need;
 use super::report::{Failure, Report};
 use super::{Session, Step};
-use crate::admin;
-use crate::ddl::edit::{Edit, Edits};
+use crate::ddl::edit::Edit;
+use crate::ddl::{self, Edits, Participants, Ran};
+use crate::execute::expect::Expect;
+use crate::store::{Rows, ServerError};
+use crate::wire::{Reader, backend};
+
+/// How often the record of a change is tried to be written.
+const RECORD_ATTEMPTS: usize = 5;
+/// Between two tries.
+const RECORD_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 
 impl Session {
-    /// Tells the catalog what committed DDL has changed, and waits until this router works with it.
-    pub(super) async fn changed_schema(&mut self, effects: Vec<DdlEffect>) -> Step {
-        let changes: Vec<Change> = effects.into_iter().flat_map(|effect| effect.changes).collect();
-        if changes.is_empty() {
+    /// Finds out what a DDL statement did, in its own transaction, and keeps that with the block.
+    pub(super) async fn learn_schema_change(
+        &mut self,
+        tag: &str,
+        effect: &DdlEffect,
+        shards: &[ShardId],
+        catalog: &Arc<Catalog>,
+    ) -> Step {
+        let store = self.router.store.clone();
+        let earlier = self
+            .block
+            .as_ref()
+            .map(|block| block.edits().clone())
+            .unwrap_or_default();
+        let ran = Ran {
+            tag,
+            effect,
+            shards,
+            catalog,
+            earlier: &earlier,
+        };
+        let edits = ddl::after(&ran, &store, self).await?;
+        let Some(block) = &mut self.block else {
             return Ok(());
-        }
-        Box::pin(self.follow(&changes)).await
+        };
+        block.add_edits(edits);
+        let overlay = block.edits().overlay(&self.router.catalog.snapshot())?;
+        block.overlay = Some(overlay);
+        Ok(())
     }
 
-    async fn follow(&mut self, changes: &[Change]) -> Step {
-        let mut edits = Edits(changes.iter().map(edit).collect());
+    /// Tells the catalog of a change that ran outside a transaction.
+    pub(super) async fn record_untracked(&mut self) -> Step {
+        let mut edits = Edits::default();
         edits.push(Edit::Touch);
+        self.record(&edits).await
+    }
+
+    /// Writes what needs no decision, after the shards have committed.
+    pub(super) async fn record(&mut self, edits: &Edits) -> Step {
+        let mut attempt = 1;
         let store = self.router.store.clone();
-        let changed = store
-            .change(None, async |change| {
-                let catalog = change.catalog().await?;
-                edits.write(change, &catalog).await
-            })
-            .await;
-        if let Err(error) = changed {
+        let result = loop {
+            // Reading definitions while another session drops something can fail; a moment later it does not.
+            match Box::pin(ddl::record(&store, edits)).await {
+                Err(_) if attempt < RECORD_ATTEMPTS => attempt += 1,
+                result => break result,
+            }
+            tokio::time::sleep(RECORD_PAUSE).await;
+        };
+        if let Err(error) = result {
             // The shards have committed: the client must not be told that they have not.
             self.notice(
-                Report::warning("01000", format!("the schema has changed on the shards, but the catalog could not follow: {error}"))
-                    .hint("Run SELECT pgweave.refresh() when the catalog's home can be reached."),
+                Report::warning(
+                    "01000",
+                    format!("the schema has changed on the shards, but the catalog could not follow: {error}"),
+                )
+                .hint("Run SELECT pgweave.refresh() when the catalog's home can be reached."),
             );
-            return Ok(());
-        }
-        for change in changes {
-            if let Change::TableCreated {
-                table,
-                sharding: NewTable::Auto { column, .. },
-                ..
-            } = change
-            {
-                self.distribute(&table.schema, &table.name, column).await?;
-            }
         }
         Ok(())
     }
 
-    /// A new table with a column that tables are sharded by without asking.
-    async fn distribute(&mut self, schema: &str, table: &str, column: &str) -> Step {
-        let mut name = String::new();
-        super::block::push_identifier(&mut name, schema);
-        name.push('.');
-        super::block::push_identifier(&mut name, table);
-        let arguments = [
-            (None, AdminArg::Text(name)),
-            (None, AdminArg::Text(column.to_owned())),
-        ];
-        let caller = admin::Caller {
-            user: self.identity.user().to_owned(),
-            search_path: self.derived.search_path.clone(),
-        };
-        match admin::call(&self.router.store, "shard_table", &arguments, &caller).await {
-            Ok(_) => Ok(()),
-            Err(error) => match Failure::from(error) {
-                Failure::Report(report) => {
-                    self.notice(
-                        Report::warning(
-                            "01000",
-                            format!("the table was created on one shard, and could not be sharded by {column}: {}", report.message),
-                        )
-                        .hint("Run pgweave.shard_table for it, or drop it."),
-                    );
-                    Ok(())
-                }
-                other => Err(other),
-            },
+    async fn rows_on(&mut self, shard: ShardId, sql: &str) -> Step<Rows> {
+        let catalog = self.catalog();
+        let index = self.link(Need::shard(shard, Access::Write), &catalog).await?;
+        let link = &mut self.links[index];
+        link.backend.query(sql.as_bytes());
+        link.expects.push_back(Expect::Captured);
+        self.exchange(index).await?;
+        let captured = std::mem::take(&mut self.links[index].captured);
+        self.own_error(index)?;
+        Ok(backend::messages(&captured)
+            .filter(|(tag, _)| *tag == b'D')
+            .map(|(_, body)| text_row(body))
+            .collect())
+    }
+}
+
+impl Participants for Session {
+    async fn query(&mut self, shard: ShardId, sql: &str) -> Result<Rows, ServerError> {
+        let start = self.client.out.len();
+        match self.rows_on(shard, sql).await {
+            Ok(rows) => Ok(rows),
+            Err(Failure::Sent) => {
+                // The caller decides what the client is told: take the server's words back from the output.
+                let said = self.client.out.split_off(start.min(self.client.out.len()));
+                let fields = backend::messages(&said)
+                    .find(|(tag, _)| *tag == b'E')
+                    .map(|(_, body)| backend::error_fields(body))
+                    .unwrap_or_default();
+                Err(ServerError {
+                    server: shard.to_string(),
+                    sqlstate: fields.sqlstate,
+                    message: fields.message,
+                    detail: fields.detail,
+                    hint: fields.hint,
+                    ..ServerError::default()
+                })
+            }
+            Err(Failure::Report(report)) => Err(ServerError {
+                server: shard.to_string(),
+                sqlstate: report.sqlstate.into_owned(),
+                message: report.message,
+                detail: report.detail,
+                hint: report.hint,
+                ..ServerError::default()
+            }),
+            Err(Failure::End(_)) => Err(ServerError {
+                server: shard.to_string(),
+                sqlstate: "57P01".to_owned(),
+                message: "the session ended".to_owned(),
+                ..ServerError::default()
+            }),
         }
     }
 }
 
-/// What one change means for the catalog's own rows.
-fn edit(change: &Change) -> Edit {
-    match change {
-        Change::TableDropped { table } => Edit::Forget {
-            schema: table.schema.clone(),
-            name: table.name.clone(),
-        },
-        Change::TableRenamed { table, new } => Edit::RenameTable {
-            schema: table.schema.clone(),
-            name: table.name.clone(),
-            new_schema: new.schema.clone(),
-            new_name: new.name.clone(),
-        },
-        Change::SchemaRenamed { schema, new } => Edit::RenameSchema {
-            schema: schema.clone(),
-            new: new.clone(),
-        },
-        _ => Edit::Touch,
+fn text_row(body: &[u8]) -> Vec<Option<String>> {
+    let mut reader = Reader(body);
+    let count = reader.u16().unwrap_or(0);
+    (0..count)
+        .map(|_| {
+            let value = reader.value().ok().flatten();
+            value.map(|value| String::from_utf8_lossy(value).into_owned())
+        })
+        .collect()
+}
+
+/// The catalog that a session's next statement is planned by.
+pub(super) fn current(session: &Session) -> Arc<Catalog> {
+    match session.block.as_ref().and_then(|block| block.overlay.clone()) {
+        Some(overlay) => overlay,
+        None => session.router.catalog.snapshot(),
     }
 }

@@ -194,6 +194,7 @@ impl Session {
             temporary: Vec::new(),
             links: Default::default(),
             block: None,
+            unfinished: Vec::new(),
             notes: Default::default(),
             literals: Default::default(),
             skipping: false,

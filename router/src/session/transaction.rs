@@ -122,26 +122,32 @@ impl Session {
         if self.settings.commit() {
             self.adopt_settings();
         }
-        let wanted = self.settings.wanted().clone();
+        for link in &mut self.links {
+            link.applied_at_begin = None;
+        }
         for link in self.links.iter_mut().filter(|link| link.in_block) {
-            link.backend.set_applied(wanted.clone());
             link.in_block = false;
             link.wrote = false;
-            link.applied_at_begin = None;
         }
         self.block = None;
         result
     }
 
     async fn commit_participants(&mut self, catalog: &Arc<Catalog>) -> Step {
-        let effects = self
+        let edits = self
             .block
-            .as_mut()
-            .map(|block| std::mem::take(&mut block.effects))
+            .as_ref()
+            .map(|block| block.edits().clone())
             .unwrap_or_default();
         let writers = self.links.iter().filter(|link| link.in_block && link.wrote).count();
-        if writers > 1 {
-            return self.commit_in_two_phases(effects, catalog).await;
+        // Edits are judged by the catalog as it was without them.
+        let catalog = if edits.is_empty() {
+            catalog.clone()
+        } else {
+            self.router.catalog.snapshot()
+        };
+        if writers > 1 || edits.need_decision(&catalog) {
+            return self.commit_in_two_phases(&edits, &catalog).await;
         }
         let mut order: smallvec::SmallVec<[usize; 4]> = (0..self.links.len())
             .filter(|&index| self.links[index].in_block)
@@ -150,7 +156,10 @@ impl Session {
         for index in order {
             self.commit_one(index).await?;
         }
-        self.changed_schema(effects).await
+        if edits.is_empty() {
+            return Ok(());
+        }
+        self.record(&edits).await
     }
 
     /// COMMIT on one participant. An error in it, such as a deferred constraint's, is the client's.
@@ -194,10 +203,22 @@ impl Session {
             }
             self.notes.own_error = None;
         }
-        if self.settings.rollback() {
-            self.adopt_settings();
+        for link in &mut self.links {
+            // Left by a failed commit in two phases: it depends on how far that came which settings are in force.
+            if let Some(before) = link.applied_at_begin.take()
+                && before != *link.backend.applied()
+            {
+                link.backend.forget_applied();
+            }
         }
+        let changed = self.settings.rollback();
         self.block = None;
+        if changed {
+            self.adopt_settings();
+            if !self.links.is_empty() {
+                self.report_settings().await?;
+            }
+        }
         Ok(())
     }
 
@@ -244,12 +265,11 @@ impl Session {
             }
             Savepoint::RollbackTo => {
                 block.rollback_to(name);
+                if !block.edits().is_empty() && block.overlay.is_none() {
+                    block.overlay = Some(block.edits().overlay(&self.router.catalog.snapshot())?);
+                }
                 self.settings.rollback_to(name);
                 self.adopt_settings();
-                let wanted = self.settings.wanted().clone();
-                for link in self.links.iter_mut().filter(|link| link.in_block) {
-                    link.backend.set_applied(wanted.clone());
-                }
             }
         }
         Ok(tag)

@@ -22,18 +22,18 @@ const CHANGE_LOCK: i64 = 0x70_6777_6561_7665;
 pub(super) const CHANNEL: &str = "pgweave_epoch";
 
 /// An open change. Other changes wait until it ends.
-pub struct Change<'a> {
-    store: &'a Store,
+pub struct Change {
+    store: Arc<Store>,
     connection: Connection,
     base: Epoch,
 }
 
-impl<'a> Change<'a> {
+impl Change {
     pub(super) async fn begin(
-        store: &'a Store,
+        store: Arc<Store>,
         connection: Connection,
         expected: Option<Epoch>,
-    ) -> Result<Change<'a>, Error> {
+    ) -> Result<Change, Error> {
         connection.batch(&format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_advisory_xact_lock({CHANGE_LOCK})")).await?;
         let row = connection
             .query_one("SELECT epoch FROM pgweave.cluster", &[])
@@ -98,16 +98,17 @@ impl<'a> Change<'a> {
     /// [`Error::OutcomeUnknown`] if the connection broke during COMMIT. An unreadable new snapshot is no error: the change is
     /// made, and the watch loads it when it can.
     pub async fn commit(self) -> Result<Epoch, Error> {
-        let store = self.store;
-        let epoch = self.commit_quietly().await?;
+        let store = Arc::clone(&self.store);
+        self.announce().await?;
+        let epoch = self.commit_announced().await?;
         if let Err(error) = store.reload().await {
             tracing::warn!(%epoch, %error, "the catalog changed, but its new snapshot cannot be read yet");
         }
         Ok(epoch)
     }
 
-    /// Commits and leaves the snapshot in use here as it is.
-    pub(super) async fn commit_quietly(self) -> Result<Epoch, Error> {
+    /// Writes the new epoch and its announcement, which is sent at COMMIT.
+    pub(super) async fn announce(&self) -> Result<(), Error> {
         let epoch = self.epoch();
         let bumped = i64::try_from(epoch.0)
             .map_err(|_| Error::corrupt("an epoch beyond the range of bigint"))?;
@@ -117,6 +118,12 @@ impl<'a> Change<'a> {
         self.connection
             .execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &epoch.to_string()])
             .await?;
+        Ok(())
+    }
+
+    /// Commits after [`Change::announce`], and leaves the snapshot in use here as it is.
+    pub(super) async fn commit_announced(self) -> Result<Epoch, Error> {
+        let epoch = self.epoch();
         if let Err(error) = self.connection.batch("COMMIT").await {
             return Err(match error.is_connection() {
                 true => Error::OutcomeUnknown {

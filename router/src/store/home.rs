@@ -14,7 +14,7 @@ use super::error::Error;
 use super::handle::CatalogHandle;
 use super::load;
 
-/// Stands for the catalog's home in a gid where the home is no shard's database. Shards count from 1.
+/// Stands for the catalog's home as the participant that decides changes of the catalog. Shards count from 1.
 pub const HOME: ShardId = ShardId(0);
 
 /// Idle connections to the home that are kept.
@@ -107,16 +107,16 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Stale`] if `expected` is given and is not the epoch in force.
-    pub async fn begin_change(&self, expected: Option<Epoch>) -> Result<Change<'_>, Error> {
+    pub async fn begin_change(self: &Arc<Self>, expected: Option<Epoch>) -> Result<Change, Error> {
         let connection = self.home().await?;
-        Change::begin(self, connection, expected).await
+        Change::begin(Arc::clone(self), connection, expected).await
     }
 
     /// Runs `work` as one change and commits it.
     pub async fn change<T, E: From<Error>>(
-        &self,
+        self: &Arc<Self>,
         expected: Option<Epoch>,
-        work: impl AsyncFnOnce(&Change<'_>) -> Result<T, E>,
+        work: impl AsyncFnOnce(&Change) -> Result<T, E>,
     ) -> Result<(Epoch, T), E> {
         let change = self.begin_change(expected).await?;
         match work(&change).await {
@@ -166,10 +166,5 @@ impl Store {
         let mut connection = self.settings.connector.connect(&shard.primary).await?;
         connection.relabel(&shard.name);
         Ok(connection)
-    }
-
-    /// The shard id that names the home in a gid: the shard in whose database it is, else [`HOME`].
-    pub fn home_in_gid(catalog: &Catalog) -> ShardId {
-        catalog.catalog_shard().unwrap_or(HOME)
     }
 }

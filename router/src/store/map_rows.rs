@@ -104,7 +104,7 @@ pub fn map_rows(map: &ShardMap, types: &[KeyType]) -> Vec<PlacementRow> {
 
 /// Adds a colocation group with its map.
 pub async fn write_group(
-    change: &Change<'_>,
+    change: &Change,
     types: &[KeyType],
     map: &ShardMap,
     layout: Option<&str>,

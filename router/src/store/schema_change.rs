@@ -1,82 +1,85 @@
 //! A change of the catalog together with definitions on the shards, all or nothing.
 //!
-//! Entry points: [`SchemaChange::begin`] once the work on the shards is done, [`SchemaChange::decide`] once all shards are prepared
-//! under [`SchemaChange::gid`], [`Decided::settle`] once they are committed. [`Store::settle_pending`] stands in for a router
-//! that died between.
+//! Entry points: [`SchemaChange::begin`]; [`SchemaChange::seal`], once it is known which shards take part under which name;
+//! the decision and COMMIT, by [`SchemaChange::decide`] or by whoever runs the two-phase commit; and, once the shards have
+//! committed, [`Store::settle`]. `settle_pending` stands in for a router that died between.
 //!
 //! The home decides: its transaction holds the catalog's rows and the row in `pgweave.decision` (see `txn::decision`), and is never
 //! prepared. Every shard that took part, also the one in whose database the home is, is prepared before and
-//! committed after, so the catalog and the shards cannot come apart. Two epochs go by: the first with the decision; the
-//! second when the shards have committed, since until then the definitions that a router reads from them are the old ones.
+//! committed after, so the catalog and the shards cannot come apart. In the transaction's name the home is [`HOME`].
+//! Two epochs go by: the first with the decision; the second when the shards have committed, since until then
+//! the definitions that a router reads from them are the old ones.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::{Catalog, Epoch, ShardId};
+use catalog::{Catalog, ClusterId, Epoch, ShardId};
 use txn::sql::Command;
 use txn::{Gid, RouterId};
 
 use super::change::Change;
 use super::connection::{Connection, column};
 use super::error::Error;
-use super::home::Store;
+use super::home::{HOME, Store};
 use super::quote::array;
 
 /// A change this old is left by its router, or waits for recovery: others may settle it.
 const ABANDONED_AFTER: Duration = Duration::from_secs(5);
 
 /// An open change of the catalog that awaits the shards' votes. Other changes wait until it ends.
-pub struct SchemaChange<'a> {
-    change: Change<'a>,
-    gid: Gid,
-    store: &'a Store,
+pub struct SchemaChange {
+    change: Change,
+    gid: Option<Gid>,
 }
 
-/// A decided change whose shards are still prepared.
-#[must_use = "the new catalog is in use only once the change is settled"]
-pub struct Decided<'a> {
-    store: &'a Store,
-    gid: Gid,
-}
-
-impl<'a> SchemaChange<'a> {
+impl SchemaChange {
     /// Waits for other changes to end.
-    pub async fn begin(store: &'a Store) -> Result<SchemaChange<'a>, Error> {
-        let change = store.begin_change(None).await?;
-        let catalog = change.catalog().await?;
-        // A router of its own for each change: never used before, so the sequence number need not be remembered.
-        let gid = Gid {
-            cluster: catalog.cluster_id(),
-            router: RouterId(rand::random()),
-            sequence: 1,
-            coordinating: Store::home_in_gid(&catalog),
-        };
-        Ok(SchemaChange { change, gid, store })
-    }
-
-    /// The transaction's name; participants are prepared under `gid().participant(shard)`.
-    pub fn gid(&self) -> Gid {
-        self.gid
+    pub async fn begin(store: &Arc<Store>) -> Result<SchemaChange, Error> {
+        Ok(SchemaChange {
+            change: store.begin_change(None).await?,
+            gid: None,
+        })
     }
 
     /// Where the catalog's rows are changed.
-    pub fn home(&self) -> &Change<'a> {
+    pub fn home(&self) -> &Change {
         &self.change
     }
 
-    /// Commits the catalog's rows and the decision. From here on the participants must be committed.
-    ///
-    /// # Errors
-    /// [`Error::OutcomeUnknown`] if COMMIT got no answer: leave the participants to recovery. After any other error roll the
-    /// participants back.
-    pub async fn decide(self, participants: &[ShardId]) -> Result<Decided<'a>, Error> {
-        let SchemaChange { change, gid, store } = self;
-        let name = gid.to_string();
+    /// The transaction's name, once the change is sealed.
+    pub fn gid(&self) -> Option<Gid> {
+        self.gid
+    }
+
+    /// Adds all that must be committed with the decision, and not the decision itself: the new epoch, its announcement,
+    /// and a note that `participants` may be behind.
+    pub async fn seal(&mut self, gid: Gid, participants: &[ShardId]) -> Result<(), Error> {
         if !participants.is_empty() {
             let numbers: Vec<i64> = participants
                 .iter()
                 .map(|shard| i64::from(shard.0))
                 .collect();
-            change
+            self.change
+                .execute(
+                    "INSERT INTO pgweave.pending_change (gid, participants) VALUES ($1, $2)",
+                    &[&gid.to_string(), &numbers],
+                )
+                .await?;
+        }
+        self.change.announce().await?;
+        self.gid = Some(gid);
+        Ok(())
+    }
+
+    /// Commits the catalog's rows and the decision. From here on the participants must be committed, and the change settled.
+    ///
+    /// # Errors
+    /// [`Error::OutcomeUnknown`] if COMMIT got no answer: leave the participants to recovery. After any other error roll the
+    /// participants back.
+    pub async fn decide(mut self, gid: Gid, participants: &[ShardId]) -> Result<(), Error> {
+        self.seal(gid, participants).await?;
+        if !participants.is_empty() {
+            self.change
                 .connection()
                 .batch(
                     &Command::Decide {
@@ -86,19 +89,13 @@ impl<'a> SchemaChange<'a> {
                     .text(),
                 )
                 .await?;
-            change
-                .execute(
-                    "INSERT INTO pgweave.pending_change (gid, participants) VALUES ($1, $2)",
-                    &[&name, &numbers],
-                )
-                .await?;
         }
-        match change.commit_quietly().await {
-            Ok(_) => Ok(Decided { store, gid }),
-            Err(Error::OutcomeUnknown { reason, .. }) => {
-                Err(Error::OutcomeUnknown { gid: name, reason })
-            }
-            Err(error) => Err(error),
+        match self.change.commit_announced().await {
+            Err(Error::OutcomeUnknown { reason, .. }) => Err(Error::OutcomeUnknown {
+                gid: gid.to_string(),
+                reason,
+            }),
+            other => other.map(|_| ()),
         }
     }
 
@@ -108,37 +105,39 @@ impl<'a> SchemaChange<'a> {
     }
 }
 
-impl Decided<'_> {
-    /// To be called when all participants are committed: the definitions can be read, and the new catalog is taken into use.
-    /// An error does not undo anything; the watch settles later.
-    pub async fn settle(self) -> Result<Epoch, Error> {
-        settle(self.store, &self.gid.to_string()).await
+/// A name for a change that no session made: with a router of its own, so that the sequence number need not be remembered.
+pub fn fresh_gid(cluster: ClusterId) -> Gid {
+    Gid {
+        cluster,
+        router: RouterId(rand::random()),
+        sequence: 1,
+        coordinating: HOME,
     }
-
-    /// To be called when a participant could not be committed yet: recovery will, and the watch settles then. The catalog's
-    /// own rows are taken into use.
-    pub async fn leave(self) -> Result<Epoch, Error> {
-        Ok(self.store.reload().await?.epoch())
-    }
-}
-
-async fn settle(store: &Store, gid: &str) -> Result<Epoch, Error> {
-    let change = store.begin_change(None).await?;
-    if change
-        .execute("DELETE FROM pgweave.pending_change WHERE gid = $1", &[&gid])
-        .await?
-        == 0
-    {
-        // Somebody else was faster, or there was nothing to wait for.
-        change.rollback().await;
-        return Ok(store.reload().await?.epoch());
-    }
-    change.commit().await
 }
 
 impl Store {
+    /// Ends a change whose participants have all committed: their definitions can be read now, under another epoch, and
+    /// the new catalog is taken into use.
+    pub async fn settle(self: &Arc<Self>, gid: Gid) -> Result<Epoch, Error> {
+        self.settle_named(&gid.to_string()).await
+    }
+
+    async fn settle_named(self: &Arc<Self>, gid: &str) -> Result<Epoch, Error> {
+        let change = self.begin_change(None).await?;
+        if change
+            .execute("DELETE FROM pgweave.pending_change WHERE gid = $1", &[&gid])
+            .await?
+            == 0
+        {
+            // Somebody else was faster, or there was nothing to wait for.
+            change.rollback().await;
+            return Ok(self.reload().await?.epoch());
+        }
+        change.commit().await
+    }
+
     /// Settles changes whose router is gone, once recovery has committed their shards.
-    pub(super) async fn settle_pending(&self, home: &Connection) -> Result<(), Error> {
+    pub(super) async fn settle_pending(self: &Arc<Self>, home: &Connection) -> Result<(), Error> {
         let rows = home
             .query(
                 "SELECT gid, participants FROM pgweave.pending_change \
@@ -153,7 +152,7 @@ impl Store {
                 .is_committed_everywhere(&self.snapshot(), &gid, &participants)
                 .await?
             {
-                settle(self, &gid).await?;
+                self.settle_named(&gid).await?;
                 tracing::info!(gid, "settled a change whose router is gone");
             }
         }

@@ -129,6 +129,29 @@ impl Store {
         Ok(true)
     }
 
+    /// Every block of a divided sequence; none for one that is not divided. The last of a shard's is the one in use, if it was
+    /// installed.
+    pub async fn blocks_of(
+        &self,
+        schema: &str,
+        name: &str,
+    ) -> Result<Vec<(Division, Block)>, Error> {
+        let home = self.home().await?;
+        let rows = home
+            .query(
+                "SELECT s.id, s.schema_name, s.sequence_name, s.origin, s.increment, s.minimum, s.maximum, s.block_steps, \
+                        b.shard, b.first_step, b.steps, false \
+                   FROM pgweave.sequence s JOIN pgweave.sequence_block b ON b.sequence = s.id \
+                  WHERE s.schema_name = $1 AND s.sequence_name = $2 ORDER BY b.shard, b.first_step",
+                &[&schema, &name],
+            )
+            .await?;
+        self.give_back(home);
+        rows.iter()
+            .map(|row| read_held(row).map(|held| (held.division, held.block)))
+            .collect()
+    }
+
     async fn look_after_shard(&self, shard: &Shard, own: &[&Held]) -> Result<(), Error> {
         let connection = self.connect_shard(shard).await?;
         for held in own {

@@ -36,7 +36,7 @@ impl Store {
         Watch(tokio::spawn(async move { store.follow().await }))
     }
 
-    async fn follow(&self) {
+    async fn follow(self: &Arc<Self>) {
         let first_pause = Duration::from_millis(100);
         let mut pause = first_pause;
         let mut lost = false;
@@ -73,7 +73,7 @@ impl Store {
     }
 
     /// Serves one connection until it fails.
-    async fn serve(&self, connection: &mut Connection) -> Error {
+    async fn serve(self: &Arc<Self>, connection: &mut Connection) -> Error {
         loop {
             if let Err(error) = self.poll(connection).await {
                 return error;
@@ -95,7 +95,7 @@ impl Store {
     }
 
     /// Compares epochs, loads what is new, writes the heartbeat.
-    async fn poll(&self, connection: &Connection) -> Result<(), Error> {
+    async fn poll(self: &Arc<Self>, connection: &Connection) -> Result<(), Error> {
         let row = connection
             .query_one("SELECT epoch FROM pgweave.cluster", &[])
             .await?;

@@ -53,11 +53,13 @@ impl Limits {
         }
     }
 
-    fn of(&self, tag: u8) -> usize {
+    /// A client's unknown tag is refused before its message has come: its length means nothing.
+    fn of(&self, tag: u8) -> Result<usize, ProtocolError> {
         match (self.side, tag) {
-            (Side::Server, _) => self.large_bytes,
-            (Side::Client, b'Q' | b'P' | b'B' | b'd' | b'F') => self.large_bytes,
-            (Side::Client, _) => self.small_bytes,
+            (Side::Server, _) => Ok(self.large_bytes),
+            (Side::Client, b'Q' | b'P' | b'B' | b'd' | b'F') => Ok(self.large_bytes),
+            (Side::Client, b'D' | b'E' | b'C' | b'H' | b'S' | b'X' | b'c' | b'f' | b'p') => Ok(self.small_bytes),
+            (Side::Client, other) => Err(ProtocolError::invalid_message_type(other)),
         }
     }
 }
@@ -72,7 +74,7 @@ pub fn next_frame(buffer: &[u8], limits: &Limits) -> Result<Option<Frame>, Proto
     if length < 4 {
         return Err(ProtocolError::InvalidLength);
     }
-    let limit = limits.of(tag);
+    let limit = limits.of(tag)?;
     if length > limit {
         return Err(ProtocolError::TooLong { length, limit });
     }

@@ -150,12 +150,12 @@ impl Cluster {
 }
 
 /// Calls an operator's function as superuser. Arguments: a bare text, or `name => value`; `[a, b]` is an array.
-pub async fn call(store: &Store, function: &str, arguments: &[&str]) -> Result<Output, Error> {
+pub async fn call(store: &Arc<Store>, function: &str, arguments: &[&str]) -> Result<Output, Error> {
     call_as(store, "postgres", function, arguments).await
 }
 
 pub async fn call_as(
-    store: &Store,
+    store: &Arc<Store>,
     user: &str,
     function: &str,
     arguments: &[&str],

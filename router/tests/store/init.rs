@@ -53,7 +53,6 @@ async fn a_home_of_its_own() {
     let catalog = store.snapshot();
     assert_eq!(catalog.catalog_shard(), None);
     assert_eq!(catalog.shard(catalog.default_shard()).unwrap().name, "s2");
-    assert_eq!(Store::home_in_gid(&catalog), router::store::HOME);
     assert_eq!(init(&request).await.unwrap().actions, Vec::<String>::new());
 }
 

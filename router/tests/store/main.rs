@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod check;
+mod ddl;
 mod definition;
 mod harness;
 mod init;

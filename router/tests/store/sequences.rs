@@ -192,7 +192,9 @@ async fn several_routers_renew_once() {
         stores[1].look_after_sequences(),
         stores[2].look_after_sequences()
     );
-    (one.unwrap(), two.unwrap(), three.unwrap());
+    for result in [one, two, three] {
+        result.unwrap();
+    }
     assert_eq!(
         cluster
             .ask(

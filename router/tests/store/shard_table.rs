@@ -1,12 +1,14 @@
 //! The operator's functions on tables: what they place, and what they refuse.
 
+use std::sync::Arc;
+
 use catalog::{KeyType, ShardMap, TableKind};
 use router::store::Store;
 
 use crate::harness::{Cluster, call, call_as};
 
 /// The error's SQLSTATE and message with the hint.
-async fn refusal(store: &Store, function: &str, arguments: &[&str]) -> (String, String) {
+async fn refusal(store: &Arc<Store>, function: &str, arguments: &[&str]) -> (String, String) {
     let error = call(store, function, arguments)
         .await
         .expect_err(&format!("{function} {arguments:?}"));

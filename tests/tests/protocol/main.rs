@@ -1,8 +1,12 @@
 //! The protocol: the same bytes to a plain PostgreSQL and to pgweave must be answered by the same messages.
 
+mod cancel;
+mod copy;
 mod extended;
 mod portals;
+mod settings;
 mod simple;
+mod sql_state;
 
 use tests::agree::agree;
 use tests::cluster::Options;
