@@ -3,6 +3,8 @@
 //! Entry points: [`cluster::Cluster`] and [`client::Client`], a client that sees every protocol message;
 //! [`agree::agree`], which runs one script on a plain PostgreSQL and on pgweave.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what fails here fails the test")]
+
 pub mod agree;
 pub mod client;
 pub mod cluster;
