@@ -1,6 +1,8 @@
 //! SCRAM-SHA-256, with channel binding where the connection is encrypted.
 
-use pgwire::api::auth::sasl::scram::{SCRAM_ITERATIONS, ScramSecret, ScramServerAuth, gen_salted_password};
+use pgwire::api::auth::sasl::scram::{
+    SCRAM_ITERATIONS, ScramSecret, ScramServerAuth, gen_salted_password,
+};
 use postgres_protocol::authentication::sasl::{SCRAM_SHA_256, SCRAM_SHA_256_PLUS};
 use rand::Rng;
 
@@ -14,7 +16,11 @@ const SASL: u32 = 10;
 const SASL_CONTINUE: u32 = 11;
 const SASL_FINAL: u32 = 12;
 
-pub async fn authenticate(request: &mut Request, user: &str, secrets: &Secrets) -> Result<Authenticated, AuthError> {
+pub async fn authenticate(
+    request: &mut Request,
+    user: &str,
+    secrets: &Secrets,
+) -> Result<Authenticated, AuthError> {
     let stored = secrets.find(user).await?;
     let failed = |reason: String| AuthError::Failed {
         method: "password",
@@ -24,7 +30,9 @@ pub async fn authenticate(request: &mut Request, user: &str, secrets: &Secrets) 
     let (secret, password) = verifier(user, stored, secrets);
     let known = known_keys(&secret);
     let mut server = ScramServerAuth::new();
-    let binding = secrets.certificate_pem().filter(|_| request.end_point.is_some());
+    let binding = secrets
+        .certificate_pem()
+        .filter(|_| request.end_point.is_some());
     if let Some(pem) = binding {
         server
             .configure_certificate(pem)
@@ -44,7 +52,10 @@ pub async fn authenticate(request: &mut Request, user: &str, secrets: &Secrets) 
     let mechanism = reader.string()?;
     let plus = mechanism == SCRAM_SHA_256_PLUS.as_bytes();
     if !(mechanism == SCRAM_SHA_256.as_bytes() || plus && binding.is_some()) {
-        return Err(ProtocolError::Other("client selected an invalid SASL authentication mechanism".to_owned()).into());
+        return Err(ProtocolError::Other(
+            "client selected an invalid SASL authentication mechanism".to_owned(),
+        )
+        .into());
     }
     let first = reader
         .value()?
@@ -52,7 +63,10 @@ pub async fn authenticate(request: &mut Request, user: &str, secrets: &Secrets) 
     reader.end()?;
     // The flag in the message must agree with the mechanism that was chosen.
     if plus != first.starts_with(b"p=") {
-        return Err(ProtocolError::Other("the SCRAM channel binding flag does not fit the mechanism".to_owned()).into());
+        return Err(ProtocolError::Other(
+            "the SCRAM channel binding flag does not fit the mechanism".to_owned(),
+        )
+        .into());
     }
     let (reply, server) = server
         .on_client_first_message_with_secret(first, secret)
@@ -68,7 +82,9 @@ pub async fn authenticate(request: &mut Request, user: &str, secrets: &Secrets) 
     }
     ask(&mut request.stream, SASL_FINAL, proof.as_bytes()).await?;
     let keys = match (&password, known) {
-        (None, Some((stored, server))) => ScramKeys::of_client(first, reply.as_bytes(), &last, &stored, &server),
+        (None, Some((stored, server))) => {
+            ScramKeys::of_client(first, reply.as_bytes(), &last, &stored, &server)
+        }
         _ => None,
     };
     Ok(Authenticated { password, keys })
@@ -77,16 +93,25 @@ pub async fn authenticate(request: &mut Request, user: &str, secrets: &Secrets) 
 /// The stored key and the server key of a verifier.
 fn known_keys(secret: &ScramSecret) -> Option<([u8; 32], [u8; 32])> {
     match secret {
-        ScramSecret::Verifier { stored_key, server_key, .. } => {
-            Some((stored_key.as_slice().try_into().ok()?, server_key.as_slice().try_into().ok()?))
-        }
+        ScramSecret::Verifier {
+            stored_key,
+            server_key,
+            ..
+        } => Some((
+            stored_key.as_slice().try_into().ok()?,
+            server_key.as_slice().try_into().ok()?,
+        )),
         ScramSecret::SaltedPassword { .. } => None,
     }
 }
 
 /// The verifier to check against, and the password if it is known. Who has none that fits gets one that nothing fits,
 /// the same each time, so that asking twice does not show whether the user exists.
-fn verifier(user: &str, stored: Option<StoredSecret>, secrets: &Secrets) -> (ScramSecret, Option<Secret>) {
+fn verifier(
+    user: &str,
+    stored: Option<StoredSecret>,
+    secrets: &Secrets,
+) -> (ScramSecret, Option<Secret>) {
     match stored {
         Some(StoredSecret::Scram(text)) => match parse_verifier(text.expose()) {
             Some(secret) => (secret, None),
@@ -96,7 +121,8 @@ fn verifier(user: &str, stored: Option<StoredSecret>, secrets: &Secrets) -> (Scr
             let salt: [u8; 16] = rand::rng().random();
             let prepared = stringprep_free(password.expose());
             let salted = gen_salted_password(prepared, &salt, SCRAM_ITERATIONS);
-            let secret = ScramSecret::verifier_from_salted_password(salt.to_vec(), salted, SCRAM_ITERATIONS);
+            let secret =
+                ScramSecret::verifier_from_salted_password(salt.to_vec(), salted, SCRAM_ITERATIONS);
             (secret, Some(password))
         }
         Some(StoredSecret::Md5(_)) | None => (mock(user, secrets), None),
@@ -147,7 +173,12 @@ mod tests {
     fn verifiers_are_read_as_the_server_stores_them() {
         let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
         assert!(parse_verifier(&format!("SCRAM-SHA-256$4096:c2FsdA==${key}:{key}")).is_some());
-        for bad in ["", "md5abc", "SCRAM-SHA-256$0:c2FsdA==$x:y", "SCRAM-SHA-256$4096:c2FsdA==$AAAA:AAAA"] {
+        for bad in [
+            "",
+            "md5abc",
+            "SCRAM-SHA-256$0:c2FsdA==$x:y",
+            "SCRAM-SHA-256$4096:c2FsdA==$AAAA:AAAA",
+        ] {
             assert!(parse_verifier(bad).is_none(), "{bad}");
         }
     }

@@ -108,7 +108,9 @@ impl Secrets {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Instant, Option<StoredSecret>)>> {
         // A panic while the lock was held leaves the map whole: every change is one call.
-        self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.found
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -116,7 +118,10 @@ impl Lookup {
     async fn ask(&self, user: &str) -> Result<Option<StoredSecret>, AuthError> {
         let failed = |error: crate::store::Error| AuthError::Lookup(error.to_string());
         let connection = self.connector.connect(&self.server).await.map_err(failed)?;
-        let row = connection.query_opt(&self.query.query, &[&user]).await.map_err(failed)?;
+        let row = connection
+            .query_opt(&self.query.query, &[&user])
+            .await
+            .map_err(failed)?;
         let Some(row) = row else {
             return Ok(None);
         };

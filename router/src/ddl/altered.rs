@@ -13,16 +13,16 @@ use super::edit::{Edit, Edits, GroupChoice, Kind, Placing};
 use super::error::{Answer, Error};
 use super::participants::Participants;
 use super::requirements::{self, GUARD};
-use crate::store::Store;
 use crate::store::connection::truth;
 use crate::store::quote::{literal, qualified};
+use crate::store::{Block, Division, Store};
 
 /// Looks at a table after ALTER TABLE: is what the catalog says of it still possible?
 pub(super) async fn table(
     name: &Name,
     ran: &Ran<'_>,
     store: &Store,
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
 ) -> Result<Edits, Error> {
     let Some(known) = ran.catalog.table(&name.schema, &name.name) else {
         return Ok(Edits(vec![Edit::Touch]));
@@ -133,7 +133,7 @@ async fn sequences(
     group: GroupId,
     ran: &Ran<'_>,
     store: &Store,
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
 ) -> Result<Edits, Error> {
     if table.sequences.is_empty() {
         return Ok(Edits::default());
@@ -144,19 +144,15 @@ async fn sequences(
         .group(group)
         .map(|group| group.map.shards())
         .unwrap_or_default();
-    let is_divided = |sequence: &SequenceDefinition| {
-        divided
-            .iter()
-            .any(|(schema, name)| *schema == sequence.schema && *name == sequence.name)
-    };
-    for sequence in table
-        .sequences
-        .iter()
-        .filter(|sequence| is_divided(sequence))
-    {
-        unchanged(&sequence.schema, &sequence.name, ran, store, participants).await?;
+    let mut all_divided = true;
+    for sequence in &table.sequences {
+        if is_divided(&divided, sequence) {
+            unchanged(&sequence.schema, &sequence.name, ran, store, participants).await?;
+        } else {
+            all_divided = false;
+        }
     }
-    if table.sequences.iter().all(is_divided) {
+    if all_divided {
         return Ok(Edits::default());
     }
     for &shard in &shards {
@@ -175,13 +171,19 @@ async fn sequences(
     divide(participants, table, &shards, source, &divided).await
 }
 
+fn is_divided(divided: &[(String, String)], sequence: &SequenceDefinition) -> bool {
+    divided
+        .iter()
+        .any(|(schema, name)| *schema == sequence.schema && *name == sequence.name)
+}
+
 /// Looks at a table after ALTER TABLE … RENAME or SET SCHEMA.
 pub(super) async fn renamed(
     old: &Name,
     new: &Name,
     ran: &Ran<'_>,
     store: &Store,
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
 ) -> Result<Edits, Error> {
     let Some(known) = ran.catalog.table(&old.schema, &old.name) else {
         return Ok(Edits(vec![Edit::Touch]));
@@ -230,7 +232,7 @@ pub(super) async fn sequence(
     name: &Name,
     ran: &Ran<'_>,
     store: &Store,
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
 ) -> Result<Edits, Error> {
     unchanged(&name.schema, &name.name, ran, store, participants).await?;
     Ok(Edits(vec![Edit::Touch]))
@@ -242,15 +244,15 @@ async fn unchanged(
     name: &str,
     ran: &Ran<'_>,
     store: &Store,
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
 ) -> Result<(), Error> {
     let blocks = store.blocks_of(schema, name).await?;
     for shard in ran.shards {
-        let mut own = blocks
+        let own: Vec<&(Division, Block)> = blocks
             .iter()
             .filter(|(_, block)| block.shard == *shard)
-            .peekable();
-        if own.peek().is_none() {
+            .collect();
+        if own.is_empty() {
             continue;
         }
         let sql = format!(
@@ -263,7 +265,7 @@ async fn unchanged(
             let is = |index: usize, value: i64| {
                 row.get(index).and_then(Option::as_deref) == Some(&value.to_string())
             };
-            own.any(|(division, block)| {
+            own.iter().any(|(division, block)| {
                 let far = division.bounds(block).is_some_and(|(low, high)| {
                     if division.increment > 0 {
                         is(1, high)

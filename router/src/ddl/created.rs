@@ -21,7 +21,7 @@ pub(super) async fn table(
     sharding: &NewTable,
     ran: &Ran<'_>,
     store: &Store,
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
 ) -> Result<Edits, Error> {
     if let Some(known) = ran.catalog.table(&name.schema, &name.name) {
         let is_whole = matches!(known.kind, TableKind::Unsharded { .. });
@@ -94,7 +94,7 @@ async fn automatic(
     source: ShardId,
     ran: &Ran<'_>,
     store: &Store,
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
 ) -> Result<Edits, Error> {
     let key = [column.to_owned()];
     let Some(key_type) = table
@@ -137,11 +137,10 @@ async fn automatic(
     let key = requirements::sharded(&table, &key, existing, ran.catalog)?;
     let qualified_name = qualified(&table.schema, &table.name);
     let shards = group.map.shards();
-    for shard in ran
-        .shards
-        .iter()
-        .filter(|shard| !shards.contains(shard) && **shard != source)
-    {
+    for shard in ran.shards {
+        if shards.contains(shard) || *shard == source {
+            continue;
+        }
         participants
             .query(*shard, &format!("DROP TABLE {qualified_name}"))
             .await?;
@@ -189,7 +188,7 @@ async fn choose_default(
 
 /// Whether a shard's table holds any row.
 pub(super) async fn has_rows(
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
     shard: ShardId,
     table: &str,
 ) -> Result<bool, Error> {

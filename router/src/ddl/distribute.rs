@@ -21,8 +21,8 @@ use crate::store::quote::{identifier, literal};
 use crate::store::{Block, Division, ServerError};
 
 /// An empty table that is on `source` now.
-pub struct Distribution<'a, P> {
-    pub participants: &'a mut P,
+pub struct Distribution<'a> {
+    pub participants: &'a mut dyn Participants,
     pub source: ShardId,
     pub table: TableDefinition,
     /// Sequences that are divided into blocks already, for other tables.
@@ -31,7 +31,7 @@ pub struct Distribution<'a, P> {
     pub made_on: Vec<ShardId>,
 }
 
-impl<P: Participants> Distribution<'_, P> {
+impl Distribution<'_> {
     /// Splits the table over the shards of a group's map.
     pub async fn sharded(
         mut self,
@@ -53,10 +53,13 @@ impl<P: Participants> Distribution<'_, P> {
             self.table.qualified(),
             not_null.join(", ")
         );
-        for shard in self.made_on.iter().filter(|shard| shards.contains(shard)) {
-            self.participants.query(*shard, &not_null).await?;
+        for shard in &self.made_on {
+            if shards.contains(shard) {
+                self.participants.query(*shard, &not_null).await?;
+            }
         }
-        self.create_on(shards.iter().copied()).await?;
+        self.create_on(&Vec::from_iter(shards.iter().copied()))
+            .await?;
         for shard in &shards {
             self.participants
                 .query(*shard, &add_guard(&self.table, &key, group, *shard))
@@ -80,7 +83,8 @@ impl<P: Participants> Distribution<'_, P> {
     /// Puts a full copy on every shard.
     pub async fn reference(mut self, shards: &[ShardId]) -> Result<Edits, Error> {
         self.refuse_rows().await?;
-        self.create_on(shards.iter().copied()).await?;
+        self.create_on(&Vec::from_iter(shards.iter().copied()))
+            .await?;
         Ok(Edits(vec![self.place(Placing::Reference)]))
     }
 
@@ -88,7 +92,7 @@ impl<P: Participants> Distribution<'_, P> {
     pub async fn moved(mut self, shard: ShardId) -> Result<Edits, Error> {
         if shard != self.source {
             self.refuse_rows().await?;
-            self.create_on([shard]).await?;
+            self.create_on(&[shard]).await?;
             self.drop_from_source().await?;
         }
         Ok(Edits(vec![self.place(Placing::Unsharded { shard })]))
@@ -111,8 +115,8 @@ impl<P: Participants> Distribution<'_, P> {
         Ok(())
     }
 
-    async fn create_on(&mut self, shards: impl IntoIterator<Item = ShardId>) -> Result<(), Error> {
-        for shard in shards {
+    async fn create_on(&mut self, shards: &[ShardId]) -> Result<(), Error> {
+        for &shard in shards {
             if self.made_on.contains(&shard) {
                 continue;
             }
@@ -135,12 +139,10 @@ impl<P: Participants> Distribution<'_, P> {
             extensions::ensure(self.participants, shard, &self.table.extensions).await?;
             types::ensure(self.participants, shard, &self.table.types).await?;
             let mut there = Vec::new();
-            for sequence in self
-                .table
-                .sequences
-                .iter()
-                .filter(|sequence| sequence.link == SequenceLink::Used)
-            {
+            for sequence in &self.table.sequences {
+                if sequence.link != SequenceLink::Used {
+                    continue;
+                }
                 if definition::exists(self.participants, shard, &sequence.schema, &sequence.name)
                     .await?
                 {
@@ -214,7 +216,7 @@ impl<P: Participants> Distribution<'_, P> {
 
 /// Gives each shard a block of each of the table's sequences that are not divided yet.
 pub async fn divide(
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
     table: &TableDefinition,
     shards: &BTreeSet<ShardId>,
     source: ShardId,

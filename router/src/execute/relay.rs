@@ -105,7 +105,9 @@ impl Link {
         {
             let verdict = asynchronous(&mut self.backend, 0, frame, self.listening, client)?;
             if matches!(verdict, Verdict::Forward) {
-                client.out.extend_from_slice(&self.backend.input()[..frame.total]);
+                client
+                    .out
+                    .extend_from_slice(&self.backend.input()[..frame.total]);
             }
             self.backend.consume(frame.total);
         }
@@ -113,11 +115,7 @@ impl Link {
     }
 
     /// Handles the frames that have arrived.
-    pub fn advance(
-        &mut self,
-        client: &mut ClientIo,
-        notes: &mut Notes,
-    ) -> Result<Step, LinkError> {
+    pub fn advance(&mut self, client: &mut ClientIo, notes: &mut Notes) -> Result<Step, LinkError> {
         self.emit_local(client);
         if self.streaming > 0 {
             self.stream(client);
@@ -129,7 +127,8 @@ impl Link {
                 break Step::Pause(Pause::Finished);
             }
             let buffer = &self.backend.input()[position..];
-            let Some(frame) = frame::next_frame(buffer, &self.limits).map_err(LinkError::Protocol)?
+            let Some(frame) =
+                frame::next_frame(buffer, &self.limits).map_err(LinkError::Protocol)?
             else {
                 if let Some(missing) = streamable(buffer) {
                     position += buffer.len();
@@ -189,7 +188,10 @@ impl Link {
                     forwarded = position;
                 }
             }
-            if matches!(self.expects.front(), Some(Expect::Local(_) | Expect::Undo(_))) {
+            if matches!(
+                self.expects.front(),
+                Some(Expect::Local(_) | Expect::Undo(_))
+            ) {
                 client
                     .out
                     .extend_from_slice(&self.backend.input()[forwarded..position]);
@@ -262,7 +264,11 @@ fn judge(
                 Some(Expect::Own | Expect::Captured) => false,
                 _ => return Err(LinkError::unexpected(frame.tag)),
             };
-            return Ok(if forward { Verdict::Forward } else { Verdict::Swallow });
+            return Ok(if forward {
+                Verdict::Forward
+            } else {
+                Verdict::Swallow
+            });
         }
         _ => {}
     }
@@ -351,7 +357,11 @@ fn asynchronous(
             let (name, value) = (name.to_owned(), value.to_owned());
             let news = client.reported.update(&name, &value);
             backend.parameters.update(&name, &value);
-            Ok(if news { Verdict::Forward } else { Verdict::Swallow })
+            Ok(if news {
+                Verdict::Forward
+            } else {
+                Verdict::Swallow
+            })
         }
         b'A' if listening => Ok(Verdict::Forward),
         b'A' | b'N' => Ok(Verdict::Swallow),

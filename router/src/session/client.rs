@@ -11,8 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::budget::{Budget, Charge};
 use crate::tls::ClientStream;
-use crate::wire::frame::{self, Frame, Limits};
 use crate::wire::ProtocolError;
+use crate::wire::frame::{self, Frame, Limits};
 use crate::worker::WorkerLocal;
 
 /// A buffer that has grown beyond this is not kept for an idle session.
@@ -34,7 +34,12 @@ pub struct ClientIo {
 }
 
 impl ClientIo {
-    pub fn new(stream: ClientStream, limits: Limits, worker: Arc<WorkerLocal>, budget: Arc<Budget>) -> Self {
+    pub fn new(
+        stream: ClientStream,
+        limits: Limits,
+        worker: Arc<WorkerLocal>,
+        budget: Arc<Budget>,
+    ) -> Self {
         Self {
             stream,
             out: BytesMut::new(),

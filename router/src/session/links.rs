@@ -122,7 +122,12 @@ impl Session {
         Ok(index)
     }
 
-    pub(super) fn existing_link(&self, target: Target, replica_allowed: bool, catalog: &Catalog) -> Option<usize> {
+    pub(super) fn existing_link(
+        &self,
+        target: Target,
+        replica_allowed: bool,
+        catalog: &Catalog,
+    ) -> Option<usize> {
         let wanted = match target {
             Target::Any => {
                 return self
@@ -183,7 +188,8 @@ impl Session {
         } else {
             self.settings.before_block()
         };
-        let settings = statements_between(link.backend.applied(), wanted).map(|sql| (sql, wanted.clone()));
+        let settings =
+            statements_between(link.backend.applied(), wanted).map(|sql| (sql, wanted.clone()));
         let joins = self.block.is_some() && !link.in_block && !need.no_block;
         if (joins || settings.is_some()) && !link.expects.is_empty() {
             // After an error the server skips everything up to Sync, a BEGIN too: see first whether there is one.
@@ -207,7 +213,9 @@ impl Session {
                 // The statement must not run if the block could not be opened as asked.
                 self.exchange(index).await?;
                 self.own_error(index)?;
-                self.links[index].backend.set_applied(self.settings.wanted().clone());
+                self.links[index]
+                    .backend
+                    .set_applied(self.settings.wanted().clone());
             }
         }
         let link = &mut self.links[index];
@@ -338,7 +346,10 @@ impl Session {
                     report.sqlstate = "08007".into();
                     report.hint = Some("The statement was sent and may have taken effect: look before repeating it.".into());
                 } else {
-                    report.hint = Some("The transaction was not committed on that shard. Roll back and repeat it.".into());
+                    report.hint = Some(
+                        "The transaction was not committed on that shard. Roll back and repeat it."
+                            .into(),
+                    );
                 }
                 Failure::Report(report)
             }
@@ -401,7 +412,9 @@ impl Session {
             if self.handle.done_with(link.backend.cancel_target()) {
                 self.handle.settled().await;
             }
-            link.backend.clean_and_release(&self.worker, link.pins.is_empty()).await;
+            link.backend
+                .clean_and_release(&self.worker, link.pins.is_empty())
+                .await;
         }
     }
 }

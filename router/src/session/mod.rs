@@ -36,9 +36,9 @@ use smallvec::SmallVec;
 
 use crate::cancel::SessionHandle;
 use crate::config::ReadPreference;
+use crate::execute::Link;
 use crate::execute::expect::Undo;
 use crate::execute::relay::Notes;
-use crate::execute::Link;
 use crate::pool::PoolIdentity;
 use crate::router::Router;
 use crate::wire::encode;
@@ -168,7 +168,9 @@ impl Session {
                 self.fail_statement(report.into())?;
                 self.ready().await
             }
-            other => Err(protocol_end(crate::wire::ProtocolError::invalid_message_type(other)).into()),
+            other => {
+                Err(protocol_end(crate::wire::ProtocolError::invalid_message_type(other)).into())
+            }
         }
     }
 
@@ -192,7 +194,11 @@ impl Session {
         loop {
             let listening = self.links.iter_mut().find(|link| link.listening);
             let Some(link) = listening else {
-                return self.client.wait().await.map_err(|error| End::Client(error).into());
+                return self
+                    .client
+                    .wait()
+                    .await
+                    .map_err(|error| End::Client(error).into());
             };
             tokio::select! {
                 biased;
@@ -212,7 +218,11 @@ impl Session {
 
     /// Ends the session if an operator or a shutdown asks for it.
     fn check_termination(&mut self) -> Step {
-        if !self.handle.terminate.load(std::sync::atomic::Ordering::Acquire) {
+        if !self
+            .handle
+            .terminate
+            .load(std::sync::atomic::Ordering::Acquire)
+        {
             return Ok(());
         }
         let draining = self.router.is_draining() && !self.router.is_closing();
@@ -257,7 +267,8 @@ impl Session {
         self.handle
             .statements
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.portals.retain(|(_, portal)| portal.survives(self.block.is_some()));
+        self.portals
+            .retain(|(_, portal)| portal.survives(self.block.is_some()));
         if self.block.is_none() {
             self.release_links().await;
         }
@@ -272,7 +283,11 @@ impl Session {
         schema::current(self)
     }
 
-    fn context<'a>(&'a self, catalog: &'a Catalog, manual: Option<ShardId>) -> planner::Context<'a> {
+    fn context<'a>(
+        &'a self,
+        catalog: &'a Catalog,
+        manual: Option<ShardId>,
+    ) -> planner::Context<'a> {
         planner::Context {
             catalog,
             search_path: &self.derived.search_path,
@@ -311,7 +326,8 @@ impl Session {
         for set in &single.effects.set_config {
             match (&set.value, set.is_local) {
                 (Some(value), false) => {
-                    self.settings.set(&set.name, Assignment::Text(value.as_str().into()));
+                    self.settings
+                        .set(&set.name, Assignment::Text(value.as_str().into()));
                 }
                 (None, false) => self.settings.reset(&set.name),
                 (_, true) => {}
@@ -323,7 +339,9 @@ impl Session {
         if !single.effects.set_config.is_empty() {
             self.adopt_settings();
             // In force where the function ran, and nowhere else yet.
-            self.links[index].backend.set_applied(self.settings.wanted().clone());
+            self.links[index]
+                .backend
+                .set_applied(self.settings.wanted().clone());
         }
         for name in &single.effects.drops_temporary {
             self.temporary.retain(|(known, _)| known != name);

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use catalog::Catalog;
 use planner::{
-    Access, Discard, Pins, Plan, SessionStatement, SetScope, SetValue, TransactionModes,
-    Value, Values,
+    Access, Discard, Pins, Plan, SessionStatement, SetScope, SetValue, TransactionModes, Value,
+    Values,
 };
 
 use super::links::Need;
@@ -92,7 +92,10 @@ impl Session {
                 "RESET"
             }
             SessionStatement::Show(name) => {
-                if let Some(name) = name.as_deref().and_then(|name| name.strip_prefix("pgweave.")) {
+                if let Some(name) = name
+                    .as_deref()
+                    .and_then(|name| name.strip_prefix("pgweave."))
+                {
                     self.show(name, catalog)?;
                     return Ok(false);
                 }
@@ -229,7 +232,9 @@ impl Session {
             return Ok(());
         }
         match value {
-            SetValue::Values { text, .. } => self.settings.set(name, Assignment::Sql(text.as_str().into())),
+            SetValue::Values { text, .. } => self
+                .settings
+                .set(name, Assignment::Sql(text.as_str().into())),
             SetValue::Default => {
                 self.settings.reset(name);
                 self.replay_startup(Some(name), catalog).await?;
@@ -262,7 +267,9 @@ impl Session {
     async fn replay_startup(&mut self, name: Option<&str>, catalog: &Catalog) -> Step {
         let mut sql = String::new();
         for (known, assignment) in self.settings.wanted().iter() {
-            if name.is_none_or(|name| name.eq_ignore_ascii_case(known)) && !known.starts_with("pgweave.") {
+            if name.is_none_or(|name| name.eq_ignore_ascii_case(known))
+                && !known.starts_with("pgweave.")
+            {
                 super::settings::push_assignment(&mut sql, known, assignment);
             }
         }
@@ -300,7 +307,10 @@ impl Session {
         let settings = [
             ("default_transaction_isolation", isolation),
             ("default_transaction_read_only", modes.read_only.map(on_off)),
-            ("default_transaction_deferrable", modes.deferrable.map(on_off)),
+            (
+                "default_transaction_deferrable",
+                modes.deferrable.map(on_off),
+            ),
         ];
         for (name, value) in settings {
             if let Some(value) = value {
@@ -384,8 +394,11 @@ impl Session {
             declared_types: Some(types.join(", ").into()),
         });
         let need = self.describing_need(&statement, catalog).ok_or_else(|| {
-            Report::error("0A000", "PREPARE of this kind of statement is not supported through pgweave")
-                .hint("Send the statement itself.")
+            Report::error(
+                "0A000",
+                "PREPARE of this kind of statement is not supported through pgweave",
+            )
+            .hint("Send the statement itself.")
         })?;
         let index = self.link(need, catalog).await?;
         self.prepare_by_sql(index, &statement).await?;
@@ -402,7 +415,11 @@ impl Session {
         link.backend.note_prepared(statement.key, &mut link.expects);
         let name = ServerName::of(statement.key);
         let mut sql = format!("PREPARE \"{}\"", String::from_utf8_lossy(name.as_bytes()));
-        if let Some(types) = statement.declared_types.as_deref().filter(|types| !types.is_empty()) {
+        if let Some(types) = statement
+            .declared_types
+            .as_deref()
+            .filter(|types| !types.is_empty())
+        {
             sql.push_str(&format!(" ({types})"));
         }
         sql.push_str(" AS ");
@@ -441,7 +458,10 @@ impl Session {
             self.drain().await?;
         }
         let server_name = ServerName::of(statement.key);
-        let mut sql = format!("EXECUTE \"{}\"", String::from_utf8_lossy(server_name.as_bytes()));
+        let mut sql = format!(
+            "EXECUTE \"{}\"",
+            String::from_utf8_lossy(server_name.as_bytes())
+        );
         if !arguments.is_empty() {
             sql.push_str(&format!(" ({})", arguments.join(", ")));
         }
@@ -487,7 +507,12 @@ impl Session {
     ) -> Step<bool> {
         let need = self
             .forwarded_need(statement, &self.literals.values(part.whole), catalog)?
-            .ok_or_else(|| Report::error("XX000", "a statement of the router's own was to be forwarded"))?;
+            .ok_or_else(|| {
+                Report::error(
+                    "XX000",
+                    "a statement of the router's own was to be forwarded",
+                )
+            })?;
         self.forward(need, part, catalog).await
     }
 
@@ -514,7 +539,6 @@ fn begin_tag(text: &str) -> &'static str {
     }
 }
 
-
 /// The arguments of EXECUTE, as far as they are plain constants.
 struct ArgumentValues(Vec<Argument>);
 
@@ -539,13 +563,19 @@ fn argument(text: &str) -> Step<Argument> {
         return Ok(Argument::Null);
     }
     let number = text.strip_prefix('-').unwrap_or(text);
-    if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+    if !number.is_empty()
+        && number
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    {
         return Ok(Argument::Text(text.to_owned()));
     }
     if text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false") {
         return Ok(Argument::Text(text.to_ascii_lowercase()));
     }
-    if let Some(inner) = text.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''))
+    if let Some(inner) = text
+        .strip_prefix('\'')
+        .and_then(|rest| rest.strip_suffix('\''))
         && !inner.contains('\\')
         && !inner.replace("''", "").contains('\'')
     {
@@ -553,7 +583,9 @@ fn argument(text: &str) -> Step<Argument> {
     }
     Err(Report::error(
         "0A000",
-        format!("the argument {text} of EXECUTE is not a plain constant, so the shard cannot be known"),
+        format!(
+            "the argument {text} of EXECUTE is not a plain constant, so the shard cannot be known"
+        ),
     )
     .hint("Pass plain numbers and strings, or send the statement itself.")
     .into())
