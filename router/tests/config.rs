@@ -295,7 +295,6 @@ fn settings_that_do_not_fit_together_are_refused() {
     let check =
         |text: &str, message: &str, help: &str| check(&format!("{catalog}{text}"), message, help);
     check(
-<<<<<<< HEAD
         "port = 0",
         "3:8: catalog.port must be at least 1",
         "default",
@@ -303,15 +302,6 @@ fn settings_that_do_not_fit_together_are_refused() {
     check(
         "[listen]\nbacklog = 0",
         "4:11: listen.backlog must be at least 1",
-=======
-        "[listen]\nbacklog = 0",
-        "4:11: listen.backlog must be at least 1",
-        "default",
-    );
-    check(
-        "port = 0",
-        "3:8: catalog.port must be at least 1",
->>>>>>> refs/heads/local
         "default",
     );
     // The router's own port may be left to the system.

@@ -1,6 +1,12 @@
 //! Broken and hostile clients: each ends in an error or a closed connection, never in a hang, and another client of
 //! the same server connection notices nothing.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what fails here fails the test"
+)]
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -341,7 +347,7 @@ fn startup_packets() {
         b"user\0postgres\0options\0-c\0\0",
         b"user\0postgres\0options\0-z\0\0",
         b"user\0postgres\0database\0nosuch\0\0",
-        b"user\0postgres\0nosuchsetting\01\0\0",
+        b"user\0postgres\0nosuchsetting\x001\0\0",
         b"user\0postgres\0work_mem\0much\0\0",
         b"user\0nosuchuser\0database\0postgres\0\0",
     ] {

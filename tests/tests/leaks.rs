@@ -4,6 +4,12 @@
 //! back); client B must see what a fresh connection to the server sees. Where the connection can be cleaned, B must be
 //! served by the same one, or the test would prove nothing.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what fails here fails the test"
+)]
+
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,5 +1,11 @@
 //! Many sessions over few connections, and the ends of sessions, servers and routers.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what fails here fails the test"
+)]
+
 use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
