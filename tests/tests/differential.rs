@@ -2,6 +2,11 @@
 //!
 //! `DIFFERENTIAL=joins,types cargo test -p tests --test differential` runs only the scripts with these words in their names.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a step of a test that fails is the end of the test"
+)]
+
 use std::path::Path;
 
 use router::local::{LocalServer, ServerOptions};

@@ -1,5 +1,10 @@
 //! The road from a client to a shard and back.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a step of a test that fails is the end of the test"
+)]
+
 use tests::client::{Client, rows};
 use tests::cluster::{Cluster, Options};
 
