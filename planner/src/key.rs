@@ -8,7 +8,8 @@
 //!   side survive it; a FULL JOIN's condition narrows neither;
 //! - conditions from outside enter a subquery through its plain output columns, unless it has a barrier (LIMIT, windows, DISTINCT ON,
 //!   grouping sets, locks, writes); with GROUP BY, through grouped columns only;
-//! - a query inside an expression sees what is known of the rows it is evaluated for, and tells nothing about them.
+//! - a query inside an expression sees what is known of the rows it is evaluated for, and tells nothing about them;
+//! - an aggregate without GROUP BY gives a row even where WHERE accepts none, so that its level proves nothing of the queries around it.
 //!
 //! A table that no known equality ties to constants or parameters is the error that the caller reports.
 
@@ -84,7 +85,9 @@ impl Pinner<'_, '_> {
     fn query(&mut self, id: QueryId, known: Rc<Known>, tasks: &mut Vec<Task>) -> Result<(), Error> {
         self.visited[id] = true;
         match &self.bound.queries[id].kind {
-            QueryKind::Level(level) => self.level(level, known, tasks),
+            QueryKind::Level(level) => {
+                self.level(level, self.bound.queries[id].first_inner, known, tasks)
+            }
             QueryKind::SetOperation {
                 branches,
                 pushable,
@@ -158,6 +161,7 @@ impl Pinner<'_, '_> {
     fn level(
         &mut self,
         level: &Level,
+        first_inner: Variable,
         known: Rc<Known>,
         tasks: &mut Vec<Task>,
     ) -> Result<(), Error> {
@@ -182,6 +186,19 @@ impl Pinner<'_, '_> {
                 .iter()
                 .map(|query| Task::Query(*query, inner.clone())),
         );
+        if !level.computed.is_empty() {
+            let output = if level.unconditional {
+                Rc::new(known.with(level.facts_of_output(first_inner)))
+            } else {
+                inner.clone()
+            };
+            tasks.extend(
+                level
+                    .computed
+                    .iter()
+                    .map(|query| Task::Query(*query, output.clone())),
+            );
+        }
         tasks.extend(
             level
                 .loose_subqueries

@@ -159,6 +159,8 @@ impl std::fmt::Debug for Pins {
 pub struct Effects {
     /// Names of temporary relations it creates.
     pub creates_temporary: Vec<String>,
+    /// They end with the transaction: ON COMMIT DROP.
+    pub until_commit: bool,
     /// Names of temporary relations it drops.
     pub drops_temporary: Vec<String>,
     /// `set_config` calls with literal arguments, in order.

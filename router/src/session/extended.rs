@@ -14,7 +14,7 @@ use planner::{Access, Pins, Plan, Route, SessionStatement, Target, Value, Values
 
 use super::block::Block;
 use super::links::Need;
-use super::prepared::{ServerName, Statement};
+use super::prepared::{Names, ServerName, Statement};
 use super::report::{Failure, Report};
 use super::{Session, Step};
 use crate::execute::expect::{Expect, Undo};
@@ -183,7 +183,7 @@ impl Session {
                 .map(|planned| planned.map(Arc::new))
         };
         // Temporary tables and manual routing are this session's own, so a plan made with them is not shared.
-        if named && self.temporary.is_empty() && manual.is_none() {
+        if named && self.temporary.relations().is_empty() && manual.is_none() {
             return Ok(self.router.statements.intern(
                 sql,
                 types,
@@ -199,11 +199,25 @@ impl Session {
             planned: plan()?,
             epoch: catalog.epoch(),
             manual,
+            names: self.names(),
             declared_types: None,
         }))
     }
 
-    /// The statement of that name, planned by today's catalog.
+    /// What names mean to this session now.
+    pub(super) fn names(&self) -> Names {
+        Names {
+            search_path: self.derived.search_path.clone(),
+            temporary: self.temporary.relations().into(),
+        }
+    }
+
+    fn names_mean_the_same(&self, names: &Names) -> bool {
+        *names.search_path == *self.derived.search_path
+            && *names.temporary == *self.temporary.relations()
+    }
+
+    /// The statement of that name, planned by what the catalog and the session are now.
     pub(super) fn statement_named(
         &mut self,
         name: &[u8],
@@ -228,11 +242,27 @@ impl Session {
             }
             .into());
         };
-        if statement.epoch == catalog.epoch() && statement.manual == self.manual_shard(catalog)? {
+        if statement.epoch == catalog.epoch()
+            && statement.manual == self.manual_shard(catalog)?
+            && self.names_mean_the_same(&statement.names)
+        {
             return Ok(statement.clone());
         }
         let old = statement.clone();
-        let fresh = self.statement_of(&old.sql, &old.parameter_types, !name.is_empty(), catalog)?;
+        let mut fresh =
+            self.statement_of(&old.sql, &old.parameter_types, !name.is_empty(), catalog)?;
+        if old.declared_types.is_some() {
+            fresh = Arc::new(Statement {
+                key: self.router.statements.next_key(true),
+                sql: old.sql.clone(),
+                parameter_types: Box::default(),
+                planned: fresh.planned.clone(),
+                epoch: fresh.epoch,
+                manual: fresh.manual,
+                names: fresh.names.clone(),
+                declared_types: old.declared_types.clone(),
+            });
+        }
         if self
             .unanswered
             .as_ref()
@@ -263,8 +293,7 @@ impl Session {
                 && shares_block(&statement)
                 && self.batch_has_several_statements(Batch::MayGoOn)
             {
-                self.block = Some(Block::implicit());
-                self.settings.begin();
+                self.open_block(Block::implicit());
             }
             if unanswered {
                 self.parse_complete();
@@ -386,8 +415,7 @@ impl Session {
     /// several statements gets a block.
     async fn extended_link(&mut self, need: Need, batch: Batch, catalog: &Catalog) -> Step<usize> {
         if self.block.is_none() && !need.no_block && self.batch_has_several_statements(batch) {
-            self.block = Some(Block::implicit());
-            self.settings.begin();
+            self.open_block(Block::implicit());
         }
         let before = self.busy_link();
         if let Some(busy) = before

@@ -24,6 +24,7 @@ mod show;
 mod simple;
 pub mod start;
 mod statement;
+mod temporary;
 mod transaction;
 
 use std::collections::HashMap;
@@ -50,6 +51,7 @@ use extended::Portal;
 use prepared::Statement;
 use report::{End, Failure, Report};
 use settings::{Assignment, Settings};
+use temporary::Temporary;
 
 pub use start::serve_client;
 
@@ -76,7 +78,7 @@ pub struct Session {
     registered: Option<Box<[u8]>>,
     portals: Vec<(Box<[u8]>, Portal)>,
     cursors: Vec<(String, ShardId)>,
-    temporary: Vec<(String, ShardId)>,
+    temporary: Temporary,
     links: SmallVec<[Link; 1]>,
     block: Option<Block>,
     /// Prepared transactions of this session's that are committed, but whose shards have not been told.
@@ -292,7 +294,7 @@ impl Session {
         planner::Context {
             catalog,
             search_path: &self.derived.search_path,
-            temporary: &self.temporary,
+            temporary: self.temporary.relations(),
             user: self.identity.user(),
             manual,
             standard_conforming_strings: self.derived.standard_conforming_strings,
@@ -331,7 +333,12 @@ impl Session {
                         .set(&set.name, Assignment::Text(value.as_str().into()));
                 }
                 (None, false) => self.settings.reset(&set.name),
-                (_, true) => {}
+                // Without a block it has ended with the statement.
+                (_, true) if self.block.is_none() => {}
+                (value, true) => self.settings.set_local(
+                    &set.name,
+                    value.as_deref().map(|value| Assignment::Text(value.into())),
+                ),
             }
             if let (Some(value), Some(block)) = (&set.value, &mut self.block) {
                 block.remember(block::set_config_text(&set.name, value, set.is_local));
@@ -344,14 +351,12 @@ impl Session {
                 .backend
                 .set_applied(self.settings.wanted().clone());
         }
-        for name in &single.effects.drops_temporary {
-            self.temporary.retain(|(known, _)| known != name);
-        }
-        if let planner::Route::Shard(shard) = single.route {
-            for name in &single.effects.creates_temporary {
-                self.temporary.push((name.clone(), shard));
-            }
-        }
+        self.temporary.replace(
+            &single.effects.drops_temporary,
+            &single.effects.creates_temporary,
+            self.links[index].shard,
+            single.effects.until_commit,
+        );
     }
 }
 

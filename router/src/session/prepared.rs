@@ -29,8 +29,18 @@ pub struct Statement {
     pub epoch: Epoch,
     /// The manual routing that `planned` was made with.
     pub manual: Option<ShardId>,
+    /// What names meant when `planned` was made. PostgreSQL looks them up again when that changes.
+    pub names: Names,
     /// Prepared by SQL: the types between the parentheses, as text.
     pub declared_types: Option<Box<str>>,
+}
+
+/// The session's part of what an unqualified name means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    pub search_path: Arc<[String]>,
+    /// The session's temporary relations.
+    pub temporary: Box<[(String, ShardId)]>,
 }
 
 impl Statement {
@@ -84,7 +94,7 @@ impl ServerName {
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Identity {
     epoch: u64,
-    search_path: Box<[String]>,
+    search_path: Arc<[String]>,
     sql: Box<str>,
     parameter_types: Box<[u32]>,
 }
@@ -118,13 +128,13 @@ impl StatementRegistry {
         &self,
         sql: &str,
         parameter_types: &[u32],
-        search_path: &[String],
+        search_path: &Arc<[String]>,
         epoch: Epoch,
         plan: impl FnOnce() -> Result<Option<Arc<Planned>>, E>,
     ) -> Result<Arc<Statement>, E> {
         let identity = Identity {
             epoch: epoch.0,
-            search_path: search_path.into(),
+            search_path: search_path.clone(),
             sql: sql.into(),
             parameter_types: parameter_types.into(),
         };
@@ -136,6 +146,10 @@ impl StatementRegistry {
                 planned: plan()?,
                 epoch,
                 manual: None,
+                names: Names {
+                    search_path: search_path.clone(),
+                    temporary: Box::default(),
+                },
                 declared_types: None,
             }))
         })

@@ -150,7 +150,7 @@ impl Session {
             (SetScope::Session, false) => self.settings.set(&name, Assignment::Text(text.into())),
             (SetScope::Local, _) => self
                 .settings
-                .set_local(&name, Assignment::Text(text.into())),
+                .set_local(&name, Some(Assignment::Text(text.into()))),
         }
         self.adopt_settings();
         Ok(())
@@ -343,7 +343,7 @@ fn shard_of_key(text: &str, catalog: &Catalog) -> Step<ShardId> {
     })
 }
 
-/// The schemas of a search_path, as SET takes it or SHOW gives it, with `$user` expanded and `pg_temp` left out.
+/// The schemas of a search_path, as SET takes it or SHOW gives it, with `$user` expanded.
 fn parse_search_path(text: &str, user: &str) -> Vec<String> {
     let mut schemas = Vec::new();
     let mut rest = text.trim();
@@ -367,7 +367,7 @@ fn parse_search_path(text: &str, user: &str) -> Vec<String> {
                 name
             }
         })
-        .filter(|name| name != "pg_temp" && !name.is_empty())
+        .filter(|name| !name.is_empty())
         .collect()
 }
 
@@ -437,7 +437,7 @@ mod tests {
         let path = |text| parse_search_path(text, "ann");
         assert_eq!(path("\"$user\", public"), ["ann", "public"]);
         assert_eq!(path("a,B , 'c''d', \"E f\""), ["a", "b", "c'd", "E f"]);
-        assert_eq!(path("pg_temp, x"), ["x"]);
+        assert_eq!(path("x, pg_temp"), ["x", "pg_temp"]);
         assert!(path("''").is_empty());
     }
 }

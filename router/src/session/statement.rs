@@ -228,7 +228,16 @@ impl Session {
                     "25P01",
                     "SET LOCAL can only be used in transaction blocks",
                 ));
+                return Ok(());
             }
+            match value {
+                SetValue::Values { text, .. } => self
+                    .settings
+                    .set_local(name, Some(Assignment::Sql(text.as_str().into()))),
+                SetValue::Default => self.settings.set_local(name, None),
+                SetValue::Current => {}
+            }
+            self.adopt_settings();
             return Ok(());
         }
         match value {
@@ -391,6 +400,7 @@ impl Session {
             })),
             epoch: catalog.epoch(),
             manual: self.manual_shard(catalog)?,
+            names: self.names(),
             declared_types: Some(types.join(", ").into()),
         });
         let need = self.describing_need(&statement, catalog).ok_or_else(|| {
