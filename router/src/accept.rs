@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime;
+use tokio::runtime::{self, LocalOptions};
 use tokio::sync::mpsc;
 
 use crate::router::Router;
@@ -90,13 +90,30 @@ fn start_worker(router: Arc<Router>, local: Arc<WorkerLocal>) -> std::io::Result
     let (clients, mut arrivals) = mpsc::unbounded_channel::<(std::net::TcpStream, SocketAddr)>();
     let sessions = Arc::new(AtomicUsize::new(0));
     let count = sessions.clone();
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let (started, starting) = std::sync::mpsc::channel();
     let thread = std::thread::Builder::new()
         .name(format!("worker-{}", local.id().0))
         .stack_size(STACK_BYTES)
         .spawn(move || {
+            // Made in its own thread: what runs on it never leaves that thread.
+            let runtime = runtime::Builder::new_current_thread()
+                .enable_all()
+                .build_local(LocalOptions::default());
+            let runtime = match runtime {
+                Ok(runtime) => {
+                    started.send(Ok(())).ok();
+                    runtime
+                }
+                Err(error) => {
+                    started.send(Err(error)).ok();
+                    return;
+                }
+            };
             runtime.block_on(async move {
-                let housekeeping = tokio::spawn(crate::pool::housekeeping(router.pools.clone(), local.clone()));
+                let housekeeping = tokio::spawn(crate::pool::housekeeping(
+                    router.pools.clone(),
+                    local.clone(),
+                ));
                 while let Some((stream, address)) = arrivals.recv().await {
                     let stream = match TcpStream::from_std(stream) {
                         Ok(stream) => stream,
@@ -108,7 +125,7 @@ fn start_worker(router: Arc<Router>, local: Arc<WorkerLocal>) -> std::io::Result
                     };
                     let guard = Count(count.clone());
                     let (router, local) = (router.clone(), local.clone());
-                    tokio::spawn(async move {
+                    tokio::task::spawn_local(async move {
                         let _guard = guard;
                         serve_client(stream, address, router, local).await;
                     });
@@ -116,6 +133,9 @@ fn start_worker(router: Arc<Router>, local: Arc<WorkerLocal>) -> std::io::Result
                 housekeeping.abort();
             });
         })?;
+    starting
+        .recv()
+        .unwrap_or_else(|_| Err(std::io::Error::other("the thread ended at once")))?;
     Ok(Worker {
         clients,
         sessions,

@@ -69,7 +69,10 @@ fn settled(lines: &[String]) -> Vec<String> {
             _ => (None, answer),
         };
         settled.extend(rest.iter().filter(|line| !is_report(line)).cloned());
-        settled.extend(rest.iter().filter(|line| is_report(line)).cloned());
+        let mut reports: Vec<_> = rest.iter().filter(|line| is_report(line)).cloned().collect();
+        // Settings that change together are reported in no order of meaning; notifications keep theirs.
+        reports.sort_by_key(|line| if line.starts_with("Notification") { String::new() } else { line.clone() });
+        settled.extend(reports);
         settled.extend(ready.cloned());
     }
     settled

@@ -54,7 +54,9 @@ impl RouterProcess {
             home: server(&home.primary),
             shards: shards.iter().map(registered).collect(),
         };
-        init(&request).await.map_err(|error| Failure(error.to_string()))?;
+        init(&request)
+            .await
+            .map_err(|error| Failure(error.to_string()))?;
         let endpoint = Endpoint {
             port,
             ..home.primary.clone()

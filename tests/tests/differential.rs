@@ -48,7 +48,9 @@ async fn pgweave_answers_as_postgresql_does() {
         pgweave: Endpoint::local(cluster.router.address.port(), "postgres"),
         stand_in: false,
     };
-    let report = tokio::task::spawn_blocking(move || run(&sides, &chosen())).await.unwrap();
+    let report = tokio::task::spawn_blocking(move || run(&sides, &chosen()))
+        .await
+        .unwrap();
     without_differences(&report);
     cluster.stop().await.unwrap();
 }
@@ -62,7 +64,9 @@ async fn postgresql_answers_as_postgresql_does() {
         pgweave: endpoint(&other),
         stand_in: true,
     };
-    let report = tokio::task::spawn_blocking(move || run(&sides, &chosen())).await.unwrap();
+    let report = tokio::task::spawn_blocking(move || run(&sides, &chosen()))
+        .await
+        .unwrap();
     without_differences(&report);
 }
 
@@ -85,10 +89,22 @@ async fn differences_are_seen() {
         ("SET bytea_output = escape", "SELECT '\\x00'::bytea;", 2),
         ("SET search_path = nowhere", "CREATE TABLE t (a int);", 3),
         ("SET standard_conforming_strings = off", "SELECT 1;", 0),
-        ("SET standard_conforming_strings = off", "SET standard_conforming_strings = on;", 3),
-        ("SET client_min_messages = error", "DO $$ BEGIN RAISE NOTICE 'n'; END $$;", 3),
+        (
+            "SET standard_conforming_strings = off",
+            "SET standard_conforming_strings = on;",
+            3,
+        ),
+        (
+            "SET client_min_messages = error",
+            "DO $$ BEGIN RAISE NOTICE 'n'; END $$;",
+            3,
+        ),
         ("BEGIN", "SELECT 1;", 3),
-        ("SET IntervalStyle = iso_8601", "SELECT '1 day'::interval;", 2),
+        (
+            "SET IntervalStyle = iso_8601",
+            "SELECT '1 day'::interval;",
+            2,
+        ),
         (
             "CREATE FUNCTION now2() RETURNS text LANGUAGE sql AS 'SELECT 1::text'",
             "SELECT now2();",
@@ -99,7 +115,9 @@ async fn differences_are_seen() {
         let text = format!("-- setup pgweave: {setup}\n{sql}\n");
         let script = Script::parse(&format!("case{number}"), &text).unwrap();
         let sides = sides.clone();
-        let report = tokio::task::spawn_blocking(move || run(&sides, &[script])).await.unwrap();
+        let report = tokio::task::spawn_blocking(move || run(&sides, &[script]))
+            .await
+            .unwrap();
         assert_eq!(report.differences.len(), seen, "{setup} / {sql}: {report}");
     }
 }
@@ -119,20 +137,28 @@ async fn refusals_must_be_as_the_script_expects() {
     let play = async |name: &str, text: &str| {
         let script = Script::parse(name, text).unwrap();
         let sides = sides.clone();
-        tokio::task::spawn_blocking(move || run(&sides, &[script])).await.unwrap()
+        tokio::task::spawn_blocking(move || run(&sides, &[script]))
+            .await
+            .unwrap()
     };
     let expected = format!(
         "-- setup pgweave: {refuse}\nBEGIN;\n-- expect-refusal 0A000\nSELECT f();\nSELECT 1;\nROLLBACK;\nSELECT 2;"
     );
     let report = play("expected", &expected).await;
-    assert_eq!((report.refused, report.differences.len()), (3, 0), "{report}");
+    assert_eq!(
+        (report.refused, report.differences.len()),
+        (3, 0),
+        "{report}"
+    );
     let stale = format!("-- setup pgweave: {accept}\n-- expect-refusal 0A000\nSELECT f();");
     let report = play("stale", &stale).await;
     assert!(
         matches!(&report.differences[..], [one, ..] if matches!(one.reason, Reason::NotRefused(_))),
         "{report}"
     );
-    let unexpected = format!("{accept};\n-- setup pgweave: DROP FUNCTION f\n-- setup pgweave: {refuse}\nSELECT f();");
+    let unexpected = format!(
+        "{accept};\n-- setup pgweave: DROP FUNCTION f\n-- setup pgweave: {refuse}\nSELECT f();"
+    );
     let report = play("unexpected", &unexpected).await;
     assert!(
         matches!(&report.differences[..], [one, ..] if matches!(one.reason, Reason::Refused(_))),

@@ -21,8 +21,8 @@ use crate::store::quote::{identifier, literal};
 use crate::store::{Block, Division, ServerError};
 
 /// An empty table that is on `source` now.
-pub struct Distribution<'a> {
-    pub participants: &'a mut dyn Participants,
+pub struct Distribution<'a, P> {
+    pub participants: &'a mut P,
     pub source: ShardId,
     pub table: TableDefinition,
     /// Sequences that are divided into blocks already, for other tables.
@@ -31,7 +31,7 @@ pub struct Distribution<'a> {
     pub made_on: Vec<ShardId>,
 }
 
-impl Distribution<'_> {
+impl<P: Participants> Distribution<'_, P> {
     /// Splits the table over the shards of a group's map.
     pub async fn sharded(
         mut self,
@@ -216,7 +216,7 @@ impl Distribution<'_> {
 
 /// Gives each shard a block of each of the table's sequences that are not divided yet.
 pub async fn divide(
-    participants: &mut dyn Participants,
+    participants: &mut impl Participants,
     table: &TableDefinition,
     shards: &BTreeSet<ShardId>,
     source: ShardId,

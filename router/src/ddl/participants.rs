@@ -5,7 +5,6 @@
 //! simple query protocol.
 
 use std::future::Future;
-use std::pin::Pin;
 
 use catalog::ShardId;
 
@@ -13,13 +12,14 @@ use crate::store::connection::{CANONICAL_SETTINGS, Rows};
 use crate::store::quote::literal;
 use crate::store::{Error as StoreError, ServerError};
 
-/// What comes of a query. Boxed, so that a session's own future stays one that may change threads.
-pub type Reply<'a> = Pin<Box<dyn Future<Output = Result<Rows, ServerError>> + Send + 'a>>;
-
 /// One open transaction on each shard that is asked; a shard joins at its first query.
-pub trait Participants: Send {
+pub trait Participants {
     /// Runs statements that hold no parameters, and returns the rows of all of them as text.
-    fn query<'a>(&'a mut self, shard: ShardId, sql: &'a str) -> Reply<'a>;
+    fn query(
+        &mut self,
+        shard: ShardId,
+        sql: &str,
+    ) -> impl Future<Output = Result<Rows, ServerError>>;
 }
 
 /// The settings of a client's session, put back by [`CanonicalSettings::restore`].
@@ -31,7 +31,7 @@ pub struct CanonicalSettings(Vec<String>);
 impl CanonicalSettings {
     /// Makes the session print names and values in the canonical form until the transaction ends or `restore`.
     pub async fn apply(
-        participants: &mut dyn Participants,
+        participants: &mut impl Participants,
         shard: ShardId,
     ) -> Result<Self, ServerError> {
         let current: Vec<String> = CANONICAL_SETTINGS
@@ -57,7 +57,7 @@ impl CanonicalSettings {
 
     pub async fn restore(
         self,
-        participants: &mut dyn Participants,
+        participants: &mut impl Participants,
         shard: ShardId,
     ) -> Result<(), ServerError> {
         set_local(participants, shard, self.0.into_iter()).await
@@ -65,7 +65,7 @@ impl CanonicalSettings {
 }
 
 async fn set_local(
-    participants: &mut dyn Participants,
+    participants: &mut impl Participants,
     shard: ShardId,
     values: impl Iterator<Item = String>,
 ) -> Result<(), ServerError> {

@@ -11,7 +11,6 @@ use txn::coordinator::{Action, Coordinator, Input};
 use txn::outcome::{Completion, Failure as TxnFailure, Outcome};
 
 use crate::session::report::{Failure, Report};
-use crate::store::HOME;
 
 /// What the driver needs of the session: its links, by shard.
 #[expect(async_fn_in_trait, reason = "used in this crate only, by one session at a time")]
@@ -86,10 +85,10 @@ pub async fn run(
 
 /// The client's answer to COMMIT, where it is not simply COMMIT.
 pub fn report(outcome: Outcome, catalog: &Catalog) -> Result<(), Report> {
-    let name = |shard: ShardId| match catalog.shard(shard) {
-        Some(shard) => shard.name.clone(),
-        None if shard == HOME => "of the catalog".to_owned(),
-        None => shard.to_string(),
+    let name = |shard: ShardId| {
+        catalog
+            .shard(shard)
+            .map_or_else(|| shard.to_string(), |shard| shard.name.clone())
     };
     match outcome {
         Outcome::Committed { .. } => Ok(()),

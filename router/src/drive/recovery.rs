@@ -15,7 +15,7 @@ use txn::recovery::{Action, Input, PreparedRow, Recovery, Report, Scan};
 use txn::{Gid, ParticipantGid, sql};
 
 use crate::router::Router;
-use crate::store::{Connection, Error};
+use crate::store::{Connection, Error, HOME};
 
 /// Between two passes that nobody asked for.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -51,7 +51,13 @@ pub async fn pass(router: &Router, urgent: BTreeSet<Gid>) -> Report {
     let catalog = router.catalog.snapshot();
     let scan = Scan {
         cluster: catalog.cluster_id(),
-        shards: catalog.shards().iter().map(|shard| shard.id).collect(),
+        // The catalog's home may have coordinated too: changes of schema are decided there.
+        shards: catalog
+            .shards()
+            .iter()
+            .map(|shard| shard.id)
+            .chain(std::iter::once(HOME))
+            .collect(),
         grace_ms: GRACE_MS,
         urgent,
     };

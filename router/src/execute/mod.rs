@@ -48,6 +48,7 @@ pub struct Link {
     pub unsynced: bool,
     /// What was applied to the connection when the block began, which its rollback returns to.
     pub applied_at_begin: Option<AppliedSettings>,
+    /// How many savepoints' settings were saved when the link joined the block, the block's own counted as one.
     /// The server takes COPY data.
     pub copying: bool,
     /// Bytes captured instead of being forwarded.

@@ -243,7 +243,15 @@ fn judge(
         b'N' if !own => return Ok(Verdict::Forward),
         b'N' if matches!(front, Expect::Captured) => return Ok(Verdict::Capture),
         b'N' => return Ok(Verdict::Swallow),
-        b'S' | b'A' => return asynchronous(backend, position, frame, listening, client),
+        b'S' | b'A' => {
+            let verdict = asynchronous(backend, position, frame, listening, client)?;
+            if own && matches!(verdict, Verdict::Forward) {
+                let message = &backend.input()[position..position + frame.total];
+                client.late.extend_from_slice(message);
+                return Ok(Verdict::Swallow);
+            }
+            return Ok(verdict);
+        }
         b'E' => return Ok(failed(expects, backend, position, frame, notes)),
         b'Z' => {
             let status = backend.input()[position + 5];

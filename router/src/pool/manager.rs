@@ -114,10 +114,11 @@ impl Manager {
 }
 
 impl deadpool::managed::Manager for Manager {
-    type Type = Member;
+    /// Boxed, because it changes hands at every checkout and check-in.
+    type Type = Box<Member>;
     type Error = ConnectError;
 
-    async fn create(&self) -> Result<Member, ConnectError> {
+    async fn create(&self) -> Result<Box<Member>, ConnectError> {
         let losses = self.reach.losses();
         let result = self.connect().await;
         let total = if result.is_ok() {
@@ -129,15 +130,15 @@ impl deadpool::managed::Manager for Manager {
         let now = Instant::now();
         // Spread by a tenth, so that connections made together are not replaced together.
         let spread = rand::rng().random_range(0.9..=1.0);
-        Ok(Member {
+        Ok(Box::new(Member {
             backend: result?,
             expires: now + self.lifetime.mul_f64(spread),
             last_used: now,
             losses,
-        })
+        }))
     }
 
-    async fn recycle(&self, member: &mut Member, _: &Metrics) -> RecycleResult<ConnectError> {
+    async fn recycle(&self, member: &mut Box<Member>, _: &Metrics) -> RecycleResult<ConnectError> {
         if self.is_fit(member, Instant::now()) {
             Ok(())
         } else {

@@ -4,10 +4,13 @@
 //! BEGIN is lazy. A shard joins at its first statement, and what the block has said so far (isolation level,
 //! savepoints, SET LOCAL) is replayed there first, so that a later ROLLBACK TO undoes on late joiners too.
 
+use std::sync::Arc;
+
+use catalog::Catalog;
 use planner::{Isolation, TransactionModes};
 
-use super::schema::SchemaBlock;
-use super::settings::{push_literal, push_name};
+use super::settings::push_literal;
+use crate::ddl::Edits;
 
 /// An open transaction block.
 #[derive(Clone, Debug, Default)]
@@ -19,15 +22,17 @@ pub struct Block {
     pub modes: TransactionModes,
     /// What a shard that joins must be told after BEGIN, in order.
     replay: Vec<Replay>,
-    /// What DDL has changed; none if there was no DDL.
-    pub schema: Option<Box<SchemaBlock>>,
+    /// What DDL has changed, for the catalog.
+    edits: Edits,
+    /// The catalog with these changes.
+    pub overlay: Option<Arc<Catalog>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 enum Replay {
-    /// With the number of the catalog's edits that came before it.
+    /// With the number of edits at that moment.
     Savepoint(Box<str>, usize),
-    /// A statement that lasts until the end of the transaction: SET LOCAL, SET CONSTRAINTS.
+    /// A statement about the session: SET, RESET, SET CONSTRAINTS.
     Local(Box<str>),
 }
 
@@ -63,8 +68,7 @@ impl Block {
     }
 
     pub fn savepoint(&mut self, name: &str) {
-        let edits = self.schema.as_ref().map_or(0, |schema| schema.edits.len());
-        self.replay.push(Replay::Savepoint(name.into(), edits));
+        self.replay.push(Replay::Savepoint(name.into(), self.edits.len()));
     }
 
     pub fn has_savepoint(&self, name: &str) -> bool {
@@ -76,11 +80,12 @@ impl Block {
         if let Some(index) = self.position(name) {
             self.replay.truncate(index + 1);
             self.failed = false;
-            let kept = match self.replay.last() {
-                Some(Replay::Savepoint(_, edits)) => *edits,
-                _ => 0,
-            };
-            self.schema = self.schema.take().and_then(|schema| schema.back_to(kept));
+            if let Some(Replay::Savepoint(_, edits)) = self.replay.last() {
+                if *edits < self.edits.len() {
+                    self.edits.truncate(*edits);
+                    self.overlay = None;
+                }
+            }
         }
     }
 
@@ -93,6 +98,15 @@ impl Block {
                 at <= index || matches!(step, Replay::Local(_))
             });
         }
+    }
+
+    /// What DDL in the block has changed so far.
+    pub fn edits(&self) -> &Edits {
+        &self.edits
+    }
+
+    pub fn add_edits(&mut self, edits: Edits) {
+        self.edits.append(edits);
     }
 
     /// A statement for shards that join later.
@@ -139,22 +153,13 @@ pub fn push_identifier(sql: &mut String, name: &str) {
     sql.push('"');
 }
 
-/// `SET LOCAL name TO text`.
-pub fn set_local_text(name: &str, text: &str) -> String {
-    let mut sql = String::from("SET LOCAL ");
-    push_name(&mut sql, name);
-    sql.push_str(" TO ");
-    sql.push_str(text);
-    sql
-}
-
-/// `set_config(name, value, true)` as a statement.
-pub fn set_config_local_text(name: &str, value: &str) -> String {
+/// `set_config` as a statement.
+pub fn set_config_text(name: &str, value: &str, is_local: bool) -> String {
     let mut sql = String::from("SELECT pg_catalog.set_config(");
     push_literal(&mut sql, name);
     sql.push_str(", ");
     push_literal(&mut sql, value);
-    sql.push_str(", true)");
+    sql.push_str(if is_local { ", true)" } else { ", false)" });
     sql
 }
 
@@ -169,21 +174,21 @@ mod tests {
             ..TransactionModes::default()
         });
         block.savepoint("a");
-        block.remember(set_local_text("work_mem", "'1MB'"));
+        block.remember("SET LOCAL work_mem TO '1MB'".to_owned());
         block.savepoint("b\"");
         assert_eq!(
             block.opening().collect::<Vec<_>>(),
             [
                 "BEGIN ISOLATION LEVEL REPEATABLE READ",
                 "SAVEPOINT \"a\"",
-                "SET LOCAL \"work_mem\" TO '1MB'",
+                "SET LOCAL work_mem TO '1MB'",
                 "SAVEPOINT \"b\"\"\"",
             ]
         );
         block.release("a");
         assert_eq!(
             block.opening().skip(1).collect::<Vec<_>>(),
-            ["SET LOCAL \"work_mem\" TO '1MB'"]
+            ["SET LOCAL work_mem TO '1MB'"]
         );
     }
 

@@ -25,6 +25,8 @@ pub struct ClientIo {
     pub out: BytesMut,
     /// What ParameterStatus messages have told this client.
     pub reported: Parameters,
+    /// ParameterStatus messages of statements that the router ran itself: PostgreSQL sends them before ReadyForQuery.
+    pub late: BytesMut,
     input: BytesMut,
     limits: Limits,
     worker: Arc<WorkerLocal>,
@@ -37,6 +39,7 @@ impl ClientIo {
             stream,
             out: BytesMut::new(),
             reported: Parameters::default(),
+            late: BytesMut::new(),
             input: BytesMut::new(),
             limits,
             worker,
@@ -96,6 +99,14 @@ impl ClientIo {
         self.stream.write_all(&self.out).await?;
         self.out.clear();
         self.stream.flush().await
+    }
+
+    /// Puts what waited for ReadyForQuery in front of it.
+    pub fn report_late(&mut self) {
+        if !self.late.is_empty() {
+            self.out.extend_from_slice(&self.late);
+            self.late.clear();
+        }
     }
 
     fn release_buffers(&mut self) {

@@ -7,21 +7,13 @@ use txn::outcome::{Completion, Outcome, ServerError};
 use txn::request::{Access, Participant};
 
 use super::report::Report;
-use super::schema::SchemaBlock;
 use super::{Session, Step};
+use crate::ddl::{Edits, Recording};
 use crate::drive::commit::{self, Participants};
-use crate::ddl::Recording;
 use crate::drive::recovery;
 use crate::execute::expect::Expect;
 use crate::store::HOME;
 use crate::wire::backend;
-
-/// The catalog's home as the participant that decides a change of the catalog.
-pub(super) struct HomePart {
-    recording: Recording,
-    /// Sent when its answer is waited for, so that the wait has a limit.
-    command: Option<Box<str>>,
-}
 
 /// Between two questions for the same decision.
 const RESOLVE_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
@@ -30,13 +22,9 @@ const RESOLVE_PAUSE: std::time::Duration = std::time::Duration::from_millis(200)
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 impl Session {
-    /// Commits what several shards wrote, everywhere or nowhere.
-    pub(super) async fn commit_in_two_phases(
-        &mut self,
-        schema: Option<Box<SchemaBlock>>,
-        home_decides: bool,
-        catalog: &Arc<Catalog>,
-    ) -> Step {
+    /// Commits what several shards wrote, everywhere or nowhere; with it the catalog's own changes, where they must not
+    /// come apart from the shards.
+    pub(super) async fn commit_in_two_phases(&mut self, edits: &Edits, catalog: &Arc<Catalog>) -> Step {
         let mut participants: Vec<Participant> = self
             .links
             .iter()
@@ -47,13 +35,12 @@ impl Session {
                 preparable: !link.pins.contains(planner::Pins::TEMPORARY),
             })
             .collect();
-        let writers: Vec<ShardId> =
-            self.links.iter().filter(|link| link.in_block && link.wrote).map(|link| link.shard).collect();
-        if home_decides {
+        let mut recording = None;
+        if edits.need_decision(catalog) {
+            recording = Some(Recording::begin(&self.router.store, edits).await?);
             participants.push(Participant {
                 shard: HOME,
                 access: Access::Write,
-                // What cannot be prepared decides.
                 preparable: false,
             });
         }
@@ -64,30 +51,33 @@ impl Session {
         let request = txn::Request::new(&participants, serializable, &self.router.gids)
             .map_err(|error| Report::error(error.sqlstate().to_owned(), error.to_string()))?;
         let gid = request.gid();
-        let mut schema = schema;
-        if let (true, Some(gid)) = (home_decides, gid) {
-            let edits = schema.take().map(|schema| schema.edits).unwrap_or_default();
-            let store = self.router.store.clone();
-            let mut recording = Recording::begin(&store, &edits).await?;
-            recording.seal(gid, &writers).await?;
-            self.home = Some(Box::new(HomePart { recording, command: None }));
+        if let (Some(recording), Some(gid)) = (&mut recording, gid) {
+            let prepared: Vec<ShardId> = participants
+                .iter()
+                .filter(|participant| participant.access == Access::Write && participant.shard != HOME)
+                .map(|participant| participant.shard)
+                .collect();
+            recording.seal(gid, &prepared).await?;
         }
-        let ran = Box::pin(commit::run(request, self)).await;
-        // Dropped unless all went well, it rolls back whatever is still open there.
-        let home = self.home.take();
-        let outcome = ran?;
+        let mut committing = Committing {
+            session: self,
+            recording,
+            at_home: None,
+        };
+        let outcome = Box::pin(commit::run(request, &mut committing)).await?;
+        let recording = committing.recording;
         if let (Outcome::Committed { unfinished }, Some(gid)) = (&outcome, gid) {
             for &shard in unfinished {
                 tracing::warn!(%gid, %shard, "a transaction is committed; recovery will tell this shard");
                 self.unfinished.push(gid.participant(shard));
             }
-        }
-        if let (Outcome::Committed { unfinished }, Some(home)) = (&outcome, home) {
-            home.recording.settle(unfinished.is_empty()).await;
+            if let Some(recording) = recording {
+                recording.settle(unfinished.is_empty()).await;
+                return Ok(());
+            }
         }
         commit::report(outcome, catalog)?;
-        self.record_schema(schema).await;
-        Ok(())
+        self.record(edits).await
     }
 
     /// Waits until a shard shows what this session has committed there. Until recovery has told the shard, its rows are
@@ -117,16 +107,27 @@ impl Session {
     }
 }
 
-impl Participants for Session {
+/// A session's links, and the catalog's home where it takes part.
+struct Committing<'a> {
+    session: &'a mut Session,
+    recording: Option<Recording>,
+    /// The home's answer to the command sent last.
+    at_home: Option<Completion>,
+}
+
+impl Participants for Committing<'_> {
     async fn send(&mut self, shard: ShardId, sql: &str) {
-        if let (HOME, Some(home)) = (shard, &mut self.home) {
-            home.command = Some(sql.into());
+        if shard == HOME {
+            self.at_home = match &self.recording {
+                Some(recording) => Some(completion_at_home(recording.send(sql).await)),
+                None => None,
+            };
             return;
         }
-        let Some(index) = self.participant(shard) else {
+        let Some(index) = self.session.participant(shard) else {
             return;
         };
-        let link = &mut self.links[index];
+        let link = &mut self.session.links[index];
         link.captured.clear();
         link.backend.query(sql.as_bytes());
         link.expects.push_back(Expect::Captured);
@@ -137,27 +138,18 @@ impl Participants for Session {
     }
 
     async fn completion(&mut self, shard: ShardId) -> Completion {
-        if let (HOME, Some(home)) = (shard, &mut self.home) {
-            let Some(sql) = home.command.take() else {
-                return Completion::Lost;
-            };
-            return match home.recording.send(&sql).await {
-                Ok(()) => Completion::Done,
-                Err(error) if error.sqlstate.starts_with("08") || error.sqlstate.starts_with("57P") => Completion::Lost,
-                Err(error) => Completion::Failed(ServerError {
-                    sqlstate: error.sqlstate.as_bytes().try_into().unwrap_or(*b"XX000"),
-                    fatal: false,
-                    body: backend::error_body(&error.sqlstate, &error.message).into(),
-                }),
-            };
+        if shard == HOME {
+            return self.at_home.take().unwrap_or(Completion::Lost);
         }
-        let Some(index) = self.participant(shard) else {
+        let session = &mut *self.session;
+        let Some(index) = session.participant(shard) else {
             return Completion::Lost;
         };
-        let link = &mut self.links[index];
-        let relayed = link.relay(&mut self.client, &mut self.notes).await;
-        let link = &mut self.links[index];
-        if let Some(body) = self.notes.own_error.take() {
+        let relayed = session.links[index]
+            .relay(&mut session.client, &mut session.notes)
+            .await;
+        let link = &session.links[index];
+        if let Some(body) = session.notes.own_error.take() {
             return Completion::Failed(ServerError {
                 sqlstate: backend::sqlstate(&body).unwrap_or(*b"XX000"),
                 fatal: backend::is_fatal(&body),
@@ -179,23 +171,20 @@ impl Participants for Session {
     }
 
     fn released(&mut self, shard: ShardId) {
-        let wanted = self.settings.wanted().clone();
-        if let Some(index) = self.participant(shard) {
-            let link = &mut self.links[index];
+        if let Some(index) = self.session.participant(shard) {
+            let link = &mut self.session.links[index];
             link.in_block = false;
             link.wrote = false;
             link.captured.clear();
-            link.applied_at_begin = None;
-            link.backend.set_applied(wanted);
         }
     }
 
     async fn discard(&mut self, shard: ShardId) {
         if shard == HOME {
-            self.home = None;
-        }
-        if let Some(index) = self.participant(shard) {
-            self.drop_link(index).await;
+            // Dropping its transaction rolls the home back.
+            self.recording = None;
+        } else if let Some(index) = self.session.participant(shard) {
+            self.session.drop_link(index).await;
         }
     }
 
@@ -203,10 +192,26 @@ impl Participants for Session {
         if attempt > 1 {
             tokio::time::sleep(RESOLVE_PAUSE).await;
         }
-        recovery::resolve(&self.router, gid).await
+        recovery::resolve(&self.session.router, gid).await
     }
 
     fn leave_to_recovery(&mut self, gid: txn::ParticipantGid) {
-        self.router.leave_to_recovery(gid.gid);
+        self.session.router.leave_to_recovery(gid.gid);
     }
+}
+
+fn completion_at_home(result: Result<(), crate::store::ServerError>) -> Completion {
+    let Err(error) = result else {
+        return Completion::Done;
+    };
+    // Class 08 and the server's own shutdown leave open whether the command took effect.
+    if error.sqlstate.starts_with("08") || error.sqlstate.starts_with("57P") {
+        return Completion::Lost;
+    }
+    let body = format!("SERROR\0C{}\0M{}\0\0", error.sqlstate, error.message);
+    Completion::Failed(ServerError {
+        sqlstate: error.sqlstate.as_bytes().try_into().unwrap_or(*b"XX000"),
+        fatal: false,
+        body: body.into_bytes().into(),
+    })
 }

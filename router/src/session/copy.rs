@@ -9,6 +9,20 @@ use crate::wire::encode;
 const SEND_AT_BYTES: usize = 64 * 1024;
 
 impl Session {
+    /// Whether COPY data may be for a statement that the server has not been sent yet: a client need not wait for it to
+    /// be asked.
+    pub(super) fn copy_is_ahead(&self) -> bool {
+        !self.skipping && self.busy_link().is_some()
+    }
+
+    /// Has the server catch up, so that it asks for the data that is there already.
+    pub(super) async fn copy_ahead(&mut self) -> Step {
+        match self.drain().await {
+            Ok(()) => Ok(()),
+            Err(failure) => self.fail_extended(failure).await,
+        }
+    }
+
     /// Passes the client's data on until it says that the copy is done or failed, or the server reports an error.
     /// The server's answer is then for [`crate::execute::Link::relay`].
     pub(super) async fn copy_in(&mut self, index: usize) -> Step {

@@ -54,12 +54,12 @@ impl Session {
         carrier: Carrier<'_>,
         catalog: &Arc<Catalog>,
     ) -> Step {
-        if let EverywhereKind::Ddl(effect) = &everywhere.kind {
-            crate::ddl::before(effect, catalog)?;
-        }
         let mut shards = self.shards_of(&everywhere.shards, catalog);
         if let Where::Holding(name) = &everywhere.shards {
             shards = self.holders_of(name, shards, catalog).await?;
+        }
+        if let EverywhereKind::Ddl(effect) = &everywhere.kind {
+            crate::ddl::before(effect, catalog)?;
         }
         let alone = everywhere.no_block || everywhere.concurrently;
         if alone && self.block.as_ref().is_some_and(|block| block.explicit) {
@@ -77,9 +77,12 @@ impl Session {
             self.block = Some(Block::implicit());
             self.settings.begin();
         }
+        if everywhere.tag.0 == "CREATE FUNCTION" || everywhere.tag.0 == "CREATE PROCEDURE" {
+            self.relax_function_bodies(&shards, catalog).await?;
+        }
         let answer = self.run_together(&shards, carrier, catalog).await?;
         if let EverywhereKind::Ddl(effect) = &everywhere.kind {
-            Box::pin(self.follow_schema(everywhere.tag.0, effect, &shards, catalog)).await?;
+            Box::pin(self.learn_schema_change(everywhere.tag.0, effect, &shards, catalog)).await?;
         }
         if own_block {
             self.end_implicit_block().await?;
@@ -108,6 +111,15 @@ impl Session {
             holders.push(catalog.default_shard());
         }
         Ok(holders)
+    }
+
+    /// A body may name unsharded tables, which only the default shard has: there it is checked, elsewhere it is taken.
+    async fn relax_function_bodies(&mut self, shards: &[ShardId], catalog: &Catalog) -> Step {
+        for &shard in shards.iter().filter(|shard| **shard != catalog.default_shard()) {
+            let index = self.link(write_need(shard), catalog).await?;
+            self.run_own(index, "SET LOCAL check_function_bodies TO off").await?;
+        }
+        Ok(())
     }
 
     /// Sends to all, then waits for all. The first shard's answer is returned.
@@ -201,8 +213,8 @@ impl Session {
                 }
             }
         }
-        if let EverywhereKind::Ddl(effect) = &everywhere.kind {
-            Box::pin(self.changed_alone(effect)).await;
+        if matches!(everywhere.kind, EverywhereKind::Ddl(_)) {
+            self.record_untracked().await?;
         }
         self.client
             .out
@@ -244,14 +256,14 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn primary_link(&self, shard: ShardId) -> Option<usize> {
+    fn primary_link(&self, shard: ShardId) -> Option<usize> {
         self.links
             .iter()
             .position(|link| link.shard == shard && !link.replica)
     }
 }
 
-pub(super) fn write_need(shard: ShardId) -> Need {
+fn write_need(shard: ShardId) -> Need {
     Need {
         target: Target::Shard(shard),
         access: Access::Write,

@@ -383,7 +383,7 @@ impl Session {
     }
 
     /// The link whose answers are outstanding, of which there is at most one between messages.
-    fn busy_link(&self) -> Option<usize> {
+    pub(super) fn busy_link(&self) -> Option<usize> {
         self.links.iter().position(|link| !link.expects.is_empty())
     }
 

@@ -9,6 +9,7 @@ use planner::{Access, Pins, Target};
 use super::report::{Failure, Report};
 use super::settings::statements_between;
 use super::{Session, Step};
+use crate::backend::AppliedSettings;
 use crate::config::ReadPreference;
 use crate::execute::expect::Expect;
 use crate::execute::relay::Pause;
@@ -175,15 +176,20 @@ impl Session {
         let link = &mut self.links[index];
         link.pins.insert(need.pins);
         link.listening |= need.pins.contains(Pins::LISTEN);
-        if !link.in_block
-            && let Some(sql) = statements_between(link.backend.applied(), self.settings.wanted())
-        {
-            self.apply_settings(index, &sql).await?;
-        }
-        let joins = self.block.is_some() && !self.links[index].in_block && !need.no_block;
-        if joins && !self.links[index].expects.is_empty() {
+        // What the block itself has set comes with its BEGIN, so that its rollback takes it back.
+        let wanted = self.settings.before_block();
+        let settings = if link.in_block {
+            None
+        } else {
+            statements_between(link.backend.applied(), wanted).map(|sql| (sql, wanted.clone()))
+        };
+        let joins = self.block.is_some() && !link.in_block && !need.no_block;
+        if (joins || settings.is_some()) && !link.expects.is_empty() {
             // After an error the server skips everything up to Sync, a BEGIN too: see first whether there is one.
             self.drain().await?;
+        }
+        if let Some((sql, wanted)) = settings {
+            self.apply_settings(index, &sql, wanted).await?;
         }
         let link = &mut self.links[index];
         if let Some(block) = &self.block
@@ -208,7 +214,7 @@ impl Session {
     }
 
     /// Replays settings before anything else is sent, because what follows must not run without them.
-    async fn apply_settings(&mut self, index: usize, sql: &str) -> Step {
+    async fn apply_settings(&mut self, index: usize, sql: &str, wanted: AppliedSettings) -> Step {
         let link = &mut self.links[index];
         link.backend.query(sql.as_bytes());
         link.expects.push_back(Expect::Own);
@@ -219,7 +225,6 @@ impl Session {
             self.drop_link(index).await;
             return Err(failure);
         }
-        let wanted = self.settings.wanted().clone();
         self.links[index].backend.set_applied(wanted);
         Ok(())
     }
@@ -272,7 +277,7 @@ impl Session {
             link.backend.forget_prepared(statement);
         }
         if !self.notes.completed.is_empty() || !self.notes.undo.is_empty() {
-            self.settle_notes();
+            self.settle_notes(index);
         }
         if std::mem::take(&mut self.notes.skip_to_sync) {
             self.skipping = true;

@@ -46,7 +46,6 @@ use crate::worker::WorkerLocal;
 
 use block::Block;
 use client::ClientIo;
-use commit::HomePart;
 use extended::Portal;
 use prepared::Statement;
 use report::{End, Failure, Report};
@@ -82,8 +81,6 @@ pub struct Session {
     block: Option<Block>,
     /// Prepared transactions of this session's that are committed, but whose shards have not been told.
     unfinished: Vec<txn::ParticipantGid>,
-    /// The catalog's home, while it takes part in a commit.
-    home: Option<Box<HomePart>>,
     notes: Notes,
     literals: Literals,
     /// An extended message has failed: skip to Sync.
@@ -140,6 +137,10 @@ impl Session {
     async fn serve(&mut self) -> Step {
         loop {
             while let Some(frame) = self.client.next_frame().map_err(protocol_end)? {
+                if matches!(frame.tag, b'd' | b'c' | b'f') && self.copy_is_ahead() {
+                    self.copy_ahead().await?;
+                    continue;
+                }
                 let message = self.client.take(frame);
                 self.dispatch(frame.tag, message).await?;
             }
@@ -246,6 +247,7 @@ impl Session {
             Some(block) if block.failed => b'E',
             Some(_) => b'T',
         };
+        self.client.report_late();
         encode::ready_for_query(&mut self.client.out, status);
         self.after_ready().await
     }
@@ -267,11 +269,7 @@ impl Session {
 
     /// The catalog of this moment. A statement takes it once.
     fn catalog(&self) -> Arc<Catalog> {
-        match self.block.as_ref().and_then(|block| block.schema.as_ref()) {
-            // This transaction's own DDL is known to it before anybody else.
-            Some(schema) => Arc::clone(&schema.catalog),
-            None => self.router.catalog.snapshot(),
-        }
+        schema::current(self)
     }
 
     fn context<'a>(&'a self, catalog: &'a Catalog, manual: Option<ShardId>) -> planner::Context<'a> {
@@ -286,9 +284,9 @@ impl Session {
     }
 
     /// Applies what completed statements did to the session, and takes back what skipped messages did.
-    fn settle_notes(&mut self) {
+    fn settle_notes(&mut self, index: usize) {
         for planned in std::mem::take(&mut self.notes.completed) {
-            self.apply_effects(&planned);
+            self.apply_effects(index, &planned);
         }
         for undo in self.notes.undo.drain(..).rev() {
             match undo {
@@ -306,7 +304,7 @@ impl Session {
     }
 
     /// What a completed statement of the client's changed in the session.
-    fn apply_effects(&mut self, planned: &Planned) {
+    fn apply_effects(&mut self, index: usize, planned: &Planned) {
         let planner::Plan::Single(single) = &*planned.plan else {
             return;
         };
@@ -316,16 +314,16 @@ impl Session {
                     self.settings.set(&set.name, Assignment::Text(value.as_str().into()));
                 }
                 (None, false) => self.settings.reset(&set.name),
-                (Some(value), true) => {
-                    if let Some(block) = &mut self.block {
-                        block.remember(block::set_config_local_text(&set.name, value));
-                    }
-                }
-                (None, true) => {}
+                (_, true) => {}
+            }
+            if let (Some(value), Some(block)) = (&set.value, &mut self.block) {
+                block.remember(block::set_config_text(&set.name, value, set.is_local));
             }
         }
         if !single.effects.set_config.is_empty() {
             self.adopt_settings();
+            // In force where the function ran, and nowhere else yet.
+            self.links[index].backend.set_applied(self.settings.wanted().clone());
         }
         for name in &single.effects.drops_temporary {
             self.temporary.retain(|(known, _)| known != name);

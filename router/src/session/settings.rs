@@ -59,6 +59,11 @@ impl Settings {
         &self.current
     }
 
+    /// The settings as they were when the open block began; as they are if none is open.
+    pub fn before_block(&self) -> &AppliedSettings {
+        self.saved.first().map_or(&self.current, |(_, settings)| settings)
+    }
+
     /// Records a SET that a server has accepted.
     pub fn set(&mut self, name: &str, assignment: Assignment) {
         Arc::make_mut(&mut self.current).insert(canonical_name(name), assignment);

@@ -143,7 +143,7 @@ impl Session {
 
     /// Derives what the planner and the router need from the settings as they are now.
     pub(super) fn adopt_settings(&mut self) {
-        let user = self.identity.user().to_owned();
+        let user = self.current_user();
         let search_path = match self.settings.get("search_path") {
             Some(Assignment::Sql(text) | Assignment::Text(text)) => text.to_string(),
             None => self.server_search_path.clone(),
@@ -178,6 +178,16 @@ impl Session {
             standard_conforming_strings: on("standard_conforming_strings", true),
             utf8,
         };
+    }
+
+    /// The role that `$user` in search_path stands for.
+    fn current_user(&self) -> String {
+        let role = match self.settings.get("role") {
+            Some(Assignment::Sql(text) | Assignment::Text(text)) => parse_search_path(text, "").into_iter().next(),
+            None => None,
+        };
+        role.filter(|role| role != "none" && role != "default")
+            .unwrap_or_else(|| self.identity.user().to_owned())
     }
 
     /// The shard that manual routing asks for.

@@ -195,7 +195,6 @@ impl Session {
             links: Default::default(),
             block: None,
             unfinished: Vec::new(),
-            home: None,
             notes: Default::default(),
             literals: Default::default(),
             skipping: false,

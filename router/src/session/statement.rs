@@ -11,7 +11,6 @@ use planner::{
     Value, Values,
 };
 
-use super::block::set_local_text;
 use super::links::Need;
 use super::prepared::{ServerName, Statement};
 use super::report::{Failure, Report};
@@ -21,6 +20,9 @@ use super::transaction::Savepoint;
 use super::{Session, Step};
 use crate::execute::expect::Expect;
 use crate::wire::encode;
+
+/// Indices of links that a statement ran on.
+type Told = smallvec::SmallVec<[usize; 4]>;
 
 impl Session {
     /// Runs a statement about the session. Returns whether the client has been sent ReadyForQuery.
@@ -77,8 +79,11 @@ impl Session {
             }
             SessionStatement::SetConstraints { .. } => {
                 self.tell_participants(part.text, catalog).await?;
-                if let Some(block) = &mut self.block {
-                    block.remember(part.text.to_owned());
+                if self.block.is_none() {
+                    self.notice(Report::warning(
+                        "25P01",
+                        "SET CONSTRAINTS can only be used in transaction blocks",
+                    ));
                 }
                 "SET CONSTRAINTS"
             }
@@ -174,23 +179,31 @@ impl Session {
         }
     }
 
-    /// Runs a statement about the session on those in the block, or on any one server to have it judged.
-    async fn tell_participants(&mut self, sql: &str, catalog: &Catalog) -> Step {
-        let participants: smallvec::SmallVec<[usize; 4]> = (0..self.links.len())
-            .filter(|&index| self.links[index].in_block)
-            .collect();
-        for &index in participants.iter().rev() {
-            self.run_own(index, sql).await?;
-        }
-        if participants.is_empty() {
+    /// Runs a statement about the session where it must take effect: on those in the block (a first one joins if nobody
+    /// has), and later on those that join; outside a block on any one server, which judges it. Returns the links it ran on.
+    async fn tell_participants(&mut self, sql: &str, catalog: &Catalog) -> Step<Told> {
+        if self.block.is_none() {
             let need = Need {
                 no_block: true,
                 ..Need::any()
             };
             let index = self.link(need, catalog).await?;
             self.run_own(index, sql).await?;
+            return Ok(Told::from_slice(&[index]));
         }
-        Ok(())
+        if !self.links.iter().any(|link| link.in_block) {
+            self.link(Need::any(), catalog).await?;
+        }
+        let participants: Told = (0..self.links.len())
+            .filter(|&index| self.links[index].in_block)
+            .collect();
+        for &index in participants.iter().rev() {
+            self.run_own(index, sql).await?;
+        }
+        if let Some(block) = &mut self.block {
+            block.remember(sql.to_owned());
+        }
+        Ok(participants)
     }
 
     async fn set(
@@ -202,84 +215,71 @@ impl Session {
         catalog: &Arc<Catalog>,
     ) -> Step {
         if name.to_ascii_lowercase().starts_with("pgweave.") {
-            self.set_own(scope, name, value, catalog)?;
-            return Ok(());
+            return self.set_own(scope, name, value, catalog);
         }
-        if scope == SetScope::Local && self.block.is_none() {
-            self.tell_participants(text, catalog).await?;
-            self.notice(Report::warning(
-                "25P01",
-                "SET LOCAL can only be used in transaction blocks",
-            ));
-            return Ok(());
-        }
+        let told = self.tell_participants(text, catalog).await?;
         if scope == SetScope::Local {
-            self.tell_participants(text, catalog).await?;
-            let remembered = match value {
-                SetValue::Values { text, .. } => set_local_text(name, text),
-                SetValue::Default | SetValue::Current => text.to_owned(),
-            };
-            if let Some(block) = &mut self.block {
-                block.remember(remembered);
+            if self.block.is_none() {
+                self.notice(Report::warning(
+                    "25P01",
+                    "SET LOCAL can only be used in transaction blocks",
+                ));
             }
             return Ok(());
         }
-        self.tell_participants(text, catalog).await?;
         match value {
             SetValue::Values { text, .. } => self.settings.set(name, Assignment::Sql(text.as_str().into())),
-            SetValue::Default => self.reset_on_servers(name, catalog).await?,
+            SetValue::Default => {
+                self.settings.reset(name);
+                self.replay_startup(Some(name), catalog).await?;
+            }
             SetValue::Current => {}
         }
-        self.settings_applied();
+        self.settings_applied(&told);
         Ok(())
     }
 
     async fn reset(&mut self, name: Option<&str>, text: &str, catalog: &Arc<Catalog>) -> Step {
+        let own = name.is_some_and(|name| name.to_ascii_lowercase().starts_with("pgweave."));
+        let told = if own {
+            Told::new()
+        } else {
+            self.tell_participants(text, catalog).await?
+        };
         match name {
-            Some(name) if name.to_ascii_lowercase().starts_with("pgweave.") => {
-                self.settings.reset(name);
-            }
-            Some(name) => {
-                self.tell_participants(text, catalog).await?;
-                self.reset_on_servers(name, catalog).await?;
-            }
-            None => {
-                self.tell_participants(text, catalog).await?;
-                self.settings.reset_all();
-                self.replay_startup(catalog).await?;
-            }
+            Some(name) => self.settings.reset(name),
+            None => self.settings.reset_all(),
         }
-        self.settings_applied();
+        if !own {
+            self.replay_startup(name, catalog).await?;
+        }
+        self.settings_applied(&told);
         Ok(())
     }
 
     /// The session's own default of a setting comes from its startup packet; the server's RESET does not know it.
-    async fn reset_on_servers(&mut self, name: &str, catalog: &Catalog) -> Step {
-        self.settings.reset(name);
-        if self.settings.get(name).is_some() {
-            self.replay_startup(catalog).await?;
+    async fn replay_startup(&mut self, name: Option<&str>, catalog: &Catalog) -> Step {
+        let mut sql = String::new();
+        for (known, assignment) in self.settings.wanted().iter() {
+            if name.is_none_or(|name| name.eq_ignore_ascii_case(known)) && !known.starts_with("pgweave.") {
+                super::settings::push_assignment(&mut sql, known, assignment);
+            }
+        }
+        if !sql.is_empty() {
+            self.tell_participants(&sql, catalog).await?;
         }
         Ok(())
     }
 
-    async fn replay_startup(&mut self, catalog: &Catalog) -> Step {
-        let mut sql = String::new();
-        for (name, assignment) in self.settings.wanted().iter() {
-            super::settings::push_assignment(&mut sql, name, assignment);
-        }
-        if sql.is_empty() {
-            return Ok(());
-        }
-        self.tell_participants(&sql, catalog).await
-    }
-
-    /// The links that took part in a change of settings have them applied.
-    fn settings_applied(&mut self) {
-        let wanted = self.settings.wanted().clone();
-        let in_block = self.links.iter().any(|link| link.in_block);
-        for link in &mut self.links {
-            if link.in_block == in_block {
-                link.backend.set_applied(wanted.clone());
+    /// Outside a block, the links that a change of settings ran on have it applied; within one, they are looked at when
+    /// it ends.
+    fn settings_applied(&mut self, told: &[usize]) {
+        if self.block.is_none() {
+            let wanted = self.settings.wanted().clone();
+            for &index in told {
+                if let Some(link) = self.links.get_mut(index) {
+                    link.backend.set_applied(wanted.clone());
+                }
             }
         }
         self.adopt_settings();
@@ -291,7 +291,7 @@ impl Session {
         text: &str,
         catalog: &Arc<Catalog>,
     ) -> Step {
-        self.tell_participants(text, catalog).await?;
+        let told = self.tell_participants(text, catalog).await?;
         let isolation = modes.isolation.map(|isolation| match isolation {
             planner::Isolation::ReadUncommitted => "'read uncommitted'",
             planner::Isolation::ReadCommitted => "'read committed'",
@@ -309,7 +309,7 @@ impl Session {
                 self.settings.set(name, Assignment::Sql(value.into()));
             }
         }
-        self.settings_applied();
+        self.settings_applied(&told);
         Ok(())
     }
 
@@ -515,6 +515,7 @@ fn begin_tag(text: &str) -> &'static str {
         "BEGIN"
     }
 }
+
 
 /// The arguments of EXECUTE, as far as they are plain constants.
 struct ArgumentValues(Vec<Argument>);

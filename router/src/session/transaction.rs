@@ -122,23 +122,32 @@ impl Session {
         if self.settings.commit() {
             self.adopt_settings();
         }
-        let wanted = self.settings.wanted().clone();
+        for link in &mut self.links {
+            link.applied_at_begin = None;
+        }
         for link in self.links.iter_mut().filter(|link| link.in_block) {
-            link.backend.set_applied(wanted.clone());
             link.in_block = false;
             link.wrote = false;
-            link.applied_at_begin = None;
         }
         self.block = None;
         result
     }
 
     async fn commit_participants(&mut self, catalog: &Arc<Catalog>) -> Step {
-        let schema = self.block.as_mut().and_then(|block| block.schema.take());
-        let home_decides = schema.as_ref().is_some_and(|schema| schema.needs_decision());
+        let edits = self
+            .block
+            .as_ref()
+            .map(|block| block.edits().clone())
+            .unwrap_or_default();
         let writers = self.links.iter().filter(|link| link.in_block && link.wrote).count();
-        if writers > 1 || home_decides {
-            return self.commit_in_two_phases(schema, home_decides, catalog).await;
+        // Edits are judged by the catalog as it was without them.
+        let catalog = if edits.is_empty() {
+            catalog.clone()
+        } else {
+            self.router.catalog.snapshot()
+        };
+        if writers > 1 || edits.need_decision(&catalog) {
+            return self.commit_in_two_phases(&edits, &catalog).await;
         }
         let mut order: smallvec::SmallVec<[usize; 4]> = (0..self.links.len())
             .filter(|&index| self.links[index].in_block)
@@ -147,8 +156,10 @@ impl Session {
         for index in order {
             self.commit_one(index).await?;
         }
-        self.record_schema(schema).await;
-        Ok(())
+        if edits.is_empty() {
+            return Ok(());
+        }
+        self.record(&edits).await
     }
 
     /// COMMIT on one participant. An error in it, such as a deferred constraint's, is the client's.
@@ -191,6 +202,14 @@ impl Session {
                 Err(end) => return Err(end),
             }
             self.notes.own_error = None;
+        }
+        for link in &mut self.links {
+            // Left by a failed commit in two phases: it depends on how far that came which settings are in force.
+            if let Some(before) = link.applied_at_begin.take()
+                && before != *link.backend.applied()
+            {
+                link.backend.forget_applied();
+            }
         }
         let changed = self.settings.rollback();
         self.block = None;
@@ -246,12 +265,11 @@ impl Session {
             }
             Savepoint::RollbackTo => {
                 block.rollback_to(name);
+                if !block.edits().is_empty() && block.overlay.is_none() {
+                    block.overlay = Some(block.edits().overlay(&self.router.catalog.snapshot())?);
+                }
                 self.settings.rollback_to(name);
                 self.adopt_settings();
-                let wanted = self.settings.wanted().clone();
-                for link in self.links.iter_mut().filter(|link| link.in_block) {
-                    link.backend.set_applied(wanted.clone());
-                }
             }
         }
         Ok(tag)

@@ -94,7 +94,10 @@ impl Player<'_> {
             if create_schema {
                 succeed(&mut client, &format!("CREATE SCHEMA {}", self.schema))?;
             }
-            succeed(&mut client, &format!("SET search_path TO {}, public", self.schema))?;
+            succeed(
+                &mut client,
+                &format!("SET search_path TO {}, public", self.schema),
+            )?;
             Ok(client)
         };
         let session = Session {
@@ -327,7 +330,10 @@ fn binary(type_name: &str, text: &str) -> Option<Vec<u8>> {
         "text" | "varchar" | "bpchar" => text.as_bytes().to_vec(),
         "uuid" => {
             let digits = text.replace('-', "");
-            u128::from_str_radix(&digits, 16).ok()?.to_be_bytes().to_vec()
+            u128::from_str_radix(&digits, 16)
+                .ok()?
+                .to_be_bytes()
+                .to_vec()
         }
         "int4[]" | "int8[]" => int_array(type_name == "int8[]", text)?,
         _ => return None,
@@ -416,7 +422,9 @@ fn without_user_oids(message: &Message) -> Message {
         let Some(bytes) = message.body.get_mut(at..at + 4) else {
             continue;
         };
-        let oid = bytes.iter().fold(0, |oid, byte| oid << 8 | u32::from(*byte));
+        let oid = bytes
+            .iter()
+            .fold(0, |oid, byte| oid << 8 | u32::from(*byte));
         if oid >= FIRST_USER_OID {
             bytes.copy_from_slice(&FIRST_USER_OID.to_be_bytes());
         }
@@ -432,7 +440,10 @@ fn type_positions(message: &Message) -> Vec<usize> {
         b'T' => {
             let mut positions = Vec::new();
             let mut at = 2;
-            while let Some(name) = body.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == 0)) {
+            while let Some(name) = body
+                .get(at..)
+                .and_then(|rest| rest.iter().position(|byte| *byte == 0))
+            {
                 // Behind the name and its zero come the table's oid, the column's number and the type.
                 positions.push(at + name + 7);
                 at += name + 19;

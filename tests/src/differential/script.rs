@@ -133,13 +133,17 @@ impl Script {
             });
         }
         if pending != Statement::default() {
-            return Err(Failure(format!("{name}.sql: the last directive has no statement")));
+            return Err(Failure(format!(
+                "{name}.sql: the last directive has no statement"
+            )));
         }
         Ok(script)
     }
 
     pub fn runs_in(&self, mode: Mode) -> bool {
-        self.modes.as_ref().is_none_or(|modes| modes.contains(&mode))
+        self.modes
+            .as_ref()
+            .is_none_or(|modes| modes.contains(&mode))
     }
 }
 
@@ -147,7 +151,10 @@ impl Statement {
     pub fn runs_in(&self, mode: Mode) -> bool {
         let extended_only = self.parameters.is_some() || self.limit.is_some();
         !(extended_only && mode == Mode::Simple)
-            && self.modes.as_ref().is_none_or(|modes| modes.contains(&mode))
+            && self
+                .modes
+                .as_ref()
+                .is_none_or(|modes| modes.contains(&mode))
     }
 }
 
@@ -162,7 +169,9 @@ fn directive(
     let mut step = |action| script.steps.push(Step { line, action });
     match word {
         "script" => {
-            let only = rest.strip_prefix("only ").ok_or("write: script only MODE")?;
+            let only = rest
+                .strip_prefix("only ")
+                .ok_or("write: script only MODE")?;
             script.modes = Some(modes(only)?);
         }
         "only" => pending.modes = Some(modes(rest)?),
@@ -237,7 +246,9 @@ fn parameters(text: &str) -> Result<Vec<Parameter>, String> {
         parameters.push(Parameter { value, type_name });
         rest = after.trim_start();
         if !rest.is_empty() {
-            rest = rest.strip_prefix(',').ok_or("values are separated by commas")?;
+            rest = rest
+                .strip_prefix(',')
+                .ok_or("values are separated by commas")?;
             rest = rest.trim_start();
         }
     }
@@ -342,10 +353,13 @@ mod tests {
 
     fn statements(text: &str) -> Vec<Statement> {
         let script = Script::parse("t", text).unwrap();
-        let run = script.steps.into_iter().filter_map(|step| match step.action {
-            Action::Run(statement) => Some(statement),
-            _ => None,
-        });
+        let run = script
+            .steps
+            .into_iter()
+            .filter_map(|step| match step.action {
+                Action::Run(statement) => Some(statement),
+                _ => None,
+            });
         run.collect()
     }
 
@@ -357,7 +371,13 @@ mod tests {
     fn statements_end_at_a_semicolon_at_the_end_of_a_line_or_at_an_empty_line() {
         assert_eq!(
             texts("SELECT 1;\nSELECT\n  2;\nSELECT 3; SELECT 4;\nSELECT 5\n\n-- said\nSELECT 6"),
-            ["SELECT 1;", "SELECT\n  2;", "SELECT 3; SELECT 4;", "SELECT 5", "SELECT 6"]
+            [
+                "SELECT 1;",
+                "SELECT\n  2;",
+                "SELECT 3; SELECT 4;",
+                "SELECT 5",
+                "SELECT 6"
+            ]
         );
     }
 
@@ -366,7 +386,10 @@ mod tests {
         assert_eq!(texts("SELECT 'a;\nb';\nSELECT $1;").len(), 2);
         assert_eq!(texts("DO $x$ BEGIN;\n\nEND;\n$x$;\nSELECT 1;").len(), 2);
         assert_eq!(texts("SELECT 1 -- it's;\n;\nSELECT \"a;\nb\";").len(), 2);
-        assert_eq!(texts("SELECT E'it\\'s;\n';\n/* a /* b; */\n;*/ SELECT 2;").len(), 2);
+        assert_eq!(
+            texts("SELECT E'it\\'s;\n';\n/* a /* b; */\n;*/ SELECT 2;").len(),
+            2
+        );
         assert!(Script::parse("t", "SELECT 'a;").is_err());
     }
 
