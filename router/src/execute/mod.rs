@@ -38,6 +38,8 @@ pub struct Link {
     pub context: Arc<str>,
     /// Added to the position of errors, because the server saw only a part of the client's text.
     pub position_offset: i32,
+    /// The same for the error of the next statement of the router's own.
+    pub own_offset: i32,
     /// The session's open block has been begun here.
     pub in_block: bool,
     /// A statement that may write has been sent within the block.

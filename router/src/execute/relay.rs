@@ -177,9 +177,10 @@ impl Link {
                     let input = self.backend.input();
                     client.out.extend_from_slice(&input[forwarded..position]);
                     let body = &input[position + 5..position + frame.total];
+                    let body = client.with_own_names(body);
                     message::rewrite_error(
                         &mut client.out,
-                        body,
+                        &body,
                         Some(&self.context),
                         self.position_offset,
                     )

@@ -26,7 +26,6 @@ pub mod start;
 mod statement;
 mod transaction;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -68,7 +67,6 @@ pub struct Session {
     server_search_path: String,
     /// What the planner and the router need to know of the settings.
     derived: Derived,
-    statements: HashMap<Box<[u8]>, Arc<Statement>>,
     unnamed: Option<Arc<Statement>>,
     /// A Parse that has not been answered yet, because the Bind that follows decides which server answers it.
     unanswered: Option<Arc<Statement>>,
@@ -309,10 +307,10 @@ impl Session {
                 Undo::Statement { name, previous } if name.is_empty() => self.unnamed = previous,
                 Undo::Statement { name, previous } => match previous {
                     Some(statement) => {
-                        self.statements.insert(name, statement);
+                        self.client.statements.insert(name, statement);
                     }
                     None => {
-                        self.statements.remove(&name);
+                        self.client.statements.remove(&name);
                     }
                 },
             }
