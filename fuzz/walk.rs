@@ -100,7 +100,9 @@ fn check_bind(bind: &frontend::Bind<'_>, body: &[u8]) {
     let mut out = BytesMut::new();
     frontend::rewrite_bind(&mut out, bind, bind.statement);
     assert_eq!(&out[HEADER_BYTES..], body);
-    let count = (0..u16::MAX).take_while(|&index| bind.parameter(index).is_some()).count();
+    let count = (0..u16::MAX)
+        .take_while(|&index| bind.parameter(index).is_some())
+        .count();
     assert!(count * 4 <= body.len());
     for index in 0..=count.min(usize::from(u16::MAX)) {
         let _ = bind.parameter_is_binary(index as u16);

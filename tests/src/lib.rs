@@ -4,12 +4,14 @@
 //! [`agree::agree`], which runs one script on a plain PostgreSQL and on pgweave.
 
 pub mod agree;
+pub mod certificates;
 pub mod client;
 pub mod cluster;
 pub mod conversation;
 pub mod differential;
 pub mod endpoint;
 pub mod process;
+pub mod psql;
 pub mod router_process;
 pub mod shared;
 pub mod transcript;
