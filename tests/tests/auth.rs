@@ -1,5 +1,10 @@
 //! Who is let in: every method of `[[auth]]`, from psql and message by message, and what else refuses a client.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a step of a test that fails is the end of the test"
+)]
+
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};

@@ -1,5 +1,10 @@
 //! The first packets of a connection, with and without TLS, from psql, from drivers and byte by byte.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a step of a test that fails is the end of the test"
+)]
+
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -32,6 +32,8 @@ pub struct Link {
     /// Bytes of a large row that are still to pass through.
     pub streaming: usize,
     pub limits: Limits,
+    /// Settings are changed and put back for the router's own questions: the client is not told.
+    pub quiet: bool,
     /// Notifications are for this session.
     pub listening: bool,
     /// Added to the CONTEXT of errors.

@@ -145,6 +145,7 @@ impl Link {
                 position,
                 frame,
                 self.listening,
+                self.quiet,
                 client,
                 notes,
             )?;
@@ -234,6 +235,7 @@ fn judge(
     position: usize,
     frame: Frame,
     listening: bool,
+    quiet: bool,
     client: &mut ClientIo,
     notes: &mut Notes,
 ) -> Result<Verdict, LinkError> {
@@ -246,6 +248,7 @@ fn judge(
         b'N' if !own => return Ok(Verdict::Forward),
         b'N' if matches!(front, Expect::Captured) => return Ok(Verdict::Capture),
         b'N' => return Ok(Verdict::Swallow),
+        b'S' if quiet => return Ok(Verdict::Swallow),
         b'S' | b'A' => {
             let verdict = asynchronous(backend, position, frame, listening, client)?;
             if own && matches!(verdict, Verdict::Forward) {

@@ -106,6 +106,7 @@ impl Session {
             expects: Default::default(),
             streaming: 0,
             limits: self.router.server_limits,
+            quiet: false,
             listening: false,
             context,
             position_offset: 0,

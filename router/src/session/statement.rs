@@ -486,7 +486,13 @@ impl Session {
             .hint("Send the statement itself.")
             .into());
         };
-        let need = self.need_of(single, &ArgumentValues::new(arguments)?, catalog)?;
+        // Only a key needs its value; what leads to one shard anyway may be given as any expression.
+        let need = match single.route {
+            planner::Route::Key(_) => {
+                self.need_of(single, &ArgumentValues::new(arguments)?, catalog)?
+            }
+            _ => self.need_of(single, &(), catalog)?,
+        };
         Ok((statement, need))
     }
 
