@@ -261,10 +261,13 @@ impl Session {
             bind: &bind,
         };
         if let Some(Plan::Session(SessionStatement::Execute { name, arguments })) = statement.plan()
+            && self.client.statements.contains_key(name.as_bytes())
         {
             let (index, ad_hoc) = self
                 .place_execution(name, arguments, unanswered, &catalog)
                 .await?;
+            self.links[index].position_offset =
+                super::statement::arguments_offset(&statement.sql, &ad_hoc.sql);
             return self.bind_on(index, &bind, ad_hoc);
         }
         let Some(need) = self.server_need(&statement, &values, &catalog)? else {
@@ -529,6 +532,7 @@ impl Session {
         let unanswered = self.take_unanswered(&statement).await?;
         self.check_block(&statement)?;
         if let Some(Plan::Session(SessionStatement::Execute { name, arguments })) = statement.plan()
+            && self.client.statements.contains_key(name.as_bytes())
         {
             let (index, _) = self
                 .place_execution(name, arguments, unanswered, &catalog)

@@ -582,7 +582,7 @@ pub(super) fn execute_text(statement: &Statement, arguments: &[String]) -> Strin
 }
 
 /// How far the arguments stand further right in the client's text than in the router's.
-fn arguments_offset(client: &str, own: &str) -> i32 {
+pub(super) fn arguments_offset(client: &str, own: &str) -> i32 {
     let place = |text: &str| text.chars().position(|character| character == '(');
     match (place(client), place(own)) {
         (Some(client), Some(own)) => {
