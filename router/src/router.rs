@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use planner::PlanCache;
 use quick_cache::sync::Cache;
@@ -119,7 +119,9 @@ impl Router {
 
     fn left_behind(&self) -> std::sync::MutexGuard<'_, BTreeSet<txn::Gid>> {
         // A panic while the lock was held leaves the set whole: every change is one call.
-        self.left_behind.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.left_behind
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Whom the router is to the servers on behalf of a client.
@@ -132,9 +134,12 @@ impl Router {
                 authenticated.password.clone(),
                 authenticated.keys.clone(),
             ),
-            ServerLogin::As { user, password } => (user.clone(), self.password(password, user), None),
+            ServerLogin::As { user, password } => {
+                (user.clone(), self.password(password, user), None)
+            }
         };
-        let password = password.or_else(|| self.password(&self.config.servers.password, &server_user));
+        let password =
+            password.or_else(|| self.password(&self.config.servers.password, &server_user));
         PoolIdentity::new(
             user.to_owned(),
             Credentials {
@@ -147,6 +152,8 @@ impl Router {
 
     fn password(&self, password: &Password, user: &str) -> Option<Secret> {
         let home = &self.config.catalog;
-        password.for_server(&home.host, home.port, &home.dbname, user).cloned()
+        password
+            .for_server(&home.host, home.port, &home.dbname, user)
+            .cloned()
     }
 }

@@ -76,7 +76,8 @@ pub async fn run(
         dbname: home.dbname.clone(),
     };
     let address = SocketAddr::new(config.listen.address, config.listen.port);
-    let listener = listen(address, config.listen.backlog).map_err(|error| ServeError::Listen { address, error })?;
+    let listener = listen(address, config.listen.backlog)
+        .map_err(|error| ServeError::Listen { address, error })?;
     let local_address = listener
         .local_addr()
         .map_err(|error| ServeError::Listen { address, error })?;
@@ -92,7 +93,12 @@ pub async fn run(
         .collect();
     let drain_timeout = config.shutdown.drain_timeout;
     let router = Arc::new(assemble(config, store.clone(), &connector, &locals)?);
-    let watching = tokio::spawn(router.health.clone().watch(store.handle().clone(), connector));
+    let watching = tokio::spawn(
+        router
+            .health
+            .clone()
+            .watch(store.handle().clone(), connector),
+    );
     let recovering = tokio::spawn(crate::drive::recovery::watch(router.clone()));
     let workers = Workers::start(&router, locals).map_err(ServeError::Worker)?;
     ready(local_address);
@@ -125,7 +131,6 @@ fn listen(address: SocketAddr, backlog: u32) -> std::io::Result<TcpListener> {
 /// How the router itself connects to servers, for everything but clients' statements.
 pub fn control_connector(config: &Config) -> Result<Connector, ServeError> {
     let home = &config.catalog;
-    let root = home.tls.root_cert.as_deref();
     let mut connector = Connector::new(home.user.clone());
     connector.password = home
         .password
@@ -133,9 +138,9 @@ pub fn control_connector(config: &Config) -> Result<Connector, ServeError> {
         .map(|secret| secret.expose().to_owned());
     connector.tls = match home.tls.mode {
         SslMode::Disable => store::Tls::Disable,
-        SslMode::Prefer => store::Tls::Prefer(crate::tls::client_config(home.tls.mode, root)?),
+        SslMode::Prefer => store::Tls::Prefer(crate::tls::client_config(&home.tls)?),
         SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
-            store::Tls::Require(crate::tls::client_config(home.tls.mode, root)?)
+            store::Tls::Require(crate::tls::client_config(&home.tls)?)
         }
     };
     connector.connect_timeout = config.pool.connect_timeout;
@@ -164,46 +169,48 @@ fn assemble(
             lifetime: config.pool.lifetime,
             max_prepared_statements: config.pool.max_prepared_statements,
         },
-        ServerTls::load(config.servers.tls.mode, config.servers.tls.root_cert.as_deref())?,
+        ServerTls::load(&config.servers.tls)?,
         locals.len(),
     );
     let auth = AuthSettings {
         rules: config.auth.clone(),
         secrets: secrets(&config, &catalog.snapshot(), connector)?,
     };
-    Ok(Router::new(
-        crate::router::Parts {
-            database: config.database.clone(),
-            plans: PlanCache::new(config.planner.plan_cache_entries),
-            statements: StatementRegistry::new(config.planner.plan_cache_entries),
-            sessions: Sessions::default(),
-            templates: Cache::new(TEMPLATES),
-            health: Arc::new(Health::new(config.replicas.clone())),
-            budget: Budget::new(config.listen.max_buffered_bytes),
-            client_limits: Limits::client(config.listen.max_message_bytes),
-            server_limits: Limits::server(),
-            gids: txn::GidSequence::new(cluster, txn::RouterId(rand::random())),
-            connector: connector.clone(),
-            pools: Arc::new(pools),
-            config,
-            catalog,
-            store,
-            auth,
-            startup,
-        },
-    ))
+    Ok(Router::new(crate::router::Parts {
+        database: config.database.clone(),
+        plans: PlanCache::new(config.planner.plan_cache_entries),
+        statements: StatementRegistry::new(config.planner.plan_cache_entries),
+        sessions: Sessions::default(),
+        templates: Cache::new(TEMPLATES),
+        health: Arc::new(Health::new(config.replicas.clone())),
+        budget: Budget::new(config.listen.max_buffered_bytes),
+        client_limits: Limits::client(config.listen.max_message_bytes),
+        server_limits: Limits::server(),
+        gids: txn::GidSequence::new(cluster, txn::RouterId(rand::random())),
+        connector: connector.clone(),
+        pools: Arc::new(pools),
+        config,
+        catalog,
+        store,
+        auth,
+        startup,
+    }))
 }
 
 fn client_facing(config: &Config) -> Result<Option<ClientFacing>, ServeError> {
     match (&config.tls.cert, &config.tls.key) {
-        (Some(cert), Some(key)) if config.tls.mode != TlsMode::Disable => {
-            Ok(Some(ClientFacing::load(cert, key, config.tls.client_ca.as_deref())?))
-        }
+        (Some(cert), Some(key)) if config.tls.mode != TlsMode::Disable => Ok(Some(
+            ClientFacing::load(cert, key, config.tls.client_ca.as_deref())?,
+        )),
         _ => Ok(None),
     }
 }
 
-fn secrets(config: &Config, catalog: &catalog::Catalog, connector: &Connector) -> Result<Secrets, ServeError> {
+fn secrets(
+    config: &Config,
+    catalog: &catalog::Catalog,
+    connector: &Connector,
+) -> Result<Secrets, ServeError> {
     let lookup = config.auth_query.as_ref().map(|query| {
         let home = &config.catalog;
         let server = query
@@ -234,10 +241,12 @@ fn secrets(config: &Config, catalog: &catalog::Catalog, connector: &Connector) -
         }
     });
     let certificate = match (&config.tls.cert, config.tls.mode) {
-        (Some(path), TlsMode::Allow | TlsMode::Require) => Some(std::fs::read(path).map_err(|error| ServeError::File {
-            path: path.display().to_string(),
-            error,
-        })?),
+        (Some(path), TlsMode::Allow | TlsMode::Require) => {
+            Some(std::fs::read(path).map_err(|error| ServeError::File {
+                path: path.display().to_string(),
+                error,
+            })?)
+        }
         _ => None,
     };
     Ok(Secrets::new(&config.users, lookup, certificate))
@@ -245,7 +254,10 @@ fn secrets(config: &Config, catalog: &catalog::Catalog, connector: &Connector) -
 
 /// Lets sessions end by themselves, for as long as the operator allows.
 async fn drain(router: &Router, stop: &mut watch::Receiver<Stop>, patience: Duration) {
-    tracing::info!(sessions = router.sessions.len(), "shutting down: open transactions may end");
+    tracing::info!(
+        sessions = router.sessions.len(),
+        "shutting down: open transactions may end"
+    );
     router.drain();
     let empty = async {
         let mut tick = tokio::time::interval(DRAIN_POLL);

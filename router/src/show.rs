@@ -18,14 +18,48 @@ pub struct Table {
 pub fn columns(name: &str) -> Option<Vec<String>> {
     let names: &[&str] = match name {
         "shards" => &["shard", "primary", "replicas"],
-        "servers" => &["shard", "server", "role", "up", "lag_bytes", "lag_ms", "problem"],
-        "tables" => &["schema", "table", "kind", "shard_key", "colocation_group", "shard"],
+        "servers" => &[
+            "shard",
+            "server",
+            "role",
+            "up",
+            "lag_bytes",
+            "lag_ms",
+            "problem",
+        ],
+        "tables" => &[
+            "schema",
+            "table",
+            "kind",
+            "shard_key",
+            "colocation_group",
+            "shard",
+        ],
         "placements" => &["colocation_group", "shard", "placement"],
         "pools" => &[
-            "server", "role", "user", "max_size", "size", "idle", "stashed", "in_use", "waiting", "checkouts", "waits",
-            "waited_ms", "connects", "failures",
+            "server",
+            "role",
+            "user",
+            "max_size",
+            "size",
+            "idle",
+            "stashed",
+            "in_use",
+            "waiting",
+            "checkouts",
+            "waits",
+            "waited_ms",
+            "connects",
+            "failures",
         ],
-        "sessions" => &["pid", "user", "database", "client", "connected_s", "statements"],
+        "sessions" => &[
+            "pid",
+            "user",
+            "database",
+            "client",
+            "connected_s",
+            "statements",
+        ],
         "epoch" => &["epoch"],
         _ => return None,
     };
@@ -53,7 +87,11 @@ pub fn show(name: &str, router: &Router, catalog: &Catalog) -> Option<Table> {
 fn shards(catalog: &Catalog) -> Vec<Vec<Option<String>>> {
     let row = |shard: &catalog::Shard| {
         let replicas: Vec<String> = shard.replicas.iter().map(ToString::to_string).collect();
-        vec![Some(shard.name.clone()), Some(shard.primary.to_string()), Some(replicas.join(", "))]
+        vec![
+            Some(shard.name.clone()),
+            Some(shard.primary.to_string()),
+            Some(replicas.join(", ")),
+        ]
     };
     catalog.shards().iter().map(row).collect()
 }
@@ -62,7 +100,8 @@ fn servers(router: &Router, catalog: &Catalog) -> Vec<Vec<Option<String>>> {
     let mut rows = Vec::new();
     for shard in catalog.shards() {
         let primary = std::iter::once((&shard.primary, "primary"));
-        for (server, role) in primary.chain(shard.replicas.iter().map(|server| (server, "replica"))) {
+        for (server, role) in primary.chain(shard.replicas.iter().map(|server| (server, "replica")))
+        {
             let health = router.health.of(server);
             let health = health.as_ref();
             rows.push(vec![
@@ -70,8 +109,12 @@ fn servers(router: &Router, catalog: &Catalog) -> Vec<Vec<Option<String>>> {
                 Some(server.to_string()),
                 Some(role.to_owned()),
                 health.map(|health| if health.up { "yes" } else { "no" }.to_owned()),
-                health.and_then(|health| health.lag_bytes).map(|bytes| bytes.to_string()),
-                health.and_then(|health| health.lag_ms).map(|ms| ms.to_string()),
+                health
+                    .and_then(|health| health.lag_bytes)
+                    .map(|bytes| bytes.to_string()),
+                health
+                    .and_then(|health| health.lag_ms)
+                    .map(|ms| ms.to_string()),
                 health.and_then(|health| health.problem.clone()),
             ]);
         }
@@ -86,13 +129,22 @@ fn tables(catalog: &Catalog) -> Vec<Vec<Option<String>>> {
         .map(|table| {
             let (kind, key, group, shard) = match &table.kind {
                 TableKind::Sharded { group, key } => {
-                    let columns: Vec<&str> = key.iter().map(|column| column.name.as_str()).collect();
-                    ("sharded", Some(columns.join(", ")), Some(group.to_string()), None)
+                    let columns: Vec<&str> =
+                        key.iter().map(|column| column.name.as_str()).collect();
+                    (
+                        "sharded",
+                        Some(columns.join(", ")),
+                        Some(group.to_string()),
+                        None,
+                    )
                 }
                 TableKind::Reference => ("reference", None, None, None),
-                TableKind::Unsharded { shard } => {
-                    ("unsharded", None, None, catalog.shard(*shard).map(|shard| shard.name.clone()))
-                }
+                TableKind::Unsharded { shard } => (
+                    "unsharded",
+                    None,
+                    None,
+                    catalog.shard(*shard).map(|shard| shard.name.clone()),
+                ),
             };
             vec![
                 Some(table.schema.clone()),
@@ -112,8 +164,14 @@ fn placements(catalog: &Catalog) -> Vec<Vec<Option<String>>> {
     let mut rows = Vec::new();
     for group in catalog.groups() {
         for placement in group.map.placements() {
-            let shard = catalog.shard(placement.shard).map(|shard| shard.name.clone());
-            rows.push(vec![Some(group.id.to_string()), shard, Some(placement.to_string())]);
+            let shard = catalog
+                .shard(placement.shard)
+                .map(|shard| shard.name.clone());
+            rows.push(vec![
+                Some(group.id.to_string()),
+                shard,
+                Some(placement.to_string()),
+            ]);
         }
     }
     rows

@@ -12,10 +12,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
-use crate::config::SslMode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+
+use crate::config::{self, SslMode};
 
 /// The protocol name by which a client that starts with TLS at once says what it will speak.
 pub const ALPN: &[u8] = b"postgresql";
@@ -50,6 +51,13 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(list)
 }
 
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(path).map_err(|error| TlsError::File {
+        path: path.display().to_string(),
+        reason: error.to_string(),
+    })
+}
+
 fn roots(path: &Path) -> Result<Arc<RootCertStore>, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
@@ -68,19 +76,25 @@ pub struct ClientFacing {
 
 impl ClientFacing {
     /// From PEM files; with `client_ca`, client certificates signed by it are accepted (and not demanded).
-    pub fn load(certificate: &Path, key: &Path, client_ca: Option<&Path>) -> Result<Self, TlsError> {
+    pub fn load(
+        certificate: &Path,
+        key: &Path,
+        client_ca: Option<&Path>,
+    ) -> Result<Self, TlsError> {
         let chain = certificates(certificate)?;
-        let end_point = chain.first().and_then(|leaf| server_end_point(leaf)).map(Into::into);
-        let key = PrivateKeyDer::from_pem_file(key).map_err(|error| TlsError::File {
-            path: key.display().to_string(),
-            reason: error.to_string(),
-        })?;
-        let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+        let end_point = chain
+            .first()
+            .and_then(|leaf| server_end_point(leaf))
+            .map(Into::into);
+        let key = private_key(key)?;
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?;
         let builder = match client_ca {
             Some(path) => {
-                let verifier = WebPkiClientVerifier::builder_with_provider(roots(path)?, provider())
-                    .allow_unauthenticated()
-                    .build()?;
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(roots(path)?, provider())
+                        .allow_unauthenticated()
+                        .build()?;
                 builder.with_client_cert_verifier(verifier)
             }
             None => builder.with_no_client_auth(),
@@ -146,7 +160,11 @@ impl ClientStream {
 }
 
 impl AsyncRead for ClientStream {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
@@ -155,7 +173,11 @@ impl AsyncRead for ClientStream {
 }
 
 impl AsyncWrite for ClientStream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
@@ -193,14 +215,14 @@ impl ServerTls {
         }
     }
 
-    /// `root` is needed for the verifying modes.
-    pub fn load(mode: SslMode, root: Option<&Path>) -> Result<Self, TlsError> {
-        if mode == SslMode::Disable {
+    /// `settings.root_cert` is needed for the verifying modes.
+    pub fn load(settings: &config::ServerTls) -> Result<Self, TlsError> {
+        if settings.mode == SslMode::Disable {
             return Ok(Self::disabled());
         }
         Ok(Self {
-            mode,
-            connector: Some(TlsConnector::from(client_config(mode, root)?)),
+            mode: settings.mode,
+            connector: Some(TlsConnector::from(client_config(settings)?)),
         })
     }
 
@@ -208,7 +230,11 @@ impl ServerTls {
         self.mode
     }
 
-    pub async fn handshake(&self, stream: TcpStream, host: &str) -> io::Result<client::TlsStream<TcpStream>> {
+    pub async fn handshake(
+        &self,
+        stream: TcpStream,
+        host: &str,
+    ) -> io::Result<client::TlsStream<TcpStream>> {
         let connector = self
             .connector
             .as_ref()
@@ -219,31 +245,40 @@ impl ServerTls {
     }
 }
 
-/// What is verified of a server's certificate, by libpq's rules.
-pub fn client_config(mode: SslMode, root: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
-    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+/// What is verified of a server's certificate, by libpq's rules, and what the router shows of its own.
+pub fn client_config(settings: &config::ServerTls) -> Result<Arc<ClientConfig>, TlsError> {
+    let builder =
+        ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let lenient = |chain| Arc::new(Lenient { chain });
-    let config = match mode {
+    let builder = match settings.mode {
         SslMode::Disable | SslMode::Prefer | SslMode::Require => builder
             .dangerous()
-            .with_custom_certificate_verifier(lenient(None))
-            .with_no_client_auth(),
+            .with_custom_certificate_verifier(lenient(None)),
         SslMode::VerifyCa | SslMode::VerifyFull => {
-            let path = root.ok_or_else(|| TlsError::File {
-                path: "root_cert".to_owned(),
-                reason: "it is needed to verify servers' certificates".to_owned(),
-            })?;
+            let path = settings
+                .root_cert
+                .as_deref()
+                .ok_or_else(|| TlsError::File {
+                    path: "sslrootcert".to_owned(),
+                    reason: "it is needed to verify servers' certificates".to_owned(),
+                })?;
             let roots = roots(path)?;
-            if mode == SslMode::VerifyFull {
-                builder.with_root_certificates(roots).with_no_client_auth()
+            if settings.mode == SslMode::VerifyFull {
+                builder.with_root_certificates(roots)
             } else {
-                let chain = WebPkiServerVerifier::builder_with_provider(roots, provider()).build()?;
+                let chain =
+                    WebPkiServerVerifier::builder_with_provider(roots, provider()).build()?;
                 builder
                     .dangerous()
                     .with_custom_certificate_verifier(lenient(Some(chain)))
-                    .with_no_client_auth()
             }
         }
+    };
+    let config = match (&settings.cert, &settings.key) {
+        (Some(cert), Some(key)) => {
+            builder.with_client_auth_cert(certificates(cert)?, private_key(key)?)?
+        }
+        _ => builder.with_no_client_auth(),
     };
     Ok(Arc::new(config))
 }
@@ -269,9 +304,9 @@ impl ServerCertVerifier for Lenient {
         };
         match chain.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
             // The chain has been checked before the name.
-            Err(rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })) => {
-                Ok(ServerCertVerified::assertion())
-            }
+            Err(rustls::Error::InvalidCertificate(
+                NotValidForName | NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
             other => other,
         }
     }
@@ -305,7 +340,9 @@ impl ServerCertVerifier for Lenient {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
+        provider()
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
@@ -317,8 +354,11 @@ pub fn server_end_point(certificate: &[u8]) -> Option<Vec<u8>> {
     let algorithm = parsed.signature_algorithm.algorithm.to_id_string();
     let suite = match algorithm.as_str() {
         // MD5, SHA-1 and SHA-256 with RSA; ECDSA with SHA-1 and SHA-256.
-        "1.2.840.113549.1.1.4" | "1.2.840.113549.1.1.5" | "1.2.840.113549.1.1.11"
-        | "1.2.840.10045.4.1" | "1.2.840.10045.4.3.2" => cipher_suite::TLS13_AES_128_GCM_SHA256,
+        "1.2.840.113549.1.1.4"
+        | "1.2.840.113549.1.1.5"
+        | "1.2.840.113549.1.1.11"
+        | "1.2.840.10045.4.1"
+        | "1.2.840.10045.4.3.2" => cipher_suite::TLS13_AES_128_GCM_SHA256,
         // SHA-384 with RSA and with ECDSA.
         "1.2.840.113549.1.1.12" | "1.2.840.10045.4.3.3" => cipher_suite::TLS13_AES_256_GCM_SHA384,
         _ => return None,

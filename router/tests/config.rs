@@ -299,8 +299,19 @@ fn settings_that_do_not_fit_together_are_refused() {
         "3:8: catalog.port must be at least 1",
         "default",
     );
+    check(
+        "[listen]\nbacklog = 0",
+        "4:11: listen.backlog must be at least 1",
+        "default",
+    );
     // The router's own port may be left to the system.
-    assert_eq!(load(&format!("{catalog}[listen]\nport = 0")).unwrap().listen.port, 0);
+    assert_eq!(
+        load(&format!("{catalog}[listen]\nport = 0"))
+            .unwrap()
+            .listen
+            .port,
+        0
+    );
     check(
         "[pool]\nmax_size = 0",
         "4:12: pool.max_size must be at least 1",

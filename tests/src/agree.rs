@@ -61,7 +61,8 @@ fn create_database(shared: &Shared) {
 /// What a server reports of its own accord (settings, notifications) comes before ReadyForQuery; up to PostgreSQL 13
 /// before CommandComplete, since 14 after it. Here it stands last.
 fn settled(lines: &[String]) -> Vec<String> {
-    let is_report = |line: &String| line.starts_with("ParameterStatus") || line.starts_with("Notification");
+    let is_report =
+        |line: &String| line.starts_with("ParameterStatus") || line.starts_with("Notification");
     let mut settled = Vec::new();
     for answer in lines.split_inclusive(|line| line.starts_with("Ready")) {
         let (ready, rest) = match answer.split_last() {
@@ -69,9 +70,19 @@ fn settled(lines: &[String]) -> Vec<String> {
             _ => (None, answer),
         };
         settled.extend(rest.iter().filter(|line| !is_report(line)).cloned());
-        let mut reports: Vec<_> = rest.iter().filter(|line| is_report(line)).cloned().collect();
+        let mut reports: Vec<_> = rest
+            .iter()
+            .filter(|line| is_report(line))
+            .cloned()
+            .collect();
         // Settings that change together are reported in no order of meaning; notifications keep theirs.
-        reports.sort_by_key(|line| if line.starts_with("Notification") { String::new() } else { line.clone() });
+        reports.sort_by_key(|line| {
+            if line.starts_with("Notification") {
+                String::new()
+            } else {
+                line.clone()
+            }
+        });
         settled.extend(reports);
         settled.extend(ready.cloned());
     }

@@ -19,7 +19,12 @@ pub struct Message {
 
 impl std::fmt::Debug for Message {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {:?}", char::from(self.tag), String::from_utf8_lossy(&self.body))
+        write!(
+            f,
+            "{} {:?}",
+            char::from(self.tag),
+            String::from_utf8_lossy(&self.body)
+        )
     }
 }
 
@@ -46,18 +51,23 @@ impl Client {
         let mut client = Self::open(address)?;
         let mut out = BytesMut::new();
         let standard = [("user", "postgres"), ("database", "postgres")];
-        encode::startup(&mut out, standard.into_iter().chain(parameters.iter().copied()));
+        encode::startup(
+            &mut out,
+            standard.into_iter().chain(parameters.iter().copied()),
+        );
         client.send(&out)?;
         loop {
             let message = client.receive()?;
             match message.tag {
                 b'S' => {
                     let mut parts = message.body.split(|byte| *byte == 0);
-                    let mut part = || String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
+                    let mut part =
+                        || String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
                     client.parameters.push((part(), part()));
                 }
                 b'K' => {
-                    client.process_id = u32::from_be_bytes(message.body[..4].try_into().unwrap_or_default());
+                    client.process_id =
+                        u32::from_be_bytes(message.body[..4].try_into().unwrap_or_default());
                     client.key = message.body[4..].to_vec();
                 }
                 b'Z' => return Ok(client),
@@ -128,7 +138,12 @@ impl Client {
     }
 
     /// One statement by Parse, Bind, Describe, Execute, Sync, and its whole answer.
-    pub fn extended(&mut self, sql: &str, parameters: &[Option<&[u8]>], binary: bool) -> io::Result<Vec<Message>> {
+    pub fn extended(
+        &mut self,
+        sql: &str,
+        parameters: &[Option<&[u8]>],
+        binary: bool,
+    ) -> io::Result<Vec<Message>> {
         let mut out = BytesMut::new();
         encode::parse(&mut out, b"", sql.as_bytes(), &[]);
         bind(&mut out, "", "", parameters, binary);
@@ -147,7 +162,9 @@ impl Client {
                 Err(error) => {
                     return matches!(
                         error.kind(),
-                        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+                        io::ErrorKind::UnexpectedEof
+                            | io::ErrorKind::ConnectionReset
+                            | io::ErrorKind::BrokenPipe
                     );
                 }
             }
@@ -156,7 +173,13 @@ impl Client {
 }
 
 /// Bind with text parameters; all results in one format.
-pub fn bind(out: &mut BytesMut, portal: &str, statement: &str, parameters: &[Option<&[u8]>], binary: bool) {
+pub fn bind(
+    out: &mut BytesMut,
+    portal: &str,
+    statement: &str,
+    parameters: &[Option<&[u8]>],
+    binary: bool,
+) {
     let mut body = Vec::new();
     body.extend_from_slice(portal.as_bytes());
     body.push(0);

@@ -89,7 +89,11 @@ impl Cluster {
 
     /// One more router over the same servers.
     pub fn another_router(&self, options: &Options) -> Result<RunningRouter, Error> {
-        RunningRouter::start(&self.config_dir, self.local.shards()[0].primary.port(), options)
+        RunningRouter::start(
+            &self.config_dir,
+            self.local.shards()[0].primary.port(),
+            options,
+        )
     }
 
     /// Stops the router and starts another in its place.
@@ -107,7 +111,10 @@ impl Cluster {
 
     /// A driver's connection to one shard's primary.
     pub async fn connect_shard(&self, index: usize) -> Result<tokio_postgres::Client, Error> {
-        Ok(self.local.shards()[index].primary.connect("postgres").await?)
+        Ok(self.local.shards()[index]
+            .primary
+            .connect("postgres")
+            .await?)
     }
 
     pub async fn stop(self) -> Result<(), Error> {
@@ -162,23 +169,28 @@ impl RunningRouter {
         })?;
         let (ready, address) = mpsc::channel::<Result<SocketAddr, String>>();
         let (stop, stopping) = watch::channel(Stop::No);
-        let thread = std::thread::Builder::new().name("router".to_owned()).spawn(move || {
-            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => runtime,
-                Err(error) => return report(&ready, &error),
-            };
-            let started = ready.clone();
-            let running = serve::run(
-                config,
-                move |address| {
-                    started.send(Ok(address)).ok();
-                },
-                stopping,
-            );
-            if let Err(error) = runtime.block_on(running) {
-                report(&ready, &error);
-            }
-        })?;
+        let thread = std::thread::Builder::new()
+            .name("router".to_owned())
+            .spawn(move || {
+                let runtime = match tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                {
+                    Ok(runtime) => runtime,
+                    Err(error) => return report(&ready, &error),
+                };
+                let started = ready.clone();
+                let running = serve::run(
+                    config,
+                    move |address| {
+                        started.send(Ok(address)).ok();
+                    },
+                    stopping,
+                );
+                if let Err(error) = runtime.block_on(running) {
+                    report(&ready, &error);
+                }
+            })?;
         let address = address.recv()??;
         Ok(Self {
             address,

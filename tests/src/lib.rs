@@ -3,13 +3,20 @@
 //! Entry points: [`cluster::Cluster`] and [`client::Client`], a client that sees every protocol message;
 //! [`agree::agree`], which runs one script on a plain PostgreSQL and on pgweave.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a step of a test that fails is the end of the test"
+)]
+
 pub mod agree;
+pub mod certificates;
 pub mod client;
 pub mod cluster;
 pub mod conversation;
 pub mod differential;
 pub mod endpoint;
 pub mod process;
+pub mod psql;
 pub mod router_process;
 pub mod shared;
 pub mod transcript;

@@ -1,6 +1,12 @@
 //! Broken and hostile clients: each ends in an error or a closed connection, never in a hang, and another client of
 //! the same server connection notices nothing.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what fails here fails the test"
+)]
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -26,11 +32,19 @@ fn router() -> SocketAddr {
 /// Another client, over the only server connection there is.
 fn bystander_is_well() {
     let mut bystander = Client::connect(router(), &[]).unwrap();
-    let answer = bystander.query("SELECT 'well', current_setting('application_name')").unwrap();
-    assert_eq!(rows(&answer), [[Some("well".to_owned()), Some(String::new())]], "{answer:?}");
+    let answer = bystander
+        .query("SELECT 'well', current_setting('application_name')")
+        .unwrap();
+    assert_eq!(
+        rows(&answer),
+        [[Some("well".to_owned()), Some(String::new())]],
+        "{answer:?}"
+    );
     let tags: Vec<u8> = answer.iter().map(|message| message.tag).collect();
     assert_eq!(tags, b"TDCZ", "{answer:?}");
-    let answer = bystander.extended("SELECT $1::int", &[Some(b"5")], false).unwrap();
+    let answer = bystander
+        .extended("SELECT $1::int", &[Some(b"5")], false)
+        .unwrap();
     assert_eq!(rows(&answer), [[Some("5".to_owned())]], "{answer:?}");
 }
 
@@ -38,7 +52,9 @@ fn bystander_is_well() {
 /// does not.
 fn connection(bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(router()).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
     stream.write_all(bytes).unwrap();
     until_closed(&mut stream, bytes)
 }
@@ -51,7 +67,10 @@ fn until_closed(stream: &mut TcpStream, sent: &[u8]) -> Vec<u8> {
             Ok(0) => return answer,
             Ok(count) => answer.extend_from_slice(&buffer[..count]),
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return answer,
-            Err(error) => panic!("{error} after {:?}: the connection was not closed, answer {answer:?}", &sent[..sent.len().min(80)]),
+            Err(error) => panic!(
+                "{error} after {:?}: the connection was not closed, answer {answer:?}",
+                &sent[..sent.len().min(80)]
+            ),
         }
     }
 }
@@ -87,14 +106,20 @@ fn session(bytes: &[u8]) -> Vec<Message> {
     loop {
         match client.receive() {
             Ok(message) => messages.push(message),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => panic!("a hang after {bytes:?}: {messages:?}"),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                panic!("a hang after {bytes:?}: {messages:?}")
+            }
             Err(_) => return messages,
         }
     }
 }
 
 fn errors(messages: &[Message]) -> Vec<String> {
-    messages.iter().filter(|message| message.tag == b'E').filter_map(|message| message.field(b'C')).collect()
+    messages
+        .iter()
+        .filter(|message| message.tag == b'E')
+        .filter_map(|message| message.field(b'C'))
+        .collect()
 }
 
 const TAGS: &[u8] = b"QPBDECHSXFdcfp";
@@ -104,7 +129,12 @@ fn lengths_below_four() {
     for &tag in TAGS {
         for length in 0..4u32 {
             let messages = session(&frame_of_length(tag, length, b""));
-            assert_eq!(errors(&messages), ["08P01"], "{} {length}: {messages:?}", char::from(tag));
+            assert_eq!(
+                errors(&messages),
+                ["08P01"],
+                "{} {length}: {messages:?}",
+                char::from(tag)
+            );
         }
     }
     bystander_is_well();
@@ -115,7 +145,12 @@ fn lengths_beyond_the_limit() {
     for &tag in TAGS {
         for length in [0x7fff_ffff, 0xffff_ffff, 0x8000_0000, 0x4000_0000u32] {
             let messages = session(&frame_of_length(tag, length, b"abc"));
-            assert_eq!(errors(&messages), ["08P01"], "{} {length}: {messages:?}", char::from(tag));
+            assert_eq!(
+                errors(&messages),
+                ["08P01"],
+                "{} {length}: {messages:?}",
+                char::from(tag)
+            );
         }
     }
     let messages = session(&frame_of_length(b'Q', 1_000_001, b""));
@@ -196,7 +231,11 @@ fn bodies_that_make_no_sense() {
     for (tag, body) in bodies {
         let messages = session(&frame(*tag, body));
         let found = errors(&messages);
-        assert!(found == ["08P01"], "{} {body:?}: {messages:?}", char::from(*tag));
+        assert!(
+            found == ["08P01"],
+            "{} {body:?}: {messages:?}",
+            char::from(*tag)
+        );
     }
     bystander_is_well();
 }
@@ -225,7 +264,11 @@ fn messages_out_of_order() {
     ] {
         let messages = session(&bytes);
         assert_eq!(errors(&messages), [sqlstate], "{messages:?}");
-        assert_eq!(rows(&messages), [[Some("after".to_owned())]], "{messages:?}");
+        assert_eq!(
+            rows(&messages),
+            [[Some("after".to_owned())]],
+            "{messages:?}"
+        );
     }
     // Data without COPY is ignored, as PostgreSQL does.
     for bytes in [frame(b'd', b"1\n"), frame(b'c', b""), frame(b'f', b"no\0")] {
@@ -245,7 +288,10 @@ fn messages_out_of_order() {
 #[test]
 fn a_query_in_the_middle_of_a_copy() {
     let mut bytes = frame(b'Q', b"COPY (SELECT 1) TO STDOUT\0");
-    bytes.extend(frame(b'Q', b"CREATE TEMP TABLE t (a int); COPY t FROM STDIN\0"));
+    bytes.extend(frame(
+        b'Q',
+        b"CREATE TEMP TABLE t (a int); COPY t FROM STDIN\0",
+    ));
     bytes.extend(frame(b'd', b"1\n"));
     bytes.extend(frame(b'Q', b"SELECT 'within'\0"));
     let messages = session(&bytes);
@@ -259,10 +305,25 @@ fn startup_packets() {
     let mut packets: Vec<Vec<u8>> = Vec::new();
     // Lengths.
     for length in [0u32, 1, 3, 4, 7, 10_001, 0x7fff_ffff, 0xffff_ffff] {
-        packets.push([&length.to_be_bytes()[..], &(3u32 << 16).to_be_bytes(), b"user\0postgres\0\0"].concat());
+        packets.push(
+            [
+                &length.to_be_bytes()[..],
+                &(3u32 << 16).to_be_bytes(),
+                b"user\0postgres\0\0",
+            ]
+            .concat(),
+        );
     }
     // Versions.
-    for version in [0u32, 1 << 16, 2 << 16, 4 << 16, 9999 << 16, 0xffff_ffff, 80877101] {
+    for version in [
+        0u32,
+        1 << 16,
+        2 << 16,
+        4 << 16,
+        9999 << 16,
+        0xffff_ffff,
+        80877101,
+    ] {
         let mut packet = startup(b"user\0postgres\0\0");
         packet[4..8].copy_from_slice(&version.to_be_bytes());
         packets.push(packet);
@@ -286,14 +347,20 @@ fn startup_packets() {
         b"user\0postgres\0options\0-c\0\0",
         b"user\0postgres\0options\0-z\0\0",
         b"user\0postgres\0database\0nosuch\0\0",
-        b"user\0postgres\0nosuchsetting\01\0\0",
+        b"user\0postgres\0nosuchsetting\x001\0\0",
         b"user\0postgres\0work_mem\0much\0\0",
         b"user\0nosuchuser\0database\0postgres\0\0",
     ] {
         packets.push(startup(parameters));
     }
     // Cancel requests, well and badly formed.
-    for key in [&b""[..], b"\0\0\0\x01", b"\0\0\0\x01abcd", b"\0\0\0\x01abcde", &[7u8; 300]] {
+    for key in [
+        &b""[..],
+        b"\0\0\0\x01",
+        b"\0\0\0\x01abcd",
+        b"\0\0\0\x01abcde",
+        &[7u8; 300],
+    ] {
         let mut packet = (key.len() as u32 + 8).to_be_bytes().to_vec();
         packet.extend_from_slice(&80877102u32.to_be_bytes());
         packet.extend_from_slice(key);
@@ -309,7 +376,9 @@ fn startup_packets() {
     for packet in packets {
         let answer = connection(&packet);
         // Settings are looked at after authentication, as on PostgreSQL.
-        let answer = answer.strip_prefix(b"R\0\0\0\x08\0\0\0\0").unwrap_or(&answer);
+        let answer = answer
+            .strip_prefix(b"R\0\0\0\x08\0\0\0\0")
+            .unwrap_or(&answer);
         assert!(
             answer.is_empty() || answer[0] == b'E',
             "{:?} was answered by {:?}",
@@ -325,7 +394,9 @@ fn truncated_startup_packets() {
     let whole = startup(b"user\0postgres\0database\0postgres\0\0");
     for end in 0..whole.len() {
         let mut stream = TcpStream::connect(router()).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .unwrap();
         stream.write_all(&whole[..end]).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
         assert!(until_closed(&mut stream, &whole[..end]).is_empty(), "{end}");
@@ -344,10 +415,21 @@ fn requests_for_encryption() {
     let answer = connection(&[&gss[..], &[0xff; 20]].concat());
     assert_eq!(answer.first(), Some(&b'N'));
     // Once each is in order, in either order; twice is not.
-    for (requests, refusals) in [([ssl, ssl].concat(), 1), ([gss, gss].concat(), 1), ([ssl, gss, ssl].concat(), 2)] {
+    for (requests, refusals) in [
+        ([ssl, ssl].concat(), 1),
+        ([gss, gss].concat(), 1),
+        ([ssl, gss, ssl].concat(), 2),
+    ] {
         let answer = connection(&requests);
-        assert_eq!(answer.iter().take_while(|byte| **byte == b'N').count(), refusals, "{answer:?}");
-        assert!(answer.len() == refusals || answer[refusals] == b'E', "{answer:?}");
+        assert_eq!(
+            answer.iter().take_while(|byte| **byte == b'N').count(),
+            refusals,
+            "{answer:?}"
+        );
+        assert!(
+            answer.len() == refusals || answer[refusals] == b'E',
+            "{answer:?}"
+        );
     }
     // A refused client may go on without.
     let mut client = Client::open(router()).unwrap();
@@ -356,7 +438,10 @@ fn requests_for_encryption() {
     client.send(&frame(b'Q', b"SELECT 'plain'\0")).unwrap();
     client.skip(2).unwrap();
     client.until_ready().unwrap();
-    assert_eq!(rows(&client.until_ready().unwrap()), [[Some("plain".to_owned())]]);
+    assert_eq!(
+        rows(&client.until_ready().unwrap()),
+        [[Some("plain".to_owned())]]
+    );
     bystander_is_well();
 }
 
@@ -369,7 +454,10 @@ fn silence_ends_a_startup() {
         stream.write_all(&whole[..said]).unwrap();
         let mut answer = Vec::new();
         let end = stream.read_to_end(&mut answer);
-        assert!(end.is_ok() || end.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset));
+        assert!(
+            end.is_ok()
+                || end.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
+        );
         assert!(answer.is_empty() || answer[0] == b'E', "{answer:?}");
     }
     bystander_is_well();
@@ -416,7 +504,9 @@ fn random_bytes() {
         let mut bytes = Vec::new();
         for _ in 0..random.random_range(1..6) {
             let tag = TAGS[random.random_range(0..TAGS.len())];
-            let body: Vec<u8> = (0..random.random_range(0..40)).map(|_| random.random_range(0..128)).collect();
+            let body: Vec<u8> = (0..random.random_range(0..40))
+                .map(|_| random.random_range(0..128))
+                .collect();
             bytes.extend(frame(tag, &body));
         }
         session(&bytes);

@@ -4,6 +4,12 @@
 //! back); client B must see what a fresh connection to the server sees. Where the connection can be cleaned, B must be
 //! served by the same one, or the test would prove nothing.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what fails here fails the test"
+)]
+
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -98,7 +104,12 @@ enum Connection {
     Either,
 }
 
-fn check(startup: &[(&str, &str)], connection: Connection, leaves: &[Leaves], make: impl Fn(&mut Client)) {
+fn check(
+    startup: &[(&str, &str)],
+    connection: Connection,
+    leaves: &[Leaves],
+    make: impl Fn(&mut Client),
+) {
     let _turn = turn();
     let expected = state(&mut direct());
     for &how in leaves {
@@ -121,7 +132,10 @@ fn check(startup: &[(&str, &str)], connection: Connection, leaves: &[Leaves], ma
         let mut b = through(&[]);
         let served_b = backend_pid(&mut b);
         if connection == Connection::Kept {
-            assert_eq!(served_a, served_b, "the connection was not kept, so this proves nothing");
+            assert_eq!(
+                served_a, served_b,
+                "the connection was not kept, so this proves nothing"
+            );
         }
         println!("{how:?}, served by {served_a:?}, then {served_b:?}");
         assert_states_equal(&expected, &state(&mut b));
@@ -132,7 +146,10 @@ fn check(startup: &[(&str, &str)], connection: Connection, leaves: &[Leaves], ma
 fn assert_states_equal(expected: &[Vec<Option<String>>], found: &[Vec<Option<String>>]) {
     let new: Vec<_> = found.iter().filter(|row| !expected.contains(row)).collect();
     let gone: Vec<_> = expected.iter().filter(|row| !found.contains(row)).collect();
-    assert!(new.is_empty() && gone.is_empty(), "leaked: {new:?} in place of {gone:?}");
+    assert!(
+        new.is_empty() && gone.is_empty(),
+        "leaked: {new:?} in place of {gone:?}"
+    );
 }
 
 const ALL: &[Leaves] = &[Leaves::Politely, Leaves::Suddenly, Leaves::Idle];
@@ -198,21 +215,37 @@ fn settings_by_function() {
 #[test]
 fn settings_by_parameters() {
     check(&[], Connection::Either, GONE, |a| {
-        let answer = a.extended("SELECT set_config($1, $2, false)", &[Some(b"work_mem"), Some(b"3MB")], false).unwrap();
+        let answer = a
+            .extended(
+                "SELECT set_config($1, $2, false)",
+                &[Some(b"work_mem"), Some(b"3MB")],
+                false,
+            )
+            .unwrap();
         assert_eq!(rows(&answer), [[Some("3MB".to_owned())]], "{answer:?}");
     });
     check(&[], Connection::Kept, ALL, |a| {
         let answer = a.extended("SET work_mem = '3MB'", &[], false).unwrap();
-        assert!(answer.iter().any(|message| message.tag == b'C'), "{answer:?}");
+        assert!(
+            answer.iter().any(|message| message.tag == b'C'),
+            "{answer:?}"
+        );
     });
 }
 
 #[test]
 fn startup_options() {
     for startup in [
-        &[("options", "-c work_mem=3MB -c leak.own=x --search_path=leaky")][..],
+        &[(
+            "options",
+            "-c work_mem=3MB -c leak.own=x --search_path=leaky",
+        )][..],
         &[("work_mem", "4MB"), ("statement_timeout", "7777")],
-        &[("application_name", "a"), ("client_encoding", "LATIN1"), ("DateStyle", "German")],
+        &[
+            ("application_name", "a"),
+            ("client_encoding", "LATIN1"),
+            ("DateStyle", "German"),
+        ],
     ] {
         check(startup, Connection::Kept, ALL, |_| {});
     }
@@ -264,7 +297,11 @@ fn prepared_statements() {
         encode::sync(&mut out);
         b.send(&out).unwrap();
         let answer = b.until_ready().unwrap();
-        assert_eq!(answer[0].field(b'C').as_deref(), Some(sqlstate), "{name}: {answer:?}");
+        assert_eq!(
+            answer[0].field(b'C').as_deref(),
+            Some(sqlstate),
+            "{name}: {answer:?}"
+        );
     }
     // The same names for other statements do not meet.
     let mut out = BytesMut::new();
@@ -273,7 +310,10 @@ fn prepared_statements() {
     encode::sync(&mut out);
     b.send(&out).unwrap();
     b.until_ready().unwrap();
-    for (client, expected) in [(&mut a, ["protocol", "unnamed"]), (&mut b, ["mine", "mine too"])] {
+    for (client, expected) in [
+        (&mut a, ["protocol", "unnamed"]),
+        (&mut b, ["mine", "mine too"]),
+    ] {
         for (name, value) in ["leaked", ""].into_iter().zip(expected) {
             let mut out = BytesMut::new();
             tests::client::bind(&mut out, "", name, &[], false);
@@ -290,8 +330,14 @@ fn prepared_statements() {
 #[test]
 fn temporary_tables() {
     check(&[], Connection::Either, GONE, |a| {
-        ask(a, "CREATE TEMP TABLE leak_temporary (a int); INSERT INTO leak_temporary VALUES (1)");
-        assert_eq!(ask(a, "SELECT count(*) FROM leak_temporary"), [[Some("1".to_owned())]]);
+        ask(
+            a,
+            "CREATE TEMP TABLE leak_temporary (a int); INSERT INTO leak_temporary VALUES (1)",
+        );
+        assert_eq!(
+            ask(a, "SELECT count(*) FROM leak_temporary"),
+            [[Some("1".to_owned())]]
+        );
     });
     check(&[], Connection::Either, GONE, |a| {
         ask(a, "CREATE TEMP TABLE leaks AS SELECT 99 AS id");
@@ -300,7 +346,10 @@ fn temporary_tables() {
         ask(a, "SELECT 1 AS a INTO TEMPORARY leak_into");
     });
     check(&[], Connection::Either, GONE, |a| {
-        ask(a, "CREATE TEMP VIEW leak_view AS SELECT 1; CREATE TEMP SEQUENCE leak_sequence");
+        ask(
+            a,
+            "CREATE TEMP VIEW leak_view AS SELECT 1; CREATE TEMP SEQUENCE leak_sequence",
+        );
     });
     // Ended by the client itself: nothing holds the connection any more.
     check(&[], Connection::Either, ALL, |a| {
@@ -308,7 +357,10 @@ fn temporary_tables() {
         ask(a, "DISCARD ALL");
     });
     check(&[], Connection::Either, ALL, |a| {
-        ask(a, "BEGIN; CREATE TEMP TABLE leak_rolled_back (a int); ROLLBACK; DISCARD TEMP");
+        ask(
+            a,
+            "BEGIN; CREATE TEMP TABLE leak_rolled_back (a int); ROLLBACK; DISCARD TEMP",
+        );
     });
 }
 
@@ -321,8 +373,13 @@ fn advisory_locks() {
         ask(a, "SELECT pg_try_advisory_lock_shared(4711)");
     });
     check(&[], Connection::Either, GONE, |a| {
-        let answer = a.extended("SELECT pg_advisory_lock($1)", &[Some(b"4712")], false).unwrap();
-        assert!(answer.iter().any(|message| message.tag == b'C'), "{answer:?}");
+        let answer = a
+            .extended("SELECT pg_advisory_lock($1)", &[Some(b"4712")], false)
+            .unwrap();
+        assert!(
+            answer.iter().any(|message| message.tag == b'C'),
+            "{answer:?}"
+        );
     });
     check(&[], Connection::Kept, ALL, |a| {
         ask(a, "BEGIN; SELECT pg_advisory_xact_lock(4711); COMMIT");
@@ -332,11 +389,17 @@ fn advisory_locks() {
 #[test]
 fn cursors_with_hold() {
     check(&[], Connection::Either, GONE, |a| {
-        ask(a, "BEGIN; DECLARE leak CURSOR WITH HOLD FOR SELECT generate_series(1, 9); COMMIT");
+        ask(
+            a,
+            "BEGIN; DECLARE leak CURSOR WITH HOLD FOR SELECT generate_series(1, 9); COMMIT",
+        );
         assert_eq!(ask(a, "FETCH leak"), [[Some("1".to_owned())]]);
     });
     check(&[], Connection::Kept, GONE, |a| {
-        ask(a, "BEGIN; DECLARE leak CURSOR FOR SELECT generate_series(1, 9); FETCH leak");
+        ask(
+            a,
+            "BEGIN; DECLARE leak CURSOR FOR SELECT generate_series(1, 9); FETCH leak",
+        );
     });
 }
 
@@ -357,13 +420,22 @@ fn open_and_failed_transactions() {
         ask(a, "BEGIN; INSERT INTO leaks VALUES (1)");
     });
     check(&[], Connection::Kept, GONE, |a| {
-        ask(a, "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY; SELECT * FROM leaks");
+        ask(
+            a,
+            "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY; SELECT * FROM leaks",
+        );
     });
     check(&[], Connection::Kept, GONE, |a| {
-        ask(a, "BEGIN; INSERT INTO leaks VALUES (1); SET LOCAL work_mem = '3MB'; SET statement_timeout = 9999; SAVEPOINT a");
+        ask(
+            a,
+            "BEGIN; INSERT INTO leaks VALUES (1); SET LOCAL work_mem = '3MB'; SET statement_timeout = 9999; SAVEPOINT a",
+        );
     });
     check(&[], Connection::Kept, GONE, |a| {
-        attempt(a, "BEGIN; INSERT INTO leaks VALUES (1); SET work_mem = '3MB'; SELECT 1/0");
+        attempt(
+            a,
+            "BEGIN; INSERT INTO leaks VALUES (1); SET work_mem = '3MB'; SELECT 1/0",
+        );
     });
     check(&[], Connection::Either, GONE, |a| {
         // A batch without its Sync.
@@ -385,6 +457,20 @@ fn open_and_failed_transactions() {
         a.send(&out).unwrap();
         while a.receive().unwrap().tag != b'E' {}
     });
+}
+
+#[test]
+fn a_parse_without_its_sync() {
+    for sql in ["SELECT * FROM leaks", "SELECT nosuch FROM leaks", "SELEC"] {
+        check(&[], Connection::Either, GONE, |a| {
+            let mut out = BytesMut::new();
+            encode::parse(&mut out, b"", sql.as_bytes(), &[]);
+            encode::describe(&mut out, b'S', b"");
+            encode::flush(&mut out);
+            a.send(&out).unwrap();
+            while !matches!(a.receive().unwrap().tag, b'T' | b'E') {}
+        });
+    }
 }
 
 #[test]
@@ -483,8 +569,14 @@ fn the_state_stays_with_its_owner() {
     let settings = "SELECT current_setting('work_mem'), current_setting('statement_timeout'), current_user, current_setting('search_path')";
     for _ in 0..3 {
         let of_a = ask(&mut a, settings);
-        assert_eq!(of_a[0].iter().flatten().collect::<Vec<_>>(), ["2MB", "4321ms", "leaky", "leaky, public"]);
+        assert_eq!(
+            of_a[0].iter().flatten().collect::<Vec<_>>(),
+            ["2MB", "4321ms", "leaky", "leaky, public"]
+        );
         let of_b = ask(&mut b, settings);
-        assert_eq!(of_b[0].iter().flatten().collect::<Vec<_>>(), ["4MB", "1234ms", "postgres", "\"$user\", public"]);
+        assert_eq!(
+            of_b[0].iter().flatten().collect::<Vec<_>>(),
+            ["4MB", "1234ms", "postgres", "\"$user\", public"]
+        );
     }
 }

@@ -43,7 +43,10 @@ pub struct Authenticated {
 
 impl Authenticated {
     fn by(password: Option<Secret>) -> Self {
-        Self { password, keys: None }
+        Self {
+            password,
+            keys: None,
+        }
     }
 }
 
@@ -51,11 +54,19 @@ impl Authenticated {
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
     #[error("no [[auth]] rule fits user \"{user}\", database \"{database}\", address {address}")]
-    NoRule { user: String, database: String, address: IpAddr },
+    NoRule {
+        user: String,
+        database: String,
+        address: IpAddr,
+    },
     #[error("a rule rejects user \"{user}\", address {address}")]
     Rejected { user: String, address: IpAddr },
     #[error("{method} authentication failed for user \"{user}\"{}", reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default())]
-    Failed { method: &'static str, user: String, reason: Option<String> },
+    Failed {
+        method: &'static str,
+        user: String,
+        reason: Option<String>,
+    },
     #[error("{0}")]
     Protocol(#[from] ProtocolError),
     #[error("the connection broke: {0}")]
@@ -68,17 +79,32 @@ impl AuthError {
     /// What the client is told; less than the log.
     pub fn report(&self) -> Report {
         match self {
-            Self::NoRule { user, database, address } => Report::fatal(
+            Self::NoRule {
+                user,
+                database,
+                address,
+            } => Report::fatal(
                 "28000",
-                format!("no [[auth]] rule for host \"{address}\", user \"{user}\", database \"{database}\""),
+                format!(
+                    "no [[auth]] rule for host \"{address}\", user \"{user}\", database \"{database}\""
+                ),
             ),
             Self::Rejected { user, address } => Report::fatal(
                 "28000",
-                format!("an [[auth]] rule rejects connection for host \"{address}\", user \"{user}\""),
+                format!(
+                    "an [[auth]] rule rejects connection for host \"{address}\", user \"{user}\""
+                ),
             ),
             Self::Failed { method, user, .. } => {
-                let sqlstate = if *method == "certificate" { "28000" } else { "28P01" };
-                Report::fatal(sqlstate, format!("{method} authentication failed for user \"{user}\""))
+                let sqlstate = if *method == "certificate" {
+                    "28000"
+                } else {
+                    "28P01"
+                };
+                Report::fatal(
+                    sqlstate,
+                    format!("{method} authentication failed for user \"{user}\""),
+                )
             }
             Self::Protocol(error) => Report::fatal("08P01", error.to_string()),
             Self::Io(_) => Report::fatal("08006", "the connection broke during authentication"),
@@ -128,7 +154,10 @@ fn certificate(request: &Request, user: &str) -> Result<Authenticated, AuthError
         .map_err(|_| failed("the certificate cannot be read"))?;
     let mut names = parsed.subject().iter_common_name();
     // A second common name, or one with a NUL within, would let two readers see two users.
-    match (names.next().and_then(|name| name.as_str().ok()), names.next()) {
+    match (
+        names.next().and_then(|name| name.as_str().ok()),
+        names.next(),
+    ) {
         (Some(name), None) if name == user => Ok(Authenticated::by(None)),
         (Some(name), None) => Err(failed(&format!("the certificate is for \"{name}\""))),
         _ => Err(failed("the certificate has not exactly one common name")),
@@ -152,7 +181,11 @@ async fn answer(stream: &mut ClientStream) -> Result<Vec<u8>, AuthError> {
     // An incomplete message with an acceptable length gives no frame and no error.
     next_frame(&header, &limits)?;
     if header[0] != b'p' {
-        return Err(ProtocolError::Other(format!("expected password response, got message type {}", header[0])).into());
+        return Err(ProtocolError::Other(format!(
+            "expected password response, got message type {}",
+            header[0]
+        ))
+        .into());
     }
     let [_, a, b, c, d] = header;
     let mut body = vec![0u8; u32::from_be_bytes([a, b, c, d]) as usize - 4];

@@ -5,7 +5,11 @@ use rand::Rng;
 use super::{AuthError, Authenticated, Secrets, StoredSecret, answer, ask};
 use crate::wire::startup::Request;
 
-pub async fn md5(request: &mut Request, user: &str, secrets: &Secrets) -> Result<Authenticated, AuthError> {
+pub async fn md5(
+    request: &mut Request,
+    user: &str,
+    secrets: &Secrets,
+) -> Result<Authenticated, AuthError> {
     let stored = secrets.find(user).await?;
     if let Some(StoredSecret::Scram(_)) = stored {
         // As PostgreSQL does: a user whose verifier is SCRAM's authenticates by SCRAM where the rule says md5.
@@ -21,17 +25,28 @@ pub async fn md5(request: &mut Request, user: &str, secrets: &Secrets) -> Result
     };
     let given = body.strip_suffix(b"\0").ok_or_else(failed)?;
     let (inner, password) = match &stored {
-        Some(StoredSecret::Plain(password)) => (
+        Some(StoredSecret::Plain { password, .. }) => (
             hash(user.as_bytes(), password.expose().as_bytes()),
             Some(password.clone()),
         ),
-        Some(StoredSecret::Md5(secret)) => (secret.expose().strip_prefix("md5").unwrap_or_default().to_owned(), None),
+        Some(StoredSecret::Md5(secret)) => (
+            secret
+                .expose()
+                .strip_prefix("md5")
+                .unwrap_or_default()
+                .to_owned(),
+            None,
+        ),
         Some(StoredSecret::Scram(_)) | None => (String::new(), None),
     };
     // The salted hash is md5(inner || salt), written as md5_hash writes it for a "user" that is the salt.
     let expected = outer_hash(&inner, salt);
     let same = expected.len() == given.len()
-        && expected.bytes().zip(given).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0;
+        && expected
+            .bytes()
+            .zip(given)
+            .fold(0, |difference, (a, b)| difference | (a ^ b))
+            == 0;
     if same && stored.is_some() && !inner.is_empty() {
         Ok(Authenticated::by(password))
     } else {
@@ -50,7 +65,10 @@ fn outer_hash(inner: &str, salt: [u8; 4]) -> String {
 
 fn hex_md5(bytes: &[u8]) -> String {
     use md5::{Digest, Md5};
-    Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Md5::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[cfg(test)]

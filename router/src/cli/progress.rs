@@ -2,7 +2,7 @@
 //!
 //! Without a terminal there are plain lines, so that a log of it can be read.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -27,7 +27,7 @@ impl Progress {
     /// A step without a count begins.
     pub fn begin(&self, what: &str) {
         if !self.terminal {
-            eprintln!("{what} …");
+            say(&format!("{what} …"));
             return;
         }
         self.bar.reset();
@@ -40,7 +40,7 @@ impl Progress {
     /// A step of `length` parts begins.
     pub fn begin_counted(&self, what: &str, length: u64) {
         if !self.terminal {
-            eprintln!("{what} …");
+            say(&format!("{what} …"));
             return;
         }
         self.bar.disable_steady_tick();
@@ -60,7 +60,7 @@ impl Progress {
         if self.terminal {
             self.bar.println(text);
         } else {
-            eprintln!("{text}");
+            say(text);
         }
     }
 
@@ -69,6 +69,11 @@ impl Progress {
         self.bar.disable_steady_tick();
         self.bar.finish_and_clear();
     }
+}
+
+/// To standard error. That nobody reads it any more is no reason to end.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 fn style(template: &str) -> ProgressStyle {

@@ -13,7 +13,10 @@ use txn::outcome::{Completion, Failure as TxnFailure, Outcome};
 use crate::session::report::{Failure, Report};
 
 /// What the driver needs of the session: its links, by shard.
-#[expect(async_fn_in_trait, reason = "used in this crate only, by one session at a time")]
+#[expect(
+    async_fn_in_trait,
+    reason = "used in this crate only, by one session at a time"
+)]
 pub trait Participants {
     /// Queues and sends a command on the shard's own connection.
     async fn send(&mut self, shard: ShardId, sql: &str);
@@ -66,14 +69,20 @@ pub async fn run(
                 .ok()
                 .map(|decision| Input::Resolved { decision })
         } else if let Some(&shard) = awaited.front() {
-            let completion = timeout_at(deadline, participants.completion(shard)).await.ok();
+            let completion = timeout_at(deadline, participants.completion(shard))
+                .await
+                .ok();
             completion.map(|completion| {
                 awaited.pop_front();
                 Input::Completed { shard, completion }
             })
         } else {
             // The machine waits for nothing it was not told to wait for.
-            return Err(Report::error("XX000", format!("a commit stands still while {}", machine.phase())).into());
+            return Err(Report::error(
+                "XX000",
+                format!("a commit stands still while {}", machine.phase()),
+            )
+            .into());
         };
         let input = input.unwrap_or_else(|| {
             deadlines += 1;
@@ -98,7 +107,10 @@ pub fn report(outcome: Outcome, catalog: &Catalog) -> Result<(), Report> {
             report.sqlstate = crate::session::report::known_sqlstate(error.sqlstate_text());
             report.detail = fields.detail;
             report.hint = fields.hint;
-            report.context = Some(format!("pgweave: shard {}, while committing over several shards", name(shard)));
+            report.context = Some(format!(
+                "pgweave: shard {}, while committing over several shards",
+                name(shard)
+            ));
             Err(report)
         }
         Outcome::Aborted(TxnFailure::Own(error)) => {

@@ -75,7 +75,11 @@ pub async fn pass(router: &Router, urgent: BTreeSet<Gid>) -> Report {
                     gid,
                     decision: resolve(router, gid).await,
                 }),
-                Action::Finish { gid, owner, decision } => inputs.push_back(Input::Finished {
+                Action::Finish {
+                    gid,
+                    owner,
+                    decision,
+                } => inputs.push_back(Input::Finished {
                     gid,
                     completion: finish(router, &catalog, gid, &owner, decision).await,
                 }),
@@ -93,7 +97,9 @@ pub async fn resolve(router: &Router, gid: Gid) -> Option<Decision> {
     let catalog = router.catalog.snapshot();
     bounded(async {
         let connection = connect(router, &catalog, gid.coordinating).await?;
-        let rows = connection.rows(&sql::decide_abort(gid, LOCK_TIMEOUT_MS)).await?;
+        let rows = connection
+            .rows(&sql::decide_abort(gid, LOCK_TIMEOUT_MS))
+            .await?;
         let decision = rows
             .iter()
             .filter_map(|row| row.first().cloned().flatten())
@@ -106,7 +112,12 @@ pub async fn resolve(router: &Router, gid: Gid) -> Option<Decision> {
 
 /// Waits until the server does not hold this prepared transaction any more. False if it still does when `patience` ends,
 /// or cannot be asked.
-pub async fn is_finished(router: &Router, server: &catalog::Server, gid: ParticipantGid, patience: Duration) -> bool {
+pub async fn is_finished(
+    router: &Router,
+    server: &catalog::Server,
+    gid: ParticipantGid,
+    patience: Duration,
+) -> bool {
     let gone = async {
         loop {
             if !is_prepared(router, server, gid).await? {
@@ -119,22 +130,36 @@ pub async fn is_finished(router: &Router, server: &catalog::Server, gid: Partici
     matches!(timeout(patience, gone).await, Ok(Ok(())))
 }
 
-async fn is_prepared(router: &Router, server: &catalog::Server, gid: ParticipantGid) -> Result<bool, Error> {
+async fn is_prepared(
+    router: &Router,
+    server: &catalog::Server,
+    gid: ParticipantGid,
+) -> Result<bool, Error> {
     let connection = router.connector.connect(server).await?;
     let gid = sql::quote_literal(&gid.to_string());
     let rows = connection
-        .rows(&format!("SELECT 1 FROM pg_catalog.pg_prepared_xacts WHERE gid = {gid}"))
+        .rows(&format!(
+            "SELECT 1 FROM pg_catalog.pg_prepared_xacts WHERE gid = {gid}"
+        ))
         .await?;
     Ok(!rows.is_empty())
 }
 
-async fn list(router: &Router, catalog: &Catalog, shard: ShardId) -> Result<Vec<PreparedRow>, Error> {
+async fn list(
+    router: &Router,
+    catalog: &Catalog,
+    shard: ShardId,
+) -> Result<Vec<PreparedRow>, Error> {
     let connection = connect(router, catalog, shard).await?;
-    let rows = connection.rows(&sql::list_prepared(catalog.cluster_id())).await?;
+    let rows = connection
+        .rows(&sql::list_prepared(catalog.cluster_id()))
+        .await?;
     let mut prepared = Vec::new();
     for row in rows {
         let [standby, gid, owner, age_ms] = &row[..] else {
-            return Err(Error::corrupt("the list of prepared transactions has another shape"));
+            return Err(Error::corrupt(
+                "the list of prepared transactions has another shape",
+            ));
         };
         if standby.as_deref() != Some("f") {
             return Err(Error::corrupt("the shard's primary is in recovery"));
@@ -205,7 +230,11 @@ fn log(report: &Report) {
     for gid in &report.rolled_back {
         tracing::info!(%gid, "recovery rolled a prepared transaction back");
     }
-    for doubt in report.in_doubt.iter().filter(|doubt| doubt.age_ms >= WARN_AGE_MS) {
+    for doubt in report
+        .in_doubt
+        .iter()
+        .filter(|doubt| doubt.age_ms >= WARN_AGE_MS)
+    {
         tracing::warn!(gid = %doubt.gid, age_ms = doubt.age_ms, reason = ?doubt.reason, "a prepared transaction is still in doubt");
     }
 }

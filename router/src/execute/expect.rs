@@ -62,6 +62,9 @@ pub enum Undo {
 impl Expect {
     /// Whether answers after an error in the extended protocol resume here.
     pub fn resumes_after_error(&self) -> bool {
-        matches!(self, Self::Sync { .. } | Self::Own | Self::Captured | Self::Query { .. })
+        matches!(
+            self,
+            Self::Sync { .. } | Self::Own | Self::Captured | Self::Query { .. }
+        )
     }
 }

@@ -105,7 +105,9 @@ impl Link {
         {
             let verdict = asynchronous(&mut self.backend, 0, frame, self.listening, client)?;
             if matches!(verdict, Verdict::Forward) {
-                client.out.extend_from_slice(&self.backend.input()[..frame.total]);
+                client
+                    .out
+                    .extend_from_slice(&self.backend.input()[..frame.total]);
             }
             self.backend.consume(frame.total);
         }
@@ -113,11 +115,7 @@ impl Link {
     }
 
     /// Handles the frames that have arrived.
-    pub fn advance(
-        &mut self,
-        client: &mut ClientIo,
-        notes: &mut Notes,
-    ) -> Result<Step, LinkError> {
+    pub fn advance(&mut self, client: &mut ClientIo, notes: &mut Notes) -> Result<Step, LinkError> {
         self.emit_local(client);
         if self.streaming > 0 {
             self.stream(client);
@@ -129,7 +127,8 @@ impl Link {
                 break Step::Pause(Pause::Finished);
             }
             let buffer = &self.backend.input()[position..];
-            let Some(frame) = frame::next_frame(buffer, &self.limits).map_err(LinkError::Protocol)?
+            let Some(frame) =
+                frame::next_frame(buffer, &self.limits).map_err(LinkError::Protocol)?
             else {
                 if let Some(missing) = streamable(buffer) {
                     position += buffer.len();
@@ -146,6 +145,7 @@ impl Link {
                 position,
                 frame,
                 self.listening,
+                self.quiet,
                 client,
                 notes,
             )?;
@@ -178,9 +178,10 @@ impl Link {
                     let input = self.backend.input();
                     client.out.extend_from_slice(&input[forwarded..position]);
                     let body = &input[position + 5..position + frame.total];
+                    let body = client.with_own_names(body);
                     message::rewrite_error(
                         &mut client.out,
-                        body,
+                        &body,
                         Some(&self.context),
                         self.position_offset,
                     )
@@ -189,7 +190,10 @@ impl Link {
                     forwarded = position;
                 }
             }
-            if matches!(self.expects.front(), Some(Expect::Local(_) | Expect::Undo(_))) {
+            if matches!(
+                self.expects.front(),
+                Some(Expect::Local(_) | Expect::Undo(_))
+            ) {
                 client
                     .out
                     .extend_from_slice(&self.backend.input()[forwarded..position]);
@@ -231,6 +235,7 @@ fn judge(
     position: usize,
     frame: Frame,
     listening: bool,
+    quiet: bool,
     client: &mut ClientIo,
     notes: &mut Notes,
 ) -> Result<Verdict, LinkError> {
@@ -243,6 +248,7 @@ fn judge(
         b'N' if !own => return Ok(Verdict::Forward),
         b'N' if matches!(front, Expect::Captured) => return Ok(Verdict::Capture),
         b'N' => return Ok(Verdict::Swallow),
+        b'S' if quiet => return Ok(Verdict::Swallow),
         b'S' | b'A' => {
             let verdict = asynchronous(backend, position, frame, listening, client)?;
             if own && matches!(verdict, Verdict::Forward) {
@@ -262,7 +268,11 @@ fn judge(
                 Some(Expect::Own | Expect::Captured) => false,
                 _ => return Err(LinkError::unexpected(frame.tag)),
             };
-            return Ok(if forward { Verdict::Forward } else { Verdict::Swallow });
+            return Ok(if forward {
+                Verdict::Forward
+            } else {
+                Verdict::Swallow
+            });
         }
         _ => {}
     }
@@ -351,7 +361,11 @@ fn asynchronous(
             let (name, value) = (name.to_owned(), value.to_owned());
             let news = client.reported.update(&name, &value);
             backend.parameters.update(&name, &value);
-            Ok(if news { Verdict::Forward } else { Verdict::Swallow })
+            Ok(if news {
+                Verdict::Forward
+            } else {
+                Verdict::Swallow
+            })
         }
         b'A' if listening => Ok(Verdict::Forward),
         b'A' | b'N' => Ok(Verdict::Swallow),

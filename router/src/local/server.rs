@@ -12,40 +12,10 @@ use std::time::{Duration, Instant};
 use super::data_directory::{BackupSource, ServerDirectory};
 use super::port::HeldPort;
 use super::process::{Process, tail};
-use super::{Account, Binaries, Error, Scratch, Settings, orphan};
+use super::{Account, Binaries, Error, Scratch, ServerOptions, Settings, orphan};
 
 /// A path of a Unix socket may not be longer, on Linux 108 bytes with the final zero, elsewhere less.
 const SOCKET_PATH_LIMIT: usize = 100;
-
-/// How a server is made and run.
-#[derive(Debug, Clone)]
-pub struct ServerOptions {
-    /// Added to what every server gets, and stronger.
-    pub settings: Settings,
-    /// Whether the data survives a crash of the machine (`fsync`). Data survives a crash of the server in any case.
-    pub durable: bool,
-    /// Where data directories made by `initdb` are kept to be copied, which is faster.
-    pub template: Option<PathBuf>,
-    /// The first port to try, counting up; without it the system chooses. A server that ran before keeps its port.
-    pub first_port: Option<u16>,
-    /// Lines of `pg_hba.conf` in place of those that trust everyone.
-    pub host_rules: Option<String>,
-    /// How long a server may take until it accepts connections.
-    pub ready_within: Duration,
-}
-
-impl Default for ServerOptions {
-    fn default() -> Self {
-        ServerOptions {
-            settings: Settings::default(),
-            durable: true,
-            template: None,
-            first_port: None,
-            host_rules: None,
-            ready_within: Duration::from_secs(120),
-        }
-    }
-}
 
 /// How a server is asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -331,84 +301,12 @@ impl LocalServer {
         self.start().await
     }
 
-    /// Makes a replica a primary, and waits until it accepts writes.
-    pub async fn promote(&self) -> Result<(), Error> {
-        let client = self.connect("postgres").await?;
-        client
-            .execute("SELECT pg_promote(true)", &[])
-            .await
-            .map_err(self.database_error("promote"))?;
-        Ok(())
-    }
-
-    /// Waits until this server has replayed or written everything up to `position`, as in `0/3000148`.
-    pub async fn wait_for_replay(&self, position: &str, limit: Duration) -> Result<(), Error> {
-        const QUERY: &str = "SELECT position >= $1::text::pg_lsn, position::text FROM (SELECT CASE \
-             WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END) p (position)";
-        let client = self.connect("postgres").await?;
-        let started = Instant::now();
-        let mut pause = Duration::from_millis(1);
-        loop {
-            let failed = self.database_error("read the replayed position");
-            let row = client
-                .query_one(QUERY, &[&position])
-                .await
-                .map_err(failed)?;
-            if row.get::<_, Option<bool>>(0) == Some(true) {
-                return Ok(());
-            }
-            let waited = started.elapsed();
-            if waited > limit {
-                return Err(Error::Lagging {
-                    name: self.name.clone(),
-                    wanted: position.to_owned(),
-                    reached: row.get::<_, Option<String>>(1).unwrap_or_default(),
-                    waited,
-                });
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_millis(50));
-        }
-    }
-
-    /// The end of this primary's log, as in `0/3000148`.
-    pub async fn position(&self) -> Result<String, Error> {
-        let client = self.connect("postgres").await?;
-        let failed = self.database_error("read the log's position");
-        let row = client
-            .query_one("SELECT pg_current_wal_lsn()::text", &[])
-            .await
-            .map_err(failed)?;
-        Ok(row.get(0))
-    }
-
-    /// A connection as superuser. Its background task belongs to the runtime of the caller.
-    pub async fn connect(&self, database: &str) -> Result<tokio_postgres::Client, Error> {
-        let (client, connection) =
-            tokio_postgres::connect(&self.dsn(database), tokio_postgres::NoTls)
-                .await
-                .map_err(self.database_error("connect"))?;
-        tokio::spawn(async move {
-            // Whoever uses the client hears of a broken connection there.
-            let _ = connection.await;
-        });
-        Ok(client)
-    }
-
     pub fn name(&self) -> &str {
         &self.name
     }
 
     pub fn port(&self) -> u16 {
         self.port.load(Ordering::Acquire)
-    }
-
-    /// Key words and values to connect with, as libpq and tokio-postgres read them.
-    pub fn dsn(&self, database: &str) -> String {
-        format!(
-            "host=127.0.0.1 port={} user=postgres dbname={database}",
-            self.port()
-        )
     }
 
     /// The process number of the postmaster while the server runs.
@@ -507,15 +405,6 @@ impl LocalServer {
 
     fn held(&self) -> MutexGuard<'_, Option<HeldPort>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn database_error(&self, action: &'static str) -> impl FnOnce(tokio_postgres::Error) -> Error {
-        let name = self.name.clone();
-        move |source| Error::Database {
-            name,
-            action,
-            source,
-        }
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Block {
     replay: Vec<Replay>,
     /// What DDL has changed, for the catalog.
     edits: Edits,
+    /// The catalog that the first of them was planned by.
+    pub base: Option<Arc<Catalog>>,
     /// The catalog with these changes.
     pub overlay: Option<Arc<Catalog>>,
 }
@@ -68,7 +70,8 @@ impl Block {
     }
 
     pub fn savepoint(&mut self, name: &str) {
-        self.replay.push(Replay::Savepoint(name.into(), self.edits.len()));
+        self.replay
+            .push(Replay::Savepoint(name.into(), self.edits.len()));
     }
 
     pub fn has_savepoint(&self, name: &str) -> bool {
@@ -80,11 +83,11 @@ impl Block {
         if let Some(index) = self.position(name) {
             self.replay.truncate(index + 1);
             self.failed = false;
-            if let Some(Replay::Savepoint(_, edits)) = self.replay.last() {
-                if *edits < self.edits.len() {
-                    self.edits.truncate(*edits);
-                    self.overlay = None;
-                }
+            if let Some(Replay::Savepoint(_, edits)) = self.replay.last()
+                && *edits < self.edits.len()
+            {
+                self.edits.truncate(*edits);
+                self.overlay = None;
             }
         }
     }
@@ -138,10 +141,18 @@ pub fn modes_text(modes: &TransactionModes) -> String {
         });
     }
     if let Some(read_only) = modes.read_only {
-        sql.push_str(if read_only { " READ ONLY" } else { " READ WRITE" });
+        sql.push_str(if read_only {
+            " READ ONLY"
+        } else {
+            " READ WRITE"
+        });
     }
     if let Some(deferrable) = modes.deferrable {
-        sql.push_str(if deferrable { " DEFERRABLE" } else { " NOT DEFERRABLE" });
+        sql.push_str(if deferrable {
+            " DEFERRABLE"
+        } else {
+            " NOT DEFERRABLE"
+        });
     }
     sql
 }

@@ -41,7 +41,9 @@ impl Charge {
     /// Charges `bytes` in all. Returns false, and charges nothing more, if that is too much for all sessions together.
     pub fn set(&mut self, bytes: usize) -> bool {
         if bytes <= self.bytes {
-            self.budget.charged_bytes.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+            self.budget
+                .charged_bytes
+                .fetch_sub(self.bytes - bytes, Ordering::Relaxed);
             self.bytes = bytes;
             return true;
         }

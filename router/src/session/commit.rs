@@ -24,14 +24,22 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 impl Session {
     /// Commits what several shards wrote, everywhere or nowhere; with it the catalog's own changes, where they must not
     /// come apart from the shards.
-    pub(super) async fn commit_in_two_phases(&mut self, edits: &Edits, catalog: &Arc<Catalog>) -> Step {
+    pub(super) async fn commit_in_two_phases(
+        &mut self,
+        edits: &Edits,
+        catalog: &Arc<Catalog>,
+    ) -> Step {
         let mut participants: Vec<Participant> = self
             .links
             .iter()
             .filter(|link| link.in_block)
             .map(|link| Participant {
                 shard: link.shard,
-                access: if link.wrote { Access::Write } else { Access::Lock },
+                access: if link.wrote {
+                    Access::Write
+                } else {
+                    Access::Lock
+                },
                 preparable: !link.pins.contains(planner::Pins::TEMPORARY),
             })
             .collect();
@@ -54,7 +62,9 @@ impl Session {
         if let (Some(recording), Some(gid)) = (&mut recording, gid) {
             let prepared: Vec<ShardId> = participants
                 .iter()
-                .filter(|participant| participant.access == Access::Write && participant.shard != HOME)
+                .filter(|participant| {
+                    participant.access == Access::Write && participant.shard != HOME
+                })
                 .map(|participant| participant.shard)
                 .collect();
             recording.seal(gid, &prepared).await?;
@@ -86,11 +96,19 @@ impl Session {
         let Some(server) = catalog.shard(shard) else {
             return Ok(());
         };
-        while let Some(gid) = self.unfinished.iter().copied().find(|gid| gid.shard == shard) {
+        while let Some(gid) = self
+            .unfinished
+            .iter()
+            .copied()
+            .find(|gid| gid.shard == shard)
+        {
             if !recovery::is_finished(&self.router, &server.primary, gid, PATIENCE).await {
                 return Err(Report::error(
                     "08006",
-                    format!("shard {} has not been told yet of transaction {}, which is committed", server.name, gid.gid),
+                    format!(
+                        "shard {} has not been told yet of transaction {}, which is committed",
+                        server.name, gid.gid
+                    ),
                 )
                 .hint("It will be when the shard can be reached again. Repeat the statement then.")
                 .into());

@@ -45,10 +45,12 @@ impl Session {
                     b'H' | b'S' => {}
                     b'X' => return Err(End::Closed.into()),
                     other => {
-                        let text = format!("unexpected message type 0x{other:02X} during COPY from stdin");
+                        let text =
+                            format!("unexpected message type 0x{other:02X} during COPY from stdin");
                         encode::error_response(&mut self.client.out, &Report::error("08P01", text));
                         // Whether this is data or the next statement cannot be known any more.
-                        let lost = "terminating connection because protocol synchronization was lost";
+                        let lost =
+                            "terminating connection because protocol synchronization was lost";
                         return Err(End::Fatal(Box::new(Report::fatal("08P01", lost))).into());
                     }
                 }

@@ -36,7 +36,9 @@ impl Session {
     /// Those of [`Where::Holding`] are not known without asking; here they are all shards.
     pub(super) fn shards_of(&self, shards: &Where, catalog: &Catalog) -> Vec<ShardId> {
         let mut ids: Vec<ShardId> = match shards {
-            Where::All | Where::Holding(_) => catalog.shards().iter().map(|shard| shard.id).collect(),
+            Where::All | Where::Holding(_) => {
+                catalog.shards().iter().map(|shard| shard.id).collect()
+            }
             Where::Shards(ids) => ids.clone(),
             Where::Group(group) => catalog
                 .group(*group)
@@ -70,7 +72,9 @@ impl Session {
             .into());
         }
         if alone {
-            return self.run_one_by_one(everywhere, &shards, carrier, catalog).await;
+            return self
+                .run_one_by_one(everywhere, &shards, carrier, catalog)
+                .await;
         }
         let own_block = self.block.is_none();
         if own_block {
@@ -92,7 +96,12 @@ impl Session {
     }
 
     /// Which of the shards have a relation of this name; the default shard where none has, so that it can say so.
-    async fn holders_of(&mut self, name: &Name, shards: Vec<ShardId>, catalog: &Catalog) -> Step<Vec<ShardId>> {
+    async fn holders_of(
+        &mut self,
+        name: &Name,
+        shards: Vec<ShardId>,
+        catalog: &Catalog,
+    ) -> Step<Vec<ShardId>> {
         let mut regclass = String::new();
         push_identifier(&mut regclass, &name.schema);
         regclass.push('.');
@@ -102,7 +111,9 @@ impl Session {
         sql.push_str(") IS NOT NULL");
         let mut holders = Vec::new();
         for shard in shards {
-            let index = self.link(Need::shard(shard, Access::LockingRead), catalog).await?;
+            let index = self
+                .link(Need::shard(shard, Access::LockingRead), catalog)
+                .await?;
             if self.query_value(index, &sql).await? == "t" {
                 holders.push(shard);
             }
@@ -115,9 +126,13 @@ impl Session {
 
     /// A body may name unsharded tables, which only the default shard has: there it is checked, elsewhere it is taken.
     async fn relax_function_bodies(&mut self, shards: &[ShardId], catalog: &Catalog) -> Step {
-        for &shard in shards.iter().filter(|shard| **shard != catalog.default_shard()) {
+        for &shard in shards
+            .iter()
+            .filter(|shard| **shard != catalog.default_shard())
+        {
             let index = self.link(write_need(shard), catalog).await?;
-            self.run_own(index, "SET LOCAL check_function_bodies TO off").await?;
+            self.run_own(index, "SET LOCAL check_function_bodies TO off")
+                .await?;
         }
         Ok(())
     }

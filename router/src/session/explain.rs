@@ -18,7 +18,12 @@ impl Session {
         catalog: &Arc<Catalog>,
     ) -> Step {
         let Plan::Single(single) = &*explain.inner else {
-            let lines: Vec<String> = explain.inner.to_string().lines().map(str::to_owned).collect();
+            let lines: Vec<String> = explain
+                .inner
+                .to_string()
+                .lines()
+                .map(str::to_owned)
+                .collect();
             return self.explain_lines(&lines);
         };
         let need = self.need_of(single, &self.literals.values(part.whole), catalog)?;

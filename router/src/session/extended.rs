@@ -79,8 +79,10 @@ fn shares_block(statement: &Statement) -> bool {
         Some(Plan::Everywhere(everywhere)) => !everywhere.no_block,
         Some(Plan::Session(session)) => matches!(
             session,
-            SessionStatement::Set { scope: planner::SetScope::Session, .. }
-                | SessionStatement::SetSessionCharacteristics { .. }
+            SessionStatement::Set {
+                scope: planner::SetScope::Session,
+                ..
+            } | SessionStatement::SetSessionCharacteristics { .. }
                 | SessionStatement::Reset(_)
         ),
         _ => false,
@@ -149,7 +151,7 @@ impl Session {
         if parse.name.is_empty() {
             self.unnamed = Some(statement.clone());
         } else {
-            if self.statements.contains_key(parse.name) {
+            if self.client.statements.contains_key(parse.name) {
                 return Err(Report::error(
                     "42P05",
                     format!(
@@ -159,7 +161,9 @@ impl Session {
                 )
                 .into());
             }
-            self.statements.insert(parse.name.into(), statement.clone());
+            self.client
+                .statements
+                .insert(parse.name.into(), statement.clone());
         }
         self.registered = Some(parse.name.into());
         self.unanswered = Some(statement);
@@ -202,11 +206,15 @@ impl Session {
     }
 
     /// The statement of that name, planned by today's catalog.
-    pub(super) fn statement_named(&mut self, name: &[u8], catalog: &Arc<Catalog>) -> Step<Arc<Statement>> {
+    pub(super) fn statement_named(
+        &mut self,
+        name: &[u8],
+        catalog: &Arc<Catalog>,
+    ) -> Step<Arc<Statement>> {
         let found = if name.is_empty() {
             self.unnamed.as_ref()
         } else {
-            self.statements.get(name)
+            self.client.statements.get(name)
         };
         let Some(statement) = found else {
             return Err(if name.is_empty() {
@@ -226,8 +234,7 @@ impl Session {
             return Ok(statement.clone());
         }
         let old = statement.clone();
-        let fresh =
-            self.statement_of(&old.sql, &old.parameter_types, !name.is_empty(), catalog)?;
+        let fresh = self.statement_of(&old.sql, &old.parameter_types, !name.is_empty(), catalog)?;
         if self
             .unanswered
             .as_ref()
@@ -238,7 +245,7 @@ impl Session {
         if name.is_empty() {
             self.unnamed = Some(fresh.clone());
         } else {
-            self.statements.insert(name.into(), fresh.clone());
+            self.client.statements.insert(name.into(), fresh.clone());
         }
         Ok(fresh)
     }
@@ -253,8 +260,21 @@ impl Session {
             types: &statement.parameter_types,
             bind: &bind,
         };
+        if let Some(Plan::Session(SessionStatement::Execute { name, arguments })) = statement.plan()
+            && self.client.statements.contains_key(name.as_bytes())
+        {
+            let (index, ad_hoc) = self
+                .place_execution(name, arguments, unanswered, &catalog)
+                .await?;
+            self.links[index].position_offset =
+                super::statement::arguments_offset(&statement.sql, &ad_hoc.sql);
+            return self.bind_on(index, &bind, ad_hoc);
+        }
         let Some(need) = self.server_need(&statement, &values, &catalog)? else {
-            if self.block.is_none() && shares_block(&statement) && self.batch_has_several_statements(Batch::MayGoOn) {
+            if self.block.is_none()
+                && shares_block(&statement)
+                && self.batch_has_several_statements(Batch::MayGoOn)
+            {
                 self.block = Some(Block::implicit());
                 self.settings.begin();
             }
@@ -273,10 +293,45 @@ impl Session {
         };
         let index = self.extended_link(need, Batch::MayGoOn, &catalog).await?;
         self.ensure_prepared(index, &statement, unanswered)?;
+        self.bind_on(index, &bind, statement)
+    }
+
+    /// An EXECUTE by the extended protocol: the statement it names is made known to its server, and the EXECUTE becomes
+    /// a statement of its own there, so that formats and row limits work as for any other.
+    async fn place_execution(
+        &mut self,
+        name: &str,
+        arguments: &[String],
+        answer: bool,
+        catalog: &Arc<Catalog>,
+    ) -> Step<(usize, Arc<Statement>)> {
+        let (inner, need) = self.execution(name, arguments, catalog)?;
+        let index = self.extended_link(need, Batch::MayGoOn, catalog).await?;
+        self.prepare_for_execution(index, &inner).await?;
+        let ad_hoc = Arc::new(Statement {
+            key: self.router.statements.next_key(false),
+            sql: super::statement::execute_text(&inner, arguments).into(),
+            parameter_types: Box::default(),
+            planned: inner.planned.clone(),
+            epoch: catalog.epoch(),
+            manual: None,
+            declared_types: None,
+        });
+        self.ensure_prepared(index, &ad_hoc, answer)?;
+        self.links[index].unsynced = true;
+        Ok((index, ad_hoc))
+    }
+
+    fn bind_on(
+        &mut self,
+        index: usize,
+        bind: &frontend::Bind<'_>,
+        statement: Arc<Statement>,
+    ) -> Step {
         let link = &mut self.links[index];
         frontend::rewrite_bind(
             link.backend.out(),
-            &bind,
+            bind,
             ServerName::of(statement.key).as_bytes(),
         );
         link.expects.push_back(Expect::Bind);
@@ -304,7 +359,8 @@ impl Session {
         let need = match statement.plan() {
             Some(Plan::Single(single)) => {
                 let mut need = self.need_of(single, values, catalog)?;
-                need.no_block |= single.no_block && self.block.as_ref().is_none_or(|block| !block.explicit);
+                need.no_block |=
+                    single.no_block && self.block.as_ref().is_none_or(|block| !block.explicit);
                 need
             }
             Some(Plan::Session(session)) => return self.forwarded_need(session, values, catalog),
@@ -323,7 +379,9 @@ impl Session {
         let default = Need::shard(catalog.default_shard(), Access::Write);
         Ok(Some(match session {
             SessionStatement::Show(name)
-                if name.as_deref().is_none_or(|name| !name.starts_with("pgweave.")) =>
+                if name
+                    .as_deref()
+                    .is_none_or(|name| !name.starts_with("pgweave.")) =>
             {
                 Need::any()
             }
@@ -337,7 +395,11 @@ impl Session {
             SessionStatement::Unlisten(_) | SessionStatement::Notify { .. } => default,
             SessionStatement::Declare { hold, plan, .. } => {
                 let Plan::Single(single) = &**plan else {
-                    return Err(Report::error("0A000", "a cursor over this kind of statement is not supported").into());
+                    return Err(Report::error(
+                        "0A000",
+                        "a cursor over this kind of statement is not supported",
+                    )
+                    .into());
                 };
                 let mut need = self.need_of(single, values, catalog)?;
                 if *hold {
@@ -355,7 +417,10 @@ impl Session {
             Some(_) => {
                 return Err(Report::error(
                     "42P03",
-                    format!("cursor \"{}\" already exists", String::from_utf8_lossy(name)),
+                    format!(
+                        "cursor \"{}\" already exists",
+                        String::from_utf8_lossy(name)
+                    ),
                 )
                 .into());
             }
@@ -391,7 +456,9 @@ impl Session {
         let link = &self.links[index];
         match need.target {
             Target::Any => !link.replica || need.access == Access::Read,
-            Target::Shard(shard) => link.shard == shard && (!link.replica || need.access == Access::Read),
+            Target::Shard(shard) => {
+                link.shard == shard && (!link.replica || need.access == Access::Read)
+            }
             Target::Catalog => catalog.catalog_shard() == Some(link.shard) && !link.replica,
         }
     }
@@ -411,7 +478,12 @@ impl Session {
     }
 
     /// Makes the link's server know the statement. `answer`: its ParseComplete is the client's.
-    pub(super) fn ensure_prepared(&mut self, index: usize, statement: &Arc<Statement>, answer: bool) -> Step {
+    pub(super) fn ensure_prepared(
+        &mut self,
+        index: usize,
+        statement: &Arc<Statement>,
+        answer: bool,
+    ) -> Step {
         let link = &mut self.links[index];
         if link.backend.knows(statement.key) {
             if answer {
@@ -450,7 +522,8 @@ impl Session {
                 }
                 Portal::Local { statement, bind } => {
                     let bind = frontend::parse_bind(&bind[5..])?;
-                    self.describe_local(&statement, false, bind.result_format(0)).await
+                    self.describe_local(&statement, false, bind.result_format(0))
+                        .await
                 }
             };
         }
@@ -458,6 +531,17 @@ impl Session {
         let statement = self.statement_named(describe.name, &catalog)?;
         let unanswered = self.take_unanswered(&statement).await?;
         self.check_block(&statement)?;
+        if let Some(Plan::Session(SessionStatement::Execute { name, arguments })) = statement.plan()
+            && self.client.statements.contains_key(name.as_bytes())
+        {
+            let (index, _) = self
+                .place_execution(name, arguments, unanswered, &catalog)
+                .await?;
+            let link = &mut self.links[index];
+            encode::describe(link.backend.out(), b'S', b"");
+            link.expects.push_back(Expect::DescribeStatement);
+            return Ok(());
+        }
         let Some(need) = self.describing_need(&statement, &catalog) else {
             if unanswered {
                 self.parse_complete();
@@ -467,7 +551,11 @@ impl Session {
         let index = self.extended_link(need, Batch::AsSeen, &catalog).await?;
         self.ensure_prepared(index, &statement, unanswered)?;
         let link = &mut self.links[index];
-        encode::describe(link.backend.out(), b'S', ServerName::of(statement.key).as_bytes());
+        encode::describe(
+            link.backend.out(),
+            b'S',
+            ServerName::of(statement.key).as_bytes(),
+        );
         link.expects.push_back(Expect::DescribeStatement);
         Ok(())
     }
@@ -481,9 +569,17 @@ impl Session {
                 Route::Catalog => Target::Catalog,
                 Route::Key(route) => self.some_shard_of(route, catalog),
             },
-            Plan::Session(session) => return self.forwarded_need(session, &(), catalog).ok().flatten(),
-            Plan::Everywhere(everywhere) if everywhere.parameters > 0 || everywhere.returns_rows => {
-                Target::Shard(self.shards_of(&everywhere.shards, catalog).first().copied()?)
+            Plan::Session(session) => {
+                return self.forwarded_need(session, &(), catalog).ok().flatten();
+            }
+            Plan::Everywhere(everywhere)
+                if everywhere.parameters > 0 || everywhere.returns_rows =>
+            {
+                Target::Shard(
+                    self.shards_of(&everywhere.shards, catalog)
+                        .first()
+                        .copied()?,
+                )
             }
             _ => return None,
         };
@@ -503,7 +599,11 @@ impl Session {
             return Target::Any;
         };
         let shards = group.map.shards();
-        let linked = self.links.iter().map(|link| link.shard).find(|shard| shards.contains(shard));
+        let linked = self
+            .links
+            .iter()
+            .map(|link| link.shard)
+            .find(|shard| shards.contains(shard));
         linked
             .or_else(|| shards.iter().next().copied())
             .map_or(Target::Any, Target::Shard)
@@ -513,7 +613,11 @@ impl Session {
         self.answer_parse().await?;
         let execute = frontend::parse_execute(&message[5..])?;
         match self.portal(execute.portal)? {
-            Portal::Server { shard, replica, statement } => {
+            Portal::Server {
+                shard,
+                replica,
+                statement,
+            } => {
                 let index = self.portal_link(shard, replica)?;
                 let link = &mut self.links[index];
                 link.backend.out().extend_from_slice(message);
@@ -540,7 +644,7 @@ impl Session {
         if close.kind == b'S' {
             if close.name.is_empty() {
                 self.unnamed = None;
-            } else if let Some(previous) = self.statements.remove(close.name) {
+            } else if let Some(previous) = self.client.statements.remove(close.name) {
                 self.mark_undo(Undo::Statement {
                     name: close.name.into(),
                     previous: Some(previous),
@@ -549,7 +653,10 @@ impl Session {
             self.local(encode::close_complete);
             return Ok(());
         }
-        let at = self.portals.iter().position(|(name, _)| **name == *close.name);
+        let at = self
+            .portals
+            .iter()
+            .position(|(name, _)| **name == *close.name);
         match at.map(|at| self.portals.swap_remove(at).1) {
             Some(Portal::Server { shard, replica, .. }) => {
                 let index = self.portal_link(shard, replica)?;
@@ -569,14 +676,19 @@ impl Session {
         }
         self.answer_parse().await?;
         self.drain().await?;
-        self.client.flush().await.map_err(super::report::End::Client)?;
+        self.client
+            .flush()
+            .await
+            .map_err(super::report::End::Client)?;
         Ok(())
     }
 
     /// Sync: the batch ends, and with it an implicit transaction.
     pub(super) async fn sync(&mut self, message: &[u8]) -> Step {
         if message.len() != 5 {
-            return Err(super::protocol_end(crate::wire::ProtocolError::invalid_format()));
+            return Err(super::protocol_end(
+                crate::wire::ProtocolError::invalid_format(),
+            ));
         }
         self.handle.begin_statement();
         if !self.skipping
@@ -588,7 +700,10 @@ impl Session {
         let unsynced: smallvec::SmallVec<[usize; 4]> = (0..self.links.len())
             .filter(|&index| self.links[index].unsynced)
             .collect();
-        let plain = self.block.as_ref().is_none_or(|block| block.explicit && !block.failed);
+        let plain = self
+            .block
+            .as_ref()
+            .is_none_or(|block| block.explicit && !block.failed);
         let forward = plain && unsynced.len() == 1 && !self.skipping;
         // Dropping a broken link moves the last one into its place: go from the back.
         for &index in unsynced.iter().rev() {
@@ -602,7 +717,11 @@ impl Session {
                 Err(failure) => self.fail_statement(failure)?,
             }
             if std::mem::take(&mut self.notes.sync_ignored) {
-                return self.client.flush().await.map_err(|error| super::report::End::Client(error).into());
+                return self
+                    .client
+                    .flush()
+                    .await
+                    .map_err(|error| super::report::End::Client(error).into());
             }
         }
         self.skipping = false;
@@ -688,22 +807,45 @@ impl Session {
             .iter()
             .find(|(known, _)| **known == *name)
             .map(|(_, portal)| portal.clone())
+            .or_else(|| self.cursor_portal(name))
             .ok_or_else(|| {
                 Report::error(
                     "34000",
-                    format!("portal \"{}\" does not exist", String::from_utf8_lossy(name)),
+                    format!(
+                        "portal \"{}\" does not exist",
+                        String::from_utf8_lossy(name)
+                    ),
                 )
                 .into()
             })
+    }
+
+    /// A cursor that SQL declared is a portal too.
+    fn cursor_portal(&self, name: &[u8]) -> Option<Portal> {
+        let (_, shard) = self
+            .cursors
+            .iter()
+            .find(|(known, _)| known.as_bytes() == name)?;
+        Some(Portal::Server {
+            shard: *shard,
+            replica: false,
+            statement: Arc::new(Statement {
+                key: self.router.statements.next_key(false),
+                sql: Box::default(),
+                parameter_types: Box::default(),
+                planned: None,
+                epoch: self.router.catalog.epoch(),
+                manual: None,
+                declared_types: None,
+            }),
+        })
     }
 
     fn portal_link(&self, shard: catalog::ShardId, replica: bool) -> Step<usize> {
         self.links
             .iter()
             .position(|link| link.shard == shard && link.replica == replica)
-            .ok_or_else(|| {
-                Report::error("34000", "the portal's server connection is gone").into()
-            })
+            .ok_or_else(|| Report::error("34000", "the portal's server connection is gone").into())
     }
 
     /// An answer of the router's own, after those that are outstanding.

@@ -106,9 +106,11 @@ impl Session {
             expects: Default::default(),
             streaming: 0,
             limits: self.router.server_limits,
+            quiet: false,
             listening: false,
             context,
             position_offset: 0,
+            own_offset: 0,
             in_block: false,
             wrote: false,
             pins: Pins::NONE,
@@ -122,7 +124,12 @@ impl Session {
         Ok(index)
     }
 
-    pub(super) fn existing_link(&self, target: Target, replica_allowed: bool, catalog: &Catalog) -> Option<usize> {
+    pub(super) fn existing_link(
+        &self,
+        target: Target,
+        replica_allowed: bool,
+        catalog: &Catalog,
+    ) -> Option<usize> {
         let wanted = match target {
             Target::Any => {
                 return self
@@ -176,13 +183,15 @@ impl Session {
         let link = &mut self.links[index];
         link.pins.insert(need.pins);
         link.listening |= need.pins.contains(Pins::LISTEN);
-        // What the block itself has set comes with its BEGIN, so that its rollback takes it back.
-        let wanted = self.settings.before_block();
-        let settings = if link.in_block {
-            None
+        // What the block itself has set comes with its BEGIN, so that its rollback takes it back. A link that is in the
+        // block already lacks what a function has set on another.
+        let wanted = if link.in_block {
+            self.settings.wanted()
         } else {
-            statements_between(link.backend.applied(), wanted).map(|sql| (sql, wanted.clone()))
+            self.settings.before_block()
         };
+        let settings =
+            statements_between(link.backend.applied(), wanted).map(|sql| (sql, wanted.clone()));
         let joins = self.block.is_some() && !link.in_block && !need.no_block;
         if (joins || settings.is_some()) && !link.expects.is_empty() {
             // After an error the server skips everything up to Sync, a BEGIN too: see first whether there is one.
@@ -206,10 +215,28 @@ impl Session {
                 // The statement must not run if the block could not be opened as asked.
                 self.exchange(index).await?;
                 self.own_error(index)?;
+                self.links[index]
+                    .backend
+                    .set_applied(self.settings.wanted().clone());
             }
         }
         let link = &mut self.links[index];
         link.wrote |= need.access == Access::Write;
+        Ok(())
+    }
+
+    /// Brings all links of the block to the same settings, so that all return to the same ones later.
+    pub(super) async fn level_participants(&mut self) -> Step {
+        for index in (0..self.links.len()).rev() {
+            let link = &self.links[index];
+            if link.in_block
+                && let wanted = self.settings.wanted()
+                && let Some(sql) = statements_between(link.backend.applied(), wanted)
+            {
+                let wanted = wanted.clone();
+                self.apply_settings(index, &sql, wanted).await?;
+            }
+        }
         Ok(())
     }
 
@@ -234,9 +261,16 @@ impl Session {
         let Some(body) = self.notes.own_error.take() else {
             return Ok(());
         };
-        let link = &self.links[index];
-        crate::wire::backend::rewrite_error(&mut self.client.out, &body, Some(&link.context), 0)
-            .map_err(LinkError::Protocol)?;
+        let link = &mut self.links[index];
+        let offset = std::mem::take(&mut link.own_offset);
+        let body = self.client.with_own_names(&body).into_owned();
+        crate::wire::backend::rewrite_error(
+            &mut self.client.out,
+            &body,
+            Some(&link.context),
+            offset,
+        )
+        .map_err(LinkError::Protocol)?;
         Err(Failure::Sent)
     }
 
@@ -321,7 +355,10 @@ impl Session {
                     report.sqlstate = "08007".into();
                     report.hint = Some("The statement was sent and may have taken effect: look before repeating it.".into());
                 } else {
-                    report.hint = Some("The transaction was not committed on that shard. Roll back and repeat it.".into());
+                    report.hint = Some(
+                        "The transaction was not committed on that shard. Roll back and repeat it."
+                            .into(),
+                    );
                 }
                 Failure::Report(report)
             }
@@ -384,7 +421,9 @@ impl Session {
             if self.handle.done_with(link.backend.cancel_target()) {
                 self.handle.settled().await;
             }
-            link.backend.clean_and_release(&self.worker, link.pins.is_empty()).await;
+            link.backend
+                .clean_and_release(&self.worker, link.pins.is_empty())
+                .await;
         }
     }
 }

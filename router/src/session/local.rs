@@ -48,8 +48,10 @@ impl Session {
         if columns.is_empty() {
             self.local(encode::no_data);
         } else {
-            let columns: Vec<(&str, u32)> =
-                columns.iter().map(|(name, oid)| (name.as_str(), *oid)).collect();
+            let columns: Vec<(&str, u32)> = columns
+                .iter()
+                .map(|(name, oid)| (name.as_str(), *oid))
+                .collect();
             self.local(|out| encode::row_description_as(out, &columns, result_format));
         }
         Ok(())
@@ -73,11 +75,19 @@ impl Session {
                 return Ok(());
             }
             Some(Plan::Single(_)) => {
-                return Err(Report::error("XX000", "a shard's statement was planned as the router's own").into());
+                return Err(Report::error(
+                    "XX000",
+                    "a shard's statement was planned as the router's own",
+                )
+                .into());
             }
             Some(Plan::Everywhere(everywhere)) => {
                 if bind.result_format(0) != 0 && everywhere.returns_rows {
-                    return Err(Report::error("0A000", "binary results of a write to every shard are not supported").into());
+                    return Err(Report::error(
+                        "0A000",
+                        "binary results of a write to every shard are not supported",
+                    )
+                    .into());
                 }
                 let carrier = if everywhere.parameters == 0 {
                     Carrier::Text(&statement.sql)
@@ -146,19 +156,24 @@ impl Session {
             return Ok(argument.clone());
         };
         let value = values.parameter(*index).ok_or_else(|| {
-            Report::error("08P01", format!("bind message supplies no parameter ${}", index + 1))
+            Report::error(
+                "08P01",
+                format!("bind message supplies no parameter ${}", index + 1),
+            )
         })?;
         match value.bytes {
             None => Ok(AdminArg::Null),
             Some(bytes) if !value.binary || matches!(value.type_oid, 0 | 19 | 25 | 1043) => {
-                let text = String::from_utf8(bytes.to_vec()).map_err(|_| {
-                    Report::error("22021", "an argument is not valid UTF-8")
-                })?;
+                let text = String::from_utf8(bytes.to_vec())
+                    .map_err(|_| Report::error("22021", "an argument is not valid UTF-8"))?;
                 Ok(AdminArg::Text(text))
             }
             Some(_) => Err(Report::error(
                 "0A000",
-                format!("parameter ${} of a pgweave function must be sent as text", index + 1),
+                format!(
+                    "parameter ${} of a pgweave function must be sent as text",
+                    index + 1
+                ),
             )
             .into()),
         }

@@ -26,7 +26,6 @@ pub mod start;
 mod statement;
 mod transaction;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -36,9 +35,9 @@ use smallvec::SmallVec;
 
 use crate::cancel::SessionHandle;
 use crate::config::ReadPreference;
+use crate::execute::Link;
 use crate::execute::expect::Undo;
 use crate::execute::relay::Notes;
-use crate::execute::Link;
 use crate::pool::PoolIdentity;
 use crate::router::Router;
 use crate::wire::encode;
@@ -68,7 +67,6 @@ pub struct Session {
     server_search_path: String,
     /// What the planner and the router need to know of the settings.
     derived: Derived,
-    statements: HashMap<Box<[u8]>, Arc<Statement>>,
     unnamed: Option<Arc<Statement>>,
     /// A Parse that has not been answered yet, because the Bind that follows decides which server answers it.
     unanswered: Option<Arc<Statement>>,
@@ -168,7 +166,10 @@ impl Session {
                 self.fail_statement(report.into())?;
                 self.ready().await
             }
-            other => Err(protocol_end(crate::wire::ProtocolError::invalid_message_type(other)).into()),
+            other => {
+                let error = crate::wire::ProtocolError::invalid_message_type(other);
+                Err(protocol_end(error))
+            }
         }
     }
 
@@ -192,7 +193,11 @@ impl Session {
         loop {
             let listening = self.links.iter_mut().find(|link| link.listening);
             let Some(link) = listening else {
-                return self.client.wait().await.map_err(|error| End::Client(error).into());
+                return self
+                    .client
+                    .wait()
+                    .await
+                    .map_err(|error| End::Client(error).into());
             };
             tokio::select! {
                 biased;
@@ -203,7 +208,7 @@ impl Session {
                         let report = Report::fatal("08006", "the connection to the shard that delivers notifications broke");
                         return Err(End::Fatal(Box::new(report)).into());
                     }
-                    link.relay_asynchronous(&mut self.client).map_err(Failure::from)?;
+                    link.relay_asynchronous(&mut self.client)?;
                     self.client.flush().await.map_err(End::Client)?;
                 }
             }
@@ -212,7 +217,11 @@ impl Session {
 
     /// Ends the session if an operator or a shutdown asks for it.
     fn check_termination(&mut self) -> Step {
-        if !self.handle.terminate.load(std::sync::atomic::Ordering::Acquire) {
+        if !self
+            .handle
+            .terminate
+            .load(std::sync::atomic::Ordering::Acquire)
+        {
             return Ok(());
         }
         let draining = self.router.is_draining() && !self.router.is_closing();
@@ -257,7 +266,8 @@ impl Session {
         self.handle
             .statements
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.portals.retain(|(_, portal)| portal.survives(self.block.is_some()));
+        self.portals
+            .retain(|(_, portal)| portal.survives(self.block.is_some()));
         if self.block.is_none() {
             self.release_links().await;
         }
@@ -272,7 +282,11 @@ impl Session {
         schema::current(self)
     }
 
-    fn context<'a>(&'a self, catalog: &'a Catalog, manual: Option<ShardId>) -> planner::Context<'a> {
+    fn context<'a>(
+        &'a self,
+        catalog: &'a Catalog,
+        manual: Option<ShardId>,
+    ) -> planner::Context<'a> {
         planner::Context {
             catalog,
             search_path: &self.derived.search_path,
@@ -293,10 +307,10 @@ impl Session {
                 Undo::Statement { name, previous } if name.is_empty() => self.unnamed = previous,
                 Undo::Statement { name, previous } => match previous {
                     Some(statement) => {
-                        self.statements.insert(name, statement);
+                        self.client.statements.insert(name, statement);
                     }
                     None => {
-                        self.statements.remove(&name);
+                        self.client.statements.remove(&name);
                     }
                 },
             }
@@ -311,7 +325,8 @@ impl Session {
         for set in &single.effects.set_config {
             match (&set.value, set.is_local) {
                 (Some(value), false) => {
-                    self.settings.set(&set.name, Assignment::Text(value.as_str().into()));
+                    self.settings
+                        .set(&set.name, Assignment::Text(value.as_str().into()));
                 }
                 (None, false) => self.settings.reset(&set.name),
                 (_, true) => {}
@@ -323,7 +338,9 @@ impl Session {
         if !single.effects.set_config.is_empty() {
             self.adopt_settings();
             // In force where the function ran, and nowhere else yet.
-            self.links[index].backend.set_applied(self.settings.wanted().clone());
+            self.links[index]
+                .backend
+                .set_applied(self.settings.wanted().clone());
         }
         for name in &single.effects.drops_temporary {
             self.temporary.retain(|(known, _)| known != name);

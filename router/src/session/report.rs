@@ -165,7 +165,10 @@ impl From<LinkError> for Failure {
 
 /// A SQLSTATE that came from a server, as one that can be passed on. Codes that are not well-formed become XX000.
 pub fn known_sqlstate(code: &str) -> Cow<'static, str> {
-    let well_formed = code.len() == 5 && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+    let well_formed = code.len() == 5
+        && code
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
     if well_formed {
         code.to_owned().into()
     } else {

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use catalog::{Catalog, ShardId};
-use planner::{Access, DdlEffect};
+use planner::{Access, Change, DdlEffect};
 
 use super::links::Need;
 use super::report::{Failure, Report};
 use super::{Session, Step};
 use crate::ddl::edit::Edit;
-use crate::ddl::{self, Edits, Participants, Ran};
+use crate::ddl::{self, Edits, Participants, Ran, Reply};
 use crate::execute::expect::Expect;
 use crate::store::{Rows, ServerError};
 use crate::wire::{Reader, backend};
@@ -31,6 +31,10 @@ impl Session {
         shards: &[ShardId],
         catalog: &Arc<Catalog>,
     ) -> Step {
+        let unseen = effect.changes.iter().all(|change| *change == Change::Other);
+        if unseen && !tag.starts_with("DROP") {
+            return Ok(());
+        }
         let store = self.router.store.clone();
         let earlier = self
             .block
@@ -49,8 +53,10 @@ impl Session {
             return Ok(());
         };
         block.add_edits(edits);
-        let overlay = block.edits().overlay(&self.router.catalog.snapshot())?;
-        block.overlay = Some(overlay);
+        let base = block.base.get_or_insert_with(|| catalog.clone()).clone();
+        if !block.edits().is_empty() {
+            block.overlay = Some(block.edits().overlay(&base)?);
+        }
         Ok(())
     }
 
@@ -88,11 +94,15 @@ impl Session {
 
     async fn rows_on(&mut self, shard: ShardId, sql: &str) -> Step<Rows> {
         let catalog = self.catalog();
-        let index = self.link(Need::shard(shard, Access::Write), &catalog).await?;
+        let index = self
+            .link(Need::shard(shard, Access::Write), &catalog)
+            .await?;
         let link = &mut self.links[index];
         link.backend.query(sql.as_bytes());
         link.expects.push_back(Expect::Captured);
+        link.quiet = true;
         self.exchange(index).await?;
+        self.links[index].quiet = false;
         let captured = std::mem::take(&mut self.links[index].captured);
         self.own_error(index)?;
         Ok(backend::messages(&captured)
@@ -103,7 +113,13 @@ impl Session {
 }
 
 impl Participants for Session {
-    async fn query(&mut self, shard: ShardId, sql: &str) -> Result<Rows, ServerError> {
+    fn query<'a>(&'a mut self, shard: ShardId, sql: &'a str) -> Reply<'a> {
+        Box::pin(self.ask(shard, sql))
+    }
+}
+
+impl Session {
+    async fn ask(&mut self, shard: ShardId, sql: &str) -> Result<Rows, ServerError> {
         let start = self.client.out.len();
         match self.rows_on(shard, sql).await {
             Ok(rows) => Ok(rows),
@@ -154,7 +170,11 @@ fn text_row(body: &[u8]) -> Vec<Option<String>> {
 
 /// The catalog that a session's next statement is planned by.
 pub(super) fn current(session: &Session) -> Arc<Catalog> {
-    match session.block.as_ref().and_then(|block| block.overlay.clone()) {
+    match session
+        .block
+        .as_ref()
+        .and_then(|block| block.overlay.clone())
+    {
         Some(overlay) => overlay,
         None => session.router.catalog.snapshot(),
     }

@@ -61,7 +61,9 @@ impl Settings {
 
     /// The settings as they were when the open block began; as they are if none is open.
     pub fn before_block(&self) -> &AppliedSettings {
-        self.saved.first().map_or(&self.current, |(_, settings)| settings)
+        self.saved
+            .first()
+            .map_or(&self.current, |(_, settings)| settings)
     }
 
     /// Records a SET that a server has accepted.
@@ -176,8 +178,15 @@ pub fn statements_between(applied: &AppliedSettings, wanted: &AppliedSettings) -
             sql.push(';');
         }
     }
-    let changed = |name: &str| wanted.get(name).filter(|value| applied.get(name) != Some(value));
-    for name in wanted.keys().filter(|name| &***name != LAST && !is_own(name)) {
+    let changed = |name: &str| {
+        wanted
+            .get(name)
+            .filter(|value| applied.get(name) != Some(value))
+    };
+    for name in wanted
+        .keys()
+        .filter(|name| &***name != LAST && !is_own(name))
+    {
         if let Some(assignment) = changed(name) {
             push_assignment(&mut sql, name, assignment);
         }
@@ -293,7 +302,10 @@ mod tests {
         let mut session = Settings::new([("timezone".to_owned(), "UTC".to_owned())]);
         session.set("TimeZone", sql("'Asia/Tokyo'"));
         session.reset("timezone");
-        assert_eq!(session.get("timezone"), Some(&Assignment::Text("UTC".into())));
+        assert_eq!(
+            session.get("timezone"),
+            Some(&Assignment::Text("UTC".into()))
+        );
     }
 
     #[test]

@@ -9,8 +9,8 @@ use super::report::Report;
 use super::settings::Assignment;
 use super::{Derived, Manual, Session, Step};
 use crate::config::ReadPreference;
-use crate::{admin, show};
 use crate::wire::encode;
+use crate::{admin, show};
 
 const TEXT: u32 = 25;
 
@@ -27,8 +27,11 @@ impl Session {
             ),
             other => show::show(other, &self.router, catalog).ok_or_else(|| unknown(other))?,
         };
-        let columns: Vec<(&str, u32)> =
-            table.columns.iter().map(|name| (name.as_str(), TEXT)).collect();
+        let columns: Vec<(&str, u32)> = table
+            .columns
+            .iter()
+            .map(|name| (name.as_str(), TEXT))
+            .collect();
         encode::row_description(&mut self.client.out, &columns);
         for row in &table.rows {
             let row: Vec<Option<&[u8]>> = row
@@ -53,7 +56,14 @@ impl Session {
 
     /// Which server connections work for this session, and what keeps them.
     fn session_table(&self) -> show::Table {
-        let columns = ["shard", "server", "role", "backend_pid", "in_transaction", "pinned_by"];
+        let columns = [
+            "shard",
+            "server",
+            "role",
+            "backend_pid",
+            "in_transaction",
+            "pinned_by",
+        ];
         let catalog = self.catalog();
         let rows = self
             .links
@@ -109,12 +119,15 @@ impl Session {
         let text = value.joined().unwrap_or_default();
         match name.as_str() {
             "pgweave.shard" if !text.is_empty() && catalog.shard_by_name(&text).is_none() => {
-                return Err(Report::error("22023", format!("there is no shard named \"{text}\""))
-                    .hint("SHOW pgweave.shards lists the shards.")
-                    .into());
+                return Err(
+                    Report::error("22023", format!("there is no shard named \"{text}\""))
+                        .hint("SHOW pgweave.shards lists the shards.")
+                        .into(),
+                );
             }
             "pgweave.shard" | "pgweave.shard_key" => {}
-            "pgweave.read_preference" if text.is_empty() || parse_read_preference(&text).is_some() => {}
+            "pgweave.read_preference"
+                if text.is_empty() || parse_read_preference(&text).is_some() => {}
             "pgweave.read_preference" => {
                 return Err(Report::error(
                     "22023",
@@ -135,7 +148,9 @@ impl Session {
         match (scope, text.is_empty()) {
             (SetScope::Session, true) => self.settings.reset(&name),
             (SetScope::Session, false) => self.settings.set(&name, Assignment::Text(text.into())),
-            (SetScope::Local, _) => self.settings.set_local(&name, Assignment::Text(text.into())),
+            (SetScope::Local, _) => self
+                .settings
+                .set_local(&name, Assignment::Text(text.into())),
         }
         self.adopt_settings();
         Ok(())
@@ -166,7 +181,11 @@ impl Session {
         };
         let utf8 = match self.settings.get("client_encoding") {
             Some(Assignment::Sql(text) | Assignment::Text(text)) => is_utf8(text),
-            None => self.client.reported.get("client_encoding").is_none_or(is_utf8),
+            None => self
+                .client
+                .reported
+                .get("client_encoding")
+                .is_none_or(is_utf8),
         };
         self.derived = Derived {
             search_path: parse_search_path(&search_path, &user).into(),
@@ -183,7 +202,9 @@ impl Session {
     /// The role that `$user` in search_path stands for.
     fn current_user(&self) -> String {
         let role = match self.settings.get("role") {
-            Some(Assignment::Sql(text) | Assignment::Text(text)) => parse_search_path(text, "").into_iter().next(),
+            Some(Assignment::Sql(text) | Assignment::Text(text)) => {
+                parse_search_path(text, "").into_iter().next()
+            }
             None => None,
         };
         role.filter(|role| role != "none" && role != "default")
@@ -196,9 +217,11 @@ impl Session {
             None => Ok(None),
             Some(Manual::Shard(name)) => match catalog.shard_by_name(name) {
                 Some(shard) => Ok(Some(shard.id)),
-                None => Err(Report::error("22023", format!("there is no shard named \"{name}\""))
-                    .hint("RESET pgweave.shard, or name one of SHOW pgweave.shards.")
-                    .into()),
+                None => Err(
+                    Report::error("22023", format!("there is no shard named \"{name}\""))
+                        .hint("RESET pgweave.shard, or name one of SHOW pgweave.shards.")
+                        .into(),
+                ),
             },
             Some(Manual::ShardKey(text)) => Ok(Some(shard_of_key(text, catalog)?)),
         }
@@ -213,7 +236,10 @@ impl Session {
         if self.block.as_ref().is_some_and(|block| block.explicit) {
             return Err(Report::error(
                 "25001",
-                format!("pgweave.{} cannot run inside a transaction block", call.name),
+                format!(
+                    "pgweave.{} cannot run inside a transaction block",
+                    call.name
+                ),
             )
             .into());
         }
@@ -222,12 +248,22 @@ impl Session {
             user: self.identity.user().to_owned(),
             search_path: self.derived.search_path.clone(),
         };
-        let table = Box::pin(admin::call(&self.router.store, &call.name, &arguments, &caller)).await?;
+        let table = Box::pin(admin::call(
+            &self.router.store,
+            &call.name,
+            &arguments,
+            &caller,
+        ))
+        .await?;
         for notice in &table.notices {
             self.notice(Report::warning("01000", notice.clone()));
         }
         let columns: Vec<(&str, u32)> = if call.from_clause {
-            table.columns.iter().map(|name| (name.as_str(), TEXT)).collect()
+            table
+                .columns
+                .iter()
+                .map(|name| (name.as_str(), TEXT))
+                .collect()
         } else {
             vec![(call.column.as_str(), TEXT)]
         };
@@ -276,7 +312,12 @@ fn shard_of_key(text: &str, catalog: &Catalog) -> Step<ShardId> {
         None => match catalog.groups() {
             [only] => (Some(only), text),
             [] => return Err(bad("no table is sharded yet".to_owned()).into()),
-            _ => return Err(bad("pgweave.shard_key does not say of which table the key is".to_owned()).into()),
+            _ => {
+                return Err(bad(
+                    "pgweave.shard_key does not say of which table the key is".to_owned()
+                )
+                .into());
+            }
         },
     };
     let group = group.ok_or_else(|| bad("the catalog lacks the table's shard map".to_owned()))?;
@@ -291,7 +332,10 @@ fn shard_of_key(text: &str, catalog: &Catalog) -> Step<ShardId> {
     let mut values = Vec::with_capacity(parts.len());
     for (key_type, part) in group.types.iter().zip(parts) {
         values.push(KeyValue::from_text(*key_type, part).map_err(|_| {
-            bad(format!("\"{part}\" is not a plain value of type {}", key_type.name()))
+            bad(format!(
+                "\"{part}\" is not a plain value of type {}",
+                key_type.name()
+            ))
         })?);
     }
     group.map.shard(&group.types, &values).map_err(|_| {
@@ -316,7 +360,13 @@ fn parse_search_path(text: &str, user: &str) -> Vec<String> {
     }
     schemas
         .into_iter()
-        .map(|name| if name == "$user" { user.to_owned() } else { name })
+        .map(|name| {
+            if name == "$user" {
+                user.to_owned()
+            } else {
+                name
+            }
+        })
         .filter(|name| name != "pg_temp" && !name.is_empty())
         .collect()
 }

@@ -97,7 +97,10 @@ impl Session {
                 let hex: Vec<String> = bad.iter().map(|byte| format!("0x{byte:02x}")).collect();
                 Report::error(
                     "22021",
-                    format!("invalid byte sequence for encoding \"UTF8\": {}", hex.join(" ")),
+                    format!(
+                        "invalid byte sequence for encoding \"UTF8\": {}",
+                        hex.join(" ")
+                    ),
                 )
                 .into()
             });
@@ -113,11 +116,10 @@ impl Session {
     fn plan_simple(&mut self, sql: &str, catalog: &Arc<Catalog>) -> Step<Arc<[Planned]>> {
         let manual = self.manual_shard(catalog)?;
         let mut literals = std::mem::take(&mut self.literals);
-        let planned = self.router.plans.plan_simple(
-            sql,
-            &self.context(catalog, manual),
-            &mut literals,
-        );
+        let planned =
+            self.router
+                .plans
+                .plan_simple(sql, &self.context(catalog, manual), &mut literals);
         self.literals = literals;
         Ok(planned?)
     }
@@ -141,9 +143,7 @@ impl Session {
                     .await?;
                 Ok(false)
             }
-            Plan::Session(statement) => {
-                self.run_session_statement(statement, part, catalog).await
-            }
+            Plan::Session(statement) => self.run_session_statement(statement, part, catalog).await,
             Plan::Admin(call) => {
                 let arguments = Self::admin_arguments(call, &())?;
                 self.run_admin(call, arguments).await?;

@@ -96,15 +96,21 @@ fn admit(request: &startup::Request, router: &Router) -> Result<(), Report> {
     }
     let most = router.config.listen.max_clients;
     if router.sessions.len() >= most {
-        return Err(Report::fatal("53300", "sorry, too many clients already")
-            .hint(format!("This router admits {most} clients (listen.max_clients).")));
+        return Err(
+            Report::fatal("53300", "sorry, too many clients already").hint(format!(
+                "This router admits {most} clients (listen.max_clients)."
+            )),
+        );
     }
     if request.database != router.database {
         return Err(Report::fatal(
             "3D000",
             format!("database \"{}\" does not exist", request.database),
         )
-        .hint(format!("This cluster serves the database \"{}\".", router.database)));
+        .hint(format!(
+            "This cluster serves the database \"{}\".",
+            router.database
+        )));
     }
     Ok(())
 }
@@ -143,7 +149,9 @@ async fn begin(
     match session.introduce().await {
         Ok(template) => {
             for (name, value) in template.parameters.iter() {
-                let own = session.application_name().filter(|_| name == "application_name");
+                let own = session
+                    .application_name()
+                    .filter(|_| name == "application_name");
                 let value = own.unwrap_or(value).to_owned();
                 encode::parameter_status(&mut session.client.out, name, &value);
             }
@@ -185,7 +193,6 @@ impl Session {
             settings,
             server_search_path: String::new(),
             derived: Default::default(),
-            statements: Default::default(),
             unnamed: None,
             unanswered: None,
             registered: None,
@@ -232,7 +239,11 @@ impl Session {
             changed.remove("application_name");
             wanted = Arc::new(changed);
         }
-        (self.identity.user().into(), self.catalog().epoch().0, wanted)
+        (
+            self.identity.user().into(),
+            self.catalog().epoch().0,
+            wanted,
+        )
     }
 
     fn application_name(&self) -> Option<&str> {
@@ -246,7 +257,8 @@ impl Session {
     pub(super) async fn query_value(&mut self, index: usize, sql: &str) -> Step<String> {
         let link = &mut self.links[index];
         link.backend.query(sql.as_bytes());
-        link.expects.push_back(crate::execute::expect::Expect::Captured);
+        link.expects
+            .push_back(crate::execute::expect::Expect::Captured);
         self.exchange(index).await?;
         let captured = std::mem::take(&mut self.links[index].captured);
         self.own_error(index)?;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use catalog::Catalog;
 use planner::{
-    Access, Discard, Pins, Plan, SessionStatement, SetScope, SetValue, TransactionModes,
-    Value, Values,
+    Access, Discard, Pins, Plan, SessionStatement, SetScope, SetValue, TransactionModes, Value,
+    Values,
 };
 
 use super::links::Need;
@@ -92,7 +92,10 @@ impl Session {
                 "RESET"
             }
             SessionStatement::Show(name) => {
-                if let Some(name) = name.as_deref().and_then(|name| name.strip_prefix("pgweave.")) {
+                if let Some(name) = name
+                    .as_deref()
+                    .and_then(|name| name.strip_prefix("pgweave."))
+                {
                     self.show(name, catalog)?;
                     return Ok(false);
                 }
@@ -106,7 +109,10 @@ impl Session {
                 plan,
             } => {
                 let body = part.text.get(statement.clone()).unwrap_or_default();
-                self.prepare(name, types, body, plan, catalog).await?;
+                let before = part.text.get(..statement.start).unwrap_or_default();
+                let start = part.offset + i32::try_from(before.chars().count()).unwrap_or(0);
+                self.prepare(name, types, (body, start), plan, catalog)
+                    .await?;
                 "PREPARE"
             }
             SessionStatement::Execute { name, arguments } => {
@@ -194,6 +200,7 @@ impl Session {
         if !self.links.iter().any(|link| link.in_block) {
             self.link(Need::any(), catalog).await?;
         }
+        self.level_participants().await?;
         let participants: Told = (0..self.links.len())
             .filter(|&index| self.links[index].in_block)
             .collect();
@@ -228,7 +235,9 @@ impl Session {
             return Ok(());
         }
         match value {
-            SetValue::Values { text, .. } => self.settings.set(name, Assignment::Sql(text.as_str().into())),
+            SetValue::Values { text, .. } => self
+                .settings
+                .set(name, Assignment::Sql(text.as_str().into())),
             SetValue::Default => {
                 self.settings.reset(name);
                 self.replay_startup(Some(name), catalog).await?;
@@ -261,7 +270,9 @@ impl Session {
     async fn replay_startup(&mut self, name: Option<&str>, catalog: &Catalog) -> Step {
         let mut sql = String::new();
         for (known, assignment) in self.settings.wanted().iter() {
-            if name.is_none_or(|name| name.eq_ignore_ascii_case(known)) && !known.starts_with("pgweave.") {
+            if name.is_none_or(|name| name.eq_ignore_ascii_case(known))
+                && !known.starts_with("pgweave.")
+            {
                 super::settings::push_assignment(&mut sql, known, assignment);
             }
         }
@@ -271,15 +282,12 @@ impl Session {
         Ok(())
     }
 
-    /// Outside a block, the links that a change of settings ran on have it applied; within one, they are looked at when
-    /// it ends.
+    /// The links that a change of settings ran on have it applied.
     fn settings_applied(&mut self, told: &[usize]) {
-        if self.block.is_none() {
-            let wanted = self.settings.wanted().clone();
-            for &index in told {
-                if let Some(link) = self.links.get_mut(index) {
-                    link.backend.set_applied(wanted.clone());
-                }
+        let wanted = self.settings.wanted().clone();
+        for &index in told {
+            if let Some(link) = self.links.get_mut(index) {
+                link.backend.set_applied(wanted.clone());
             }
         }
         self.adopt_settings();
@@ -302,7 +310,10 @@ impl Session {
         let settings = [
             ("default_transaction_isolation", isolation),
             ("default_transaction_read_only", modes.read_only.map(on_off)),
-            ("default_transaction_deferrable", modes.deferrable.map(on_off)),
+            (
+                "default_transaction_deferrable",
+                modes.deferrable.map(on_off),
+            ),
         ];
         for (name, value) in settings {
             if let Some(value) = value {
@@ -333,7 +344,7 @@ impl Session {
         match what {
             Discard::All => {
                 self.settings.discard();
-                self.statements.clear();
+                self.client.statements.clear();
                 self.unnamed = None;
                 self.portals.clear();
                 self.cursors.clear();
@@ -361,11 +372,11 @@ impl Session {
         &mut self,
         name: &str,
         types: &[String],
-        body: &str,
+        (body, body_start): (&str, i32),
         plan: &Plan,
         catalog: &Arc<Catalog>,
     ) -> Step {
-        if self.statements.contains_key(name.as_bytes()) {
+        if self.client.statements.contains_key(name.as_bytes()) {
             return Err(Report::error(
                 "42P05",
                 format!("prepared statement \"{name}\" already exists"),
@@ -386,17 +397,27 @@ impl Session {
             declared_types: Some(types.join(", ").into()),
         });
         let need = self.describing_need(&statement, catalog).ok_or_else(|| {
-            Report::error("0A000", "PREPARE of this kind of statement is not supported through pgweave")
-                .hint("Send the statement itself.")
+            Report::error(
+                "0A000",
+                "PREPARE of this kind of statement is not supported through pgweave",
+            )
+            .hint("Send the statement itself.")
         })?;
         let index = self.link(need, catalog).await?;
-        self.prepare_by_sql(index, &statement).await?;
-        self.statements.insert(name.as_bytes().into(), statement);
+        self.prepare_by_sql(index, &statement, body_start).await?;
+        self.client
+            .statements
+            .insert(name.as_bytes().into(), statement);
         Ok(())
     }
 
     /// Makes a link's server know a statement that was prepared by SQL, whose types are known by name only.
-    pub(super) async fn prepare_by_sql(&mut self, index: usize, statement: &Statement) -> Step {
+    pub(super) async fn prepare_by_sql(
+        &mut self,
+        index: usize,
+        statement: &Statement,
+        body_start: i32,
+    ) -> Step {
         let link = &mut self.links[index];
         if link.backend.knows(statement.key) {
             return Ok(());
@@ -404,11 +425,17 @@ impl Session {
         link.backend.note_prepared(statement.key, &mut link.expects);
         let name = ServerName::of(statement.key);
         let mut sql = format!("PREPARE \"{}\"", String::from_utf8_lossy(name.as_bytes()));
-        if let Some(types) = statement.declared_types.as_deref().filter(|types| !types.is_empty()) {
+        if let Some(types) = statement
+            .declared_types
+            .as_deref()
+            .filter(|types| !types.is_empty())
+        {
             sql.push_str(&format!(" ({types})"));
         }
         sql.push_str(" AS ");
         sql.push_str(&statement.sql);
+        self.links[index].own_offset = body_start
+            - i32::try_from(sql.chars().count() - statement.sql.chars().count()).unwrap_or(0);
         let result = self.run_own(index, &sql).await;
         if result.is_err()
             && let Some(link) = self.links.get_mut(index)
@@ -425,6 +452,31 @@ impl Session {
         part: Part<'_>,
         catalog: &Arc<Catalog>,
     ) -> Step<bool> {
+        let (statement, need) = self.execution(name, arguments, catalog)?;
+        let index = self.link(need, catalog).await?;
+        self.prepare_for_execution(index, &statement).await?;
+        let sql = execute_text(&statement, arguments);
+        let link = &mut self.links[index];
+        link.backend.query(sql.as_bytes());
+        link.position_offset = part.offset + arguments_offset(part.text, &sql);
+        link.expects.push_back(Expect::Query {
+            ready: part.ready,
+            planned: statement.with_effects(),
+        });
+        match self.exchange(index).await {
+            Ok(()) => Ok(part.ready),
+            Err(Failure::Sent) if part.ready => Ok(true),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The statement that EXECUTE names, and where it runs with these arguments.
+    pub(super) fn execution(
+        &mut self,
+        name: &str,
+        arguments: &[String],
+        catalog: &Arc<Catalog>,
+    ) -> Step<(Arc<Statement>, Need)> {
         let statement = self.statement_named(name.as_bytes(), catalog)?;
         let Some(Plan::Single(single)) = statement.plan() else {
             return Err(Report::error(
@@ -434,42 +486,37 @@ impl Session {
             .hint("Send the statement itself.")
             .into());
         };
-        let need = self.need_of(single, &ArgumentValues::new(arguments)?, catalog)?;
-        let index = self.link(need, catalog).await?;
+        // Only a key needs its value; what leads to one shard anyway may be given as any expression.
+        let need = match single.route {
+            planner::Route::Key(_) => {
+                self.need_of(single, &ArgumentValues::new(arguments)?, catalog)?
+            }
+            _ => self.need_of(single, &(), catalog)?,
+        };
+        Ok((statement, need))
+    }
+
+    /// Makes a link's server know the statement before an EXECUTE is sent there.
+    pub(super) async fn prepare_for_execution(
+        &mut self,
+        index: usize,
+        statement: &Arc<Statement>,
+    ) -> Step {
+        self.drain().await?;
         if statement.declared_types.is_some() {
-            self.prepare_by_sql(index, &statement).await?;
-        } else {
-            self.ensure_prepared(index, &statement, false)?;
-            self.drain().await?;
+            return self.prepare_by_sql(index, statement, 0).await;
         }
-        let server_name = ServerName::of(statement.key);
-        let mut sql = format!("EXECUTE \"{}\"", String::from_utf8_lossy(server_name.as_bytes()));
-        if !arguments.is_empty() {
-            sql.push_str(&format!(" ({})", arguments.join(", ")));
-        }
-        let link = &mut self.links[index];
-        link.backend.query(sql.as_bytes());
-        link.expects.push_back(Expect::Query {
-            ready: part.ready,
-            planned: statement
-                .planned
-                .clone()
-                .filter(|_| !single.effects.is_empty()),
-        });
-        match self.exchange(index).await {
-            Ok(()) => Ok(part.ready),
-            Err(Failure::Sent) if part.ready => Ok(true),
-            Err(failure) => Err(failure),
-        }
+        self.ensure_prepared(index, statement, false)?;
+        self.drain().await
     }
 
     fn deallocate(&mut self, name: Option<&str>) -> Step<&'static str> {
         match name {
             None => {
-                self.statements.clear();
+                self.client.statements.clear();
                 Ok("DEALLOCATE ALL")
             }
-            Some(name) => match self.statements.remove(name.as_bytes()) {
+            Some(name) => match self.client.statements.remove(name.as_bytes()) {
                 Some(_) => Ok("DEALLOCATE"),
                 None => Err(Report::error(
                     "26000",
@@ -489,7 +536,12 @@ impl Session {
     ) -> Step<bool> {
         let need = self
             .forwarded_need(statement, &self.literals.values(part.whole), catalog)?
-            .ok_or_else(|| Report::error("XX000", "a statement of the router's own was to be forwarded"))?;
+            .ok_or_else(|| {
+                Report::error(
+                    "XX000",
+                    "a statement of the router's own was to be forwarded",
+                )
+            })?;
         self.forward(need, part, catalog).await
     }
 
@@ -516,6 +568,29 @@ fn begin_tag(text: &str) -> &'static str {
     }
 }
 
+/// EXECUTE by the statement's name on servers.
+pub(super) fn execute_text(statement: &Statement, arguments: &[String]) -> String {
+    let server_name = ServerName::of(statement.key);
+    let mut sql = format!(
+        "EXECUTE \"{}\"",
+        String::from_utf8_lossy(server_name.as_bytes())
+    );
+    if !arguments.is_empty() {
+        sql.push_str(&format!(" ({})", arguments.join(", ")));
+    }
+    sql
+}
+
+/// How far the arguments stand further right in the client's text than in the router's.
+pub(super) fn arguments_offset(client: &str, own: &str) -> i32 {
+    let place = |text: &str| text.chars().position(|character| character == '(');
+    match (place(client), place(own)) {
+        (Some(client), Some(own)) => {
+            i32::try_from(client).unwrap_or(0) - i32::try_from(own).unwrap_or(0)
+        }
+        _ => 0,
+    }
+}
 
 /// The arguments of EXECUTE, as far as they are plain constants.
 struct ArgumentValues(Vec<Argument>);
@@ -541,13 +616,19 @@ fn argument(text: &str) -> Step<Argument> {
         return Ok(Argument::Null);
     }
     let number = text.strip_prefix('-').unwrap_or(text);
-    if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+    if !number.is_empty()
+        && number
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    {
         return Ok(Argument::Text(text.to_owned()));
     }
     if text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false") {
         return Ok(Argument::Text(text.to_ascii_lowercase()));
     }
-    if let Some(inner) = text.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''))
+    if let Some(inner) = text
+        .strip_prefix('\'')
+        .and_then(|rest| rest.strip_suffix('\''))
         && !inner.contains('\\')
         && !inner.replace("''", "").contains('\'')
     {
@@ -555,7 +636,9 @@ fn argument(text: &str) -> Step<Argument> {
     }
     Err(Report::error(
         "0A000",
-        format!("the argument {text} of EXECUTE is not a plain constant, so the shard cannot be known"),
+        format!(
+            "the argument {text} of EXECUTE is not a plain constant, so the shard cannot be known"
+        ),
     )
     .hint("Pass plain numbers and strings, or send the statement itself.")
     .into())

@@ -48,7 +48,11 @@ impl Session {
     }
 
     /// COMMIT as the client said it. Returns the command tag.
-    pub(super) async fn commit(&mut self, chain: bool, catalog: &Arc<Catalog>) -> Step<&'static str> {
+    pub(super) async fn commit(
+        &mut self,
+        chain: bool,
+        catalog: &Arc<Catalog>,
+    ) -> Step<&'static str> {
         let Some(block) = &self.block else {
             return self.no_block(chain, "COMMIT");
         };
@@ -57,7 +61,10 @@ impl Session {
             if chain {
                 return Err(chain_without_block("COMMIT"));
             }
-            self.notice(Report::warning("25P01", "there is no transaction in progress"));
+            self.notice(Report::warning(
+                "25P01",
+                "there is no transaction in progress",
+            ));
         }
         let tag = if failed {
             self.rollback_block().await?;
@@ -82,7 +89,10 @@ impl Session {
             if chain {
                 return Err(chain_without_block("ROLLBACK"));
             }
-            self.notice(Report::warning("25P01", "there is no transaction in progress"));
+            self.notice(Report::warning(
+                "25P01",
+                "there is no transaction in progress",
+            ));
         }
         self.rollback_block().await?;
         if chain {
@@ -95,7 +105,10 @@ impl Session {
         if chain {
             return Err(chain_without_block(tag));
         }
-        self.notice(Report::warning("25P01", "there is no transaction in progress"));
+        self.notice(Report::warning(
+            "25P01",
+            "there is no transaction in progress",
+        ));
         Ok(tag)
     }
 
@@ -139,13 +152,14 @@ impl Session {
             .as_ref()
             .map(|block| block.edits().clone())
             .unwrap_or_default();
-        let writers = self.links.iter().filter(|link| link.in_block && link.wrote).count();
+        let writers = self
+            .links
+            .iter()
+            .filter(|link| link.in_block && link.wrote)
+            .count();
         // Edits are judged by the catalog as it was without them.
-        let catalog = if edits.is_empty() {
-            catalog.clone()
-        } else {
-            self.router.catalog.snapshot()
-        };
+        let base = self.block.as_ref().and_then(|block| block.base.clone());
+        let catalog = base.unwrap_or_else(|| catalog.clone());
         if writers > 1 || edits.need_decision(&catalog) {
             return self.commit_in_two_phases(&edits, &catalog).await;
         }
@@ -236,13 +250,18 @@ impl Session {
             .into());
         };
         if what != Savepoint::Set && !block.has_savepoint(name) {
-            return Err(Report::error("3B001", format!("savepoint \"{name}\" does not exist")).into());
+            return Err(
+                Report::error("3B001", format!("savepoint \"{name}\" does not exist")).into(),
+            );
         }
         let (verb, tag) = match what {
             Savepoint::Set => ("SAVEPOINT ", "SAVEPOINT"),
             Savepoint::Release => ("RELEASE SAVEPOINT ", "RELEASE"),
             Savepoint::RollbackTo => ("ROLLBACK TO SAVEPOINT ", "ROLLBACK"),
         };
+        if what == Savepoint::Set {
+            self.level_participants().await?;
+        }
         let mut sql = String::from(verb);
         push_identifier(&mut sql, name);
         let participants: smallvec::SmallVec<[usize; 4]> = (0..self.links.len())
@@ -265,11 +284,17 @@ impl Session {
             }
             Savepoint::RollbackTo => {
                 block.rollback_to(name);
-                if !block.edits().is_empty() && block.overlay.is_none() {
-                    block.overlay = Some(block.edits().overlay(&self.router.catalog.snapshot())?);
+                if let (Some(base), None, false) =
+                    (&block.base, &block.overlay, block.edits().is_empty())
+                {
+                    block.overlay = Some(block.edits().overlay(base)?);
                 }
                 self.settings.rollback_to(name);
                 self.adopt_settings();
+                let wanted = self.settings.wanted().clone();
+                for link in self.links.iter_mut().filter(|link| link.in_block) {
+                    link.backend.set_applied(wanted.clone());
+                }
             }
         }
         Ok(tag)

@@ -135,6 +135,42 @@ pub fn messages(mut buffer: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
+/// The body of an ErrorResponse that the router writes on behalf of a server it reached otherwise.
+pub fn error_body(sqlstate: &str, message: &str) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (code, text) in [
+        (b'S', "ERROR"),
+        (b'V', "ERROR"),
+        (b'C', sqlstate),
+        (b'M', message),
+    ] {
+        body.push(code);
+        body.extend(text.bytes().filter(|byte| *byte != 0));
+        body.push(0);
+    }
+    body.push(0);
+    body
+}
+
+/// The rows among whole messages, as text.
+pub fn text_rows(buffer: &[u8]) -> Result<Vec<Vec<Option<String>>>, ProtocolError> {
+    let mut rows = Vec::new();
+    for (_, body) in messages(buffer).filter(|(tag, _)| *tag == b'D') {
+        let mut reader = Reader(body);
+        let columns = reader.u16()?;
+        let mut row = Vec::with_capacity(usize::from(columns));
+        for _ in 0..columns {
+            row.push(
+                reader
+                    .value()?
+                    .map(|value| String::from_utf8_lossy(value).into_owned()),
+            );
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
 /// The first column of the first DataRow among whole messages.
 pub fn first_value(buffer: &[u8]) -> Option<Vec<u8>> {
     let (_, body) = messages(buffer).find(|(tag, _)| *tag == b'D')?;
@@ -163,7 +199,11 @@ mod tests {
         rewrite_error(&mut out, ERROR, Some("shard s1"), 10).unwrap();
         assert_eq!(total_length(&out), Some(out.len()));
         let body = &out[5..];
-        let of = |code| fields(body).find(|(found, _)| *found == code).map(|(_, text)| text);
+        let of = |code| {
+            fields(body)
+                .find(|(found, _)| *found == code)
+                .map(|(_, text)| text)
+        };
         assert_eq!(of(b'P'), Some(&b"18"[..]));
         assert_eq!(of(b'W'), Some(&b"shard s1"[..]));
         assert_eq!(sqlstate(body), Some(*b"42P01"));
@@ -171,7 +211,10 @@ mod tests {
         let mut twice = BytesMut::new();
         rewrite_error(&mut twice, body, Some("again"), 0).unwrap();
         let fields = error_fields(&twice[5..]);
-        assert_eq!((fields.sqlstate.as_str(), fields.message.as_str()), ("42P01", "no such"));
+        assert_eq!(
+            (fields.sqlstate.as_str(), fields.message.as_str()),
+            ("42P01", "no such")
+        );
     }
 
     #[test]

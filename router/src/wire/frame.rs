@@ -58,7 +58,9 @@ impl Limits {
         match (self.side, tag) {
             (Side::Server, _) => Ok(self.large_bytes),
             (Side::Client, b'Q' | b'P' | b'B' | b'd' | b'F') => Ok(self.large_bytes),
-            (Side::Client, b'D' | b'E' | b'C' | b'H' | b'S' | b'X' | b'c' | b'f' | b'p') => Ok(self.small_bytes),
+            (Side::Client, b'D' | b'E' | b'C' | b'H' | b'S' | b'X' | b'c' | b'f' | b'p') => {
+                Ok(self.small_bytes)
+            }
             (Side::Client, other) => Err(ProtocolError::invalid_message_type(other)),
         }
     }
@@ -120,7 +122,10 @@ mod tests {
         assert_eq!(next_frame(b"Q\0\0\0\x05", &limits), Ok(None));
         assert_eq!(
             next_frame(b"S\0\0\0\x04Q", &limits),
-            Ok(Some(Frame { tag: b'S', total: 5 }))
+            Ok(Some(Frame {
+                tag: b'S',
+                total: 5
+            }))
         );
         assert_eq!(
             next_frame(b"S\0\0\0\x03", &limits),

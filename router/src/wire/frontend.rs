@@ -92,7 +92,9 @@ impl<'a> Bind<'a> {
         match formats {
             [] => 0,
             [all] => i16::from_be_bytes(*all),
-            each => each.get(index).map_or(0, |format| i16::from_be_bytes(*format)),
+            each => each
+                .get(index)
+                .map_or(0, |format| i16::from_be_bytes(*format)),
         }
     }
 }

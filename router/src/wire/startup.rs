@@ -65,7 +65,10 @@ pub enum StartupError {
 }
 
 /// Reads what the client wants. The caller bounds the time.
-pub async fn accept_startup(stream: TcpStream, settings: &StartupSettings) -> Result<Startup, StartupError> {
+pub async fn accept_startup(
+    stream: TcpStream,
+    settings: &StartupSettings,
+) -> Result<Startup, StartupError> {
     let mut first = [0u8; 1];
     if stream.peek(&mut first).await? == 0 {
         return Err(StartupError::Closed);
@@ -76,7 +79,9 @@ pub async fn accept_startup(stream: TcpStream, settings: &StartupSettings) -> Re
         };
         let stream = tls.accept(stream).await?;
         if stream.alpn() != Some(ALPN) {
-            return Err(StartupError::Refused("direct TLS without the ALPN protocol postgresql".to_owned()));
+            return Err(StartupError::Refused(
+                "direct TLS without the ALPN protocol postgresql".to_owned(),
+            ));
         }
         let (stream, packet) = read_packet(stream).await?;
         return finish(stream, &packet, settings).await;
@@ -98,10 +103,11 @@ async fn negotiate(stream: TcpStream, settings: &StartupSettings) -> Result<Star
                 stream = match (stream, &settings.tls) {
                     (ClientStream::Plain(mut plain), Some(tls)) => {
                         if has_unread(&plain)? {
-                            return Err(ProtocolError::Other(
-                                "received unencrypted data after SSL request".to_owned(),
-                            )
-                            .into());
+                            let report = Report::fatal(
+                                "08P01",
+                                "received unencrypted data after SSL request",
+                            );
+                            return Err(refuse(ClientStream::Plain(plain), &report).await);
                         }
                         plain.write_all(b"S").await?;
                         tls.accept(plain).await?
@@ -135,7 +141,9 @@ fn has_unread(stream: &TcpStream) -> io::Result<bool> {
 async fn read_packet(mut stream: ClientStream) -> Result<(ClientStream, Vec<u8>), StartupError> {
     let length = match stream.read_u32().await {
         Ok(length) => length as usize,
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(StartupError::Closed),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            return Err(StartupError::Closed);
+        }
         Err(error) => return Err(error.into()),
     };
     if !(8..=MOST_BYTES).contains(&length) {
@@ -146,14 +154,20 @@ async fn read_packet(mut stream: ClientStream) -> Result<(ClientStream, Vec<u8>)
     Ok((stream, body))
 }
 
-async fn finish(mut stream: ClientStream, packet: &[u8], settings: &StartupSettings) -> Result<Startup, StartupError> {
+async fn finish(
+    mut stream: ClientStream,
+    packet: &[u8],
+    settings: &StartupSettings,
+) -> Result<Startup, StartupError> {
     let mut reader = Reader(packet);
     let version = reader.u32()?;
     if version == CANCEL_REQUEST {
         let process_id = reader.u32()?;
         let key = reader.0.to_vec();
         if !(4..=256).contains(&key.len()) {
-            return Err(ProtocolError::Other("invalid length of cancel request packet".to_owned()).into());
+            return Err(
+                ProtocolError::Other("invalid length of cancel request packet".to_owned()).into(),
+            );
         }
         return Ok(Startup::Cancel { process_id, key });
     }
@@ -166,7 +180,8 @@ async fn finish(mut stream: ClientStream, packet: &[u8], settings: &StartupSetti
             }
             let mut out = BytesMut::new();
             if packet.requested_minor > NEWEST_MINOR || !packet.unknown.is_empty() {
-                let unknown: Vec<&[u8]> = packet.unknown.iter().map(|name| name.as_bytes()).collect();
+                let unknown: Vec<&[u8]> =
+                    packet.unknown.iter().map(|name| name.as_bytes()).collect();
                 encode::negotiate_protocol_version(&mut out, packet.minor, &unknown);
                 stream.write_all(&out).await?;
             }
@@ -196,26 +211,37 @@ async fn refuse(mut stream: ClientStream, report: &Report) -> StartupError {
     }
 }
 
+/// A StartupMessage.
 #[derive(Debug)]
-struct Packet {
-    requested_minor: u32,
-    minor: u32,
-    unknown: Vec<String>,
-    user: String,
-    database: String,
-    options: Vec<(String, String)>,
+pub struct Packet {
+    pub requested_minor: u32,
+    /// The one that is spoken: 0 or 2.
+    pub minor: u32,
+    /// Names of protocol options that are not known here.
+    pub unknown: Vec<String>,
+    pub user: String,
+    pub database: String,
+    /// Settings, in order.
+    pub options: Vec<(String, String)>,
 }
 
-/// The parameters of a StartupMessage.
-fn read_startup(version: u32, mut reader: Reader<'_>) -> Result<Packet, Report> {
+/// The parameters of a StartupMessage, after its version.
+pub fn read_startup(version: u32, mut reader: Reader<'_>) -> Result<Packet, Report> {
     let (major, requested_minor) = (version >> 16, version & 0xffff);
     if major != 3 {
         return Err(Report::fatal(
             "0A000",
-            format!("unsupported frontend protocol {major}.{requested_minor}: server supports 3.0 to 3.{NEWEST_MINOR}"),
+            format!(
+                "unsupported frontend protocol {major}.{requested_minor}: server supports 3.0 to 3.{NEWEST_MINOR}"
+            ),
         ));
     }
-    let invalid = || Report::fatal("08P01", "invalid startup packet layout: expected terminator as last byte");
+    let invalid = || {
+        Report::fatal(
+            "08P01",
+            "invalid startup packet layout: expected terminator as last byte",
+        )
+    };
     let (mut user, mut database) = (None, None);
     let mut settings = Vec::new();
     let mut unknown = Vec::new();
@@ -229,8 +255,11 @@ fn read_startup(version: u32, mut reader: Reader<'_>) -> Result<Packet, Report> 
             "user" => user = Some(value),
             "database" => database = Some(value),
             "replication" if is_true(&value) => {
-                return Err(Report::fatal("0A000", "replication connections are not supported through pgweave")
-                    .hint("Connect to one of the servers directly."));
+                return Err(Report::fatal(
+                    "0A000",
+                    "replication connections are not supported through pgweave",
+                )
+                .hint("Connect to one of the servers directly."));
             }
             "replication" => {}
             "options" => settings.extend(command_line_options(&value)?),
@@ -239,26 +268,39 @@ fn read_startup(version: u32, mut reader: Reader<'_>) -> Result<Packet, Report> 
         }
     }
     reader.end().map_err(|_| invalid())?;
-    let user = user
-        .filter(|user| !user.is_empty())
-        .ok_or_else(|| Report::fatal("28000", "no PostgreSQL user name specified in startup packet"))?;
+    let user = user.filter(|user| !user.is_empty()).ok_or_else(|| {
+        Report::fatal(
+            "28000",
+            "no PostgreSQL user name specified in startup packet",
+        )
+    })?;
     Ok(Packet {
         requested_minor,
         // 3.1 was never used and is answered as 3.0.
-        minor: if requested_minor >= 2 { NEWEST_MINOR } else { 0 },
+        minor: if requested_minor >= 2 {
+            NEWEST_MINOR
+        } else {
+            0
+        },
         unknown,
-        database: database.filter(|name| !name.is_empty()).unwrap_or_else(|| user.clone()),
+        database: database
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| user.clone()),
         user,
         options: settings,
     })
 }
 
 fn text(bytes: &[u8]) -> Result<String, Report> {
-    String::from_utf8(bytes.to_vec()).map_err(|_| Report::fatal("08P01", "the startup packet is not valid UTF-8"))
+    String::from_utf8(bytes.to_vec())
+        .map_err(|_| Report::fatal("08P01", "the startup packet is not valid UTF-8"))
 }
 
 fn is_true(value: &str) -> bool {
-    !matches!(value.to_ascii_lowercase().as_str(), "" | "0" | "false" | "off" | "no" | "f" | "n")
+    !matches!(
+        value.to_ascii_lowercase().as_str(),
+        "" | "0" | "false" | "off" | "no" | "f" | "n"
+    )
 }
 
 /// The settings in a command line such as `-c work_mem=1MB --search_path=a\,\ b`. A backslash keeps the next character.
@@ -271,7 +313,11 @@ fn command_line_options(line: &str) -> Result<Vec<(String, String)>, Report> {
             words.extend(word.take());
             continue;
         }
-        let kept = if character == '\\' { characters.next() } else { Some(character) };
+        let kept = if character == '\\' {
+            characters.next()
+        } else {
+            Some(character)
+        };
         word.get_or_insert_default().extend(kept);
     }
     words.extend(word);
@@ -288,8 +334,11 @@ fn command_line_options(line: &str) -> Result<Vec<(String, String)>, Report> {
         };
         let parsed = assignment.as_deref().and_then(|text| text.split_once('='));
         let Some((name, value)) = parsed else {
-            return Err(Report::fatal("42601", format!("invalid command-line argument for server process: {word}"))
-                .hint("Settings are given as -c name=value or --name=value."));
+            return Err(Report::fatal(
+                "42601",
+                format!("invalid command-line argument for server process: {word}"),
+            )
+            .hint("Settings are given as -c name=value or --name=value."));
         };
         settings.push((name.replace('-', "_"), value.to_owned()));
     }
@@ -306,18 +355,34 @@ mod tests {
 
     #[test]
     fn parameters_and_options_become_settings() {
-        let packet = read(b"user\0ann\0application_name\0psql\0options\0-c work_mem=1MB --search-path=a\\ b\0\0").unwrap();
-        assert_eq!((packet.user.as_str(), packet.database.as_str()), ("ann", "ann"));
+        let packet = read(
+            b"user\0ann\0application_name\0psql\0options\0-c work_mem=1MB --search-path=a\\ b\0\0",
+        )
+        .unwrap();
+        assert_eq!(
+            (packet.user.as_str(), packet.database.as_str()),
+            ("ann", "ann")
+        );
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(
             packet.options,
-            [pair("application_name", "psql"), pair("work_mem", "1MB"), pair("search_path", "a b")]
+            [
+                pair("application_name", "psql"),
+                pair("work_mem", "1MB"),
+                pair("search_path", "a b")
+            ]
         );
     }
 
     #[test]
     fn malformed_packets_are_refused() {
-        for body in [&b"user\0ann\0"[..], b"user\0ann", b"user\0ann\0\0x", b"user\0\xff\0\0", b"\0"] {
+        for body in [
+            &b"user\0ann\0"[..],
+            b"user\0ann",
+            b"user\0ann\0\0x",
+            b"user\0\xff\0\0",
+            b"\0",
+        ] {
             assert!(read(body).is_err(), "{body:?}");
         }
         assert!(read_startup(2 << 16, Reader(b"\0")).is_err());

@@ -22,7 +22,10 @@ fn cancel(c: &Conversation, key: &[u8]) {
 
 /// Waits until the statement runs on the server that has the undeclared tables.
 fn until_running(marker: &str) {
-    let server = SocketAddr::from(([127, 0, 0, 1], SHARED.cluster().local.shards()[0].primary.port()));
+    let server = SocketAddr::from((
+        [127, 0, 0, 1],
+        SHARED.cluster().local.shards()[0].primary.port(),
+    ));
     let mut watcher = Client::connect(server, &[]).unwrap();
     let sql = format!(
         "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%{marker}%' AND pid <> pg_backend_pid()"
@@ -40,13 +43,16 @@ fn a_running_statement_is_cancelled() {
     let setup = "DROP TABLE IF EXISTS cancelled; CREATE TABLE cancelled (id int); INSERT INTO cancelled VALUES (1)";
     same_with(setup, |c| {
         let key = c.client.key.clone();
-        c.query("SELECT pg_sleep(60), 'cancel_simple' FROM cancelled").send();
+        c.query("SELECT pg_sleep(60), 'cancel_simple' FROM cancelled")
+            .send();
         until_running("cancel_simple");
         cancel(c, &key);
         c.ready();
         c.ask("SELECT 1");
         c.ask("BEGIN");
-        c.run("SELECT pg_sleep(60), 'cancel_extended' FROM cancelled", &[]).sync().send();
+        c.run("SELECT pg_sleep(60), 'cancel_extended' FROM cancelled", &[])
+            .sync()
+            .send();
         until_running("cancel_extended");
         cancel(c, &key);
         c.ready();
@@ -112,7 +118,10 @@ fn large_rows() {
         c.ask("SELECT repeat('a', 1 << 20), 1");
         c.ask("SELECT repeat('abc', 1 << 20), g FROM generate_series(1, 5) g");
         c.ask("SELECT repeat('a', 64 << 20), 'b'");
-        c.run("SELECT repeat('ab', 32 << 20)", &[]).run("SELECT 1", &[]).sync().ready();
+        c.run("SELECT repeat('ab', 32 << 20)", &[])
+            .run("SELECT 1", &[])
+            .sync()
+            .ready();
         c.ask("SELECT g, repeat('x', g % 9000) FROM generate_series(1, 5000) g");
         c.ask("SELECT 1");
     });

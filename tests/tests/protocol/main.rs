@@ -1,5 +1,11 @@
 //! The protocol: the same bytes to a plain PostgreSQL and to pgweave must be answered by the same messages.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what fails here fails the test"
+)]
+
 mod cancel;
 mod copy;
 mod extended;

@@ -120,16 +120,38 @@ fn reported_parameters() {
 #[test]
 fn settings_by_the_extended_protocol() {
     same(|c| {
-        c.run("SET work_mem = '1MB'", &[]).run("SHOW work_mem", &[]).sync().ready();
+        c.run("SET work_mem = '1MB'", &[])
+            .run("SHOW work_mem", &[])
+            .sync()
+            .ready();
         c.run("SET application_name = 'ext'", &[]).sync().ready();
         c.run("SHOW application_name", &[]).sync().ready();
-        c.run("SET work_mem = '2MB'", &[]).run("SELECT 1/0", &[]).sync().ready();
+        c.run("SET work_mem = '2MB'", &[])
+            .run("SELECT 1/0", &[])
+            .sync()
+            .ready();
         c.run("SHOW work_mem", &[]).sync().ready();
-        c.run("BEGIN", &[]).run("SET work_mem = '4MB'", &[]).run("ROLLBACK", &[]).run("SHOW work_mem", &[]).sync().ready();
-        c.run("SELECT set_config('work_mem', $1, false)", &[text("6MB")]).sync().ready();
+        c.run("BEGIN", &[])
+            .run("SET work_mem = '4MB'", &[])
+            .run("ROLLBACK", &[])
+            .run("SHOW work_mem", &[])
+            .sync()
+            .ready();
+        c.run("SELECT set_config('work_mem', $1, false)", &[text("6MB")])
+            .sync()
+            .ready();
         c.run("SHOW work_mem", &[]).sync().ready();
-        c.parse("show", "SHOW work_mem", &[]).bind_as("", "show", &[], &[1]).describe_portal("").execute("", 0).sync().ready();
-        c.run("RESET work_mem", &[]).bind("", "show", &[]).execute("", 0).sync().ready();
+        c.parse("show", "SHOW work_mem", &[])
+            .bind_as("", "show", &[], &[1])
+            .describe_portal("")
+            .execute("", 0)
+            .sync()
+            .ready();
+        c.run("RESET work_mem", &[])
+            .bind("", "show", &[])
+            .execute("", 0)
+            .sync()
+            .ready();
         c.run("SET nosuchsetting = 1", &[]).sync().ready();
         c.run("SET LOCAL work_mem = '1MB'", &[]).sync().ready();
     });
@@ -139,7 +161,10 @@ fn settings_by_the_extended_protocol() {
 fn roles() {
     for shard in SHARED.cluster().local.shards() {
         let server = SocketAddr::from(([127, 0, 0, 1], shard.primary.port()));
-        let answer = Client::connect(server, &[]).unwrap().query("CREATE ROLE settings_role").unwrap();
+        let answer = Client::connect(server, &[])
+            .unwrap()
+            .query("CREATE ROLE settings_role")
+            .unwrap();
         assert_eq!(answer[0].tag, b'C', "{answer:?}");
     }
     same(|c| {

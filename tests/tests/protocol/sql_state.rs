@@ -34,7 +34,11 @@ fn prepare_execute_deallocate() {
 fn both_protocols_share_the_names() {
     same(|c| {
         c.ask("PREPARE one (int) AS SELECT $1");
-        c.bind("", "one", &[text("7")]).describe_portal("").execute("", 0).sync().ready();
+        c.bind("", "one", &[text("7")])
+            .describe_portal("")
+            .execute("", 0)
+            .sync()
+            .ready();
         c.describe_statement("one").sync().ready();
         c.parse("one", "SELECT 2", &[]).sync().ready();
         c.close_statement("one").sync().ready();
@@ -85,7 +89,12 @@ fn cursors() {
         c.ask("FETCH h");
         c.note("by the extended protocol");
         c.ask("BEGIN");
-        c.run("DECLARE e CURSOR FOR SELECT id FROM cursors WHERE id > $1 ORDER BY id", &[text("5")]).sync().ready();
+        c.run(
+            "DECLARE e CURSOR FOR SELECT id FROM cursors WHERE id > $1 ORDER BY id",
+            &[text("5")],
+        )
+        .sync()
+        .ready();
         c.run("FETCH 2 FROM e", &[]).sync().ready();
         c.execute("e", 1).sync().ready();
         c.run("CLOSE e", &[]).sync().ready();
@@ -95,34 +104,79 @@ fn cursors() {
 
 #[test]
 fn transactions_by_the_extended_protocol() {
-    let setup = "DROP TABLE IF EXISTS extended_blocks; CREATE TABLE extended_blocks (id int PRIMARY KEY)";
+    let setup =
+        "DROP TABLE IF EXISTS extended_blocks; CREATE TABLE extended_blocks (id int PRIMARY KEY)";
     same_with(setup, |c| {
         c.run("BEGIN", &[]).sync().ready();
-        c.run("INSERT INTO extended_blocks VALUES (1)", &[]).sync().ready();
+        c.run("INSERT INTO extended_blocks VALUES (1)", &[])
+            .sync()
+            .ready();
         c.run("COMMIT", &[]).sync().ready();
         c.note("in one batch");
-        c.run("BEGIN", &[]).run("INSERT INTO extended_blocks VALUES (2)", &[]).run("COMMIT", &[]).sync().ready();
-        c.run("BEGIN", &[]).run("INSERT INTO extended_blocks VALUES (3)", &[]).run("ROLLBACK", &[]).sync().ready();
+        c.run("BEGIN", &[])
+            .run("INSERT INTO extended_blocks VALUES (2)", &[])
+            .run("COMMIT", &[])
+            .sync()
+            .ready();
+        c.run("BEGIN", &[])
+            .run("INSERT INTO extended_blocks VALUES (3)", &[])
+            .run("ROLLBACK", &[])
+            .sync()
+            .ready();
         c.note("an error in the batch");
-        c.run("BEGIN", &[]).run("INSERT INTO extended_blocks VALUES (1)", &[]).run("COMMIT", &[]).sync().ready();
+        c.run("BEGIN", &[])
+            .run("INSERT INTO extended_blocks VALUES (1)", &[])
+            .run("COMMIT", &[])
+            .sync()
+            .ready();
         c.run("SELECT 1", &[]).sync().ready();
         c.run("ROLLBACK", &[]).sync().ready();
         c.note("statements kept for ever");
-        c.parse("begin", "BEGIN", &[]).parse("insert", "INSERT INTO extended_blocks VALUES ($1)", &[]).parse("commit", "COMMIT", &[]).parse("rollback", "ROLLBACK", &[]).sync().ready();
+        c.parse("begin", "BEGIN", &[])
+            .parse("insert", "INSERT INTO extended_blocks VALUES ($1)", &[])
+            .parse("commit", "COMMIT", &[])
+            .parse("rollback", "ROLLBACK", &[])
+            .sync()
+            .ready();
         for id in ["4", "5"] {
             c.bind("", "begin", &[]).execute("", 0).sync().ready();
-            c.bind("", "insert", &[text(id)]).execute("", 0).sync().ready();
+            c.bind("", "insert", &[text(id)])
+                .execute("", 0)
+                .sync()
+                .ready();
             c.bind("", "commit", &[]).execute("", 0).sync().ready();
         }
-        c.bind("", "begin", &[]).execute("", 0).bind("", "insert", &[text("6")]).execute("", 0).bind("", "rollback", &[]).execute("", 0).sync().ready();
+        c.bind("", "begin", &[])
+            .execute("", 0)
+            .bind("", "insert", &[text("6")])
+            .execute("", 0)
+            .bind("", "rollback", &[])
+            .execute("", 0)
+            .sync()
+            .ready();
         c.note("savepoints");
         c.run("BEGIN", &[]).sync().ready();
-        c.run("SAVEPOINT a", &[]).run("INSERT INTO extended_blocks VALUES (1)", &[]).sync().ready();
+        c.run("SAVEPOINT a", &[])
+            .run("INSERT INTO extended_blocks VALUES (1)", &[])
+            .sync()
+            .ready();
         c.run("ROLLBACK TO a", &[]).sync().ready();
-        c.run("INSERT INTO extended_blocks VALUES (7)", &[]).run("RELEASE a", &[]).run("COMMIT", &[]).sync().ready();
+        c.run("INSERT INTO extended_blocks VALUES (7)", &[])
+            .run("RELEASE a", &[])
+            .run("COMMIT", &[])
+            .sync()
+            .ready();
         c.note("COMMIT without BEGIN, in the middle");
-        c.run("INSERT INTO extended_blocks VALUES (8)", &[]).run("COMMIT", &[]).run("INSERT INTO extended_blocks VALUES (8)", &[]).sync().ready();
-        c.run("BEGIN", &[]).run("BEGIN", &[]).run("COMMIT", &[]).sync().ready();
+        c.run("INSERT INTO extended_blocks VALUES (8)", &[])
+            .run("COMMIT", &[])
+            .run("INSERT INTO extended_blocks VALUES (8)", &[])
+            .sync()
+            .ready();
+        c.run("BEGIN", &[])
+            .run("BEGIN", &[])
+            .run("COMMIT", &[])
+            .sync()
+            .ready();
         c.ask("SELECT id FROM extended_blocks ORDER BY id");
     });
 }

@@ -164,8 +164,8 @@ async fn serve(
             // The router did not start; it says why itself.
             return std::future::pending().await;
         };
-        sample(options, cluster, address, progress).await?;
-        guide::print(cluster, address);
+        let sample = sample(options, cluster, address, progress).await?;
+        guide::print(cluster, address, sample);
         Ok::<_, miette::Report>(())
     };
     tokio::pin!(router, work);
@@ -235,7 +235,7 @@ fn shard_request(shard: &crate::local::LocalShard) -> ShardRequest {
     }
 }
 
-/// Loads the sample into a new directory, and again into one where loading was interrupted.
+/// Loads the sample into a new directory, and again into one where loading was interrupted; whether it is there then.
 ///
 /// The file `sample` beside the servers says which it is: missing, `loading`, `loaded` or `none`.
 async fn sample(
@@ -243,25 +243,30 @@ async fn sample(
     cluster: &LocalCluster,
     address: SocketAddr,
     progress: &Progress,
-) -> miette::Result<()> {
+) -> miette::Result<bool> {
     let mark = cluster.servers_directory().join("sample");
     let state = std::fs::read_to_string(&mark).unwrap_or_default();
     match state.trim() {
-        "loaded" => return Ok(()),
+        "loaded" => return Ok(true),
         "none" => {
             if !options.empty {
                 progress.line(
                     "this directory was made without the sample; --fresh makes it anew with it",
                 );
             }
-            return Ok(());
+            return Ok(false);
         }
-        _ if options.empty => return write(&mark, "none\n"),
+        _ if options.empty => return write(&mark, "none\n").map(|()| false),
         _ => {}
     }
     write(&mark, "loading\n")?;
-    sample::load(address, state.trim() == "loading", progress)
+    let last = cluster
+        .shards()
+        .last()
+        .map_or("s1", |shard| shard.name.as_str());
+    sample::load(address, last, state.trim() == "loading", progress)
         .await
         .wrap_err("cannot load the sample")?;
-    write(&mark, "loaded\n")
+    write(&mark, "loaded\n")?;
+    Ok(true)
 }

@@ -106,7 +106,13 @@ const NOUNS: &[&str] = &["chair", "clock", "desk", "kettle", "lamp"];
 const PATHS: &[&str] = &["/", "/about", "/basket", "/products", "/search"];
 
 /// Makes the tables and their rows. `again` removes first what an interrupted attempt left.
-pub async fn load(address: SocketAddr, again: bool, progress: &Progress) -> miette::Result<()> {
+/// `unsharded` is the shard for what is not sharded.
+pub async fn load(
+    address: SocketAddr,
+    unsharded: &str,
+    again: bool,
+    progress: &Progress,
+) -> miette::Result<()> {
     let client = connect(address).await?;
     progress.begin("creating the sample's tables");
     if again {
@@ -117,6 +123,11 @@ pub async fn load(address: SocketAddr, again: bool, progress: &Progress) -> miet
     for statement in SCHEMA {
         execute(&client, statement).await?;
     }
+    execute(
+        &client,
+        &format!("SELECT pgweave.unsharded_table('page_views', '{unsharded}')"),
+    )
+    .await?;
     load_products(&client).await?;
     load_page_views(&client).await?;
     progress.end();

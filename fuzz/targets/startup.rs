@@ -1,0 +1,7 @@
+#![no_main]
+
+#[path = "../walk.rs"]
+#[allow(dead_code)]
+mod walk;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| walk::startup(bytes));
