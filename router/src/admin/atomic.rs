@@ -12,7 +12,7 @@ use txn::sql::Command;
 
 use crate::ddl::edit::Edits;
 use crate::ddl::error::Error;
-use crate::ddl::participants::Participants;
+use crate::ddl::participants::{Participants, Reply};
 use crate::store::{
     Change, Connection, Error as StoreError, Rows, SchemaChange, ServerError, Store, fresh_gid,
 };
@@ -100,7 +100,13 @@ impl AtomicChange {
 }
 
 impl Participants for AtomicChange {
-    async fn query(&mut self, shard: ShardId, sql: &str) -> Result<Rows, ServerError> {
+    fn query<'a>(&'a mut self, shard: ShardId, sql: &'a str) -> Reply<'a> {
+        Box::pin(self.ask(shard, sql))
+    }
+}
+
+impl AtomicChange {
+    async fn ask(&mut self, shard: ShardId, sql: &str) -> Result<Rows, ServerError> {
         if !self.shards.contains_key(&shard) {
             let connection = join(&self.store, &self.catalog, shard)
                 .await

@@ -39,7 +39,7 @@ pub async fn refresh(store: &Arc<Store>, caller: &Caller) -> Result<Output, Erro
 }
 
 async fn compare(
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
     catalog: &Catalog,
     table: &Table,
     edits: &mut Edits,

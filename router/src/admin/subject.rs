@@ -18,7 +18,7 @@ pub struct Subject {
 
 /// Finds the table of this name, which must not be distributed yet, and locks it.
 pub async fn find(
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
     catalog: &Catalog,
     caller: &Caller,
     name: &str,
@@ -62,7 +62,7 @@ fn distributed(schema: &str, table: &str, what: &str) -> Error {
 
 /// Schema and name of a table by the caller's search path.
 async fn resolve(
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
     catalog: &Catalog,
     caller: &Caller,
     name: &str,
@@ -87,7 +87,7 @@ async fn resolve(
 
 /// Only whoever may ALTER a table may distribute it.
 async fn owned(
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
     source: ShardId,
     caller: &Caller,
     schema: &str,

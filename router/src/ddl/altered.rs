@@ -22,7 +22,7 @@ pub(super) async fn table(
     name: &Name,
     ran: &Ran<'_>,
     store: &Store,
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
 ) -> Result<Edits, Error> {
     let Some(known) = ran.catalog.table(&name.schema, &name.name) else {
         return Ok(Edits(vec![Edit::Touch]));
@@ -133,7 +133,7 @@ async fn sequences(
     group: GroupId,
     ran: &Ran<'_>,
     store: &Store,
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
 ) -> Result<Edits, Error> {
     if table.sequences.is_empty() {
         return Ok(Edits::default());
@@ -183,7 +183,7 @@ pub(super) async fn renamed(
     new: &Name,
     ran: &Ran<'_>,
     store: &Store,
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
 ) -> Result<Edits, Error> {
     let Some(known) = ran.catalog.table(&old.schema, &old.name) else {
         return Ok(Edits(vec![Edit::Touch]));
@@ -232,7 +232,7 @@ pub(super) async fn sequence(
     name: &Name,
     ran: &Ran<'_>,
     store: &Store,
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
 ) -> Result<Edits, Error> {
     unchanged(&name.schema, &name.name, ran, store, participants).await?;
     Ok(Edits(vec![Edit::Touch]))
@@ -244,7 +244,7 @@ async fn unchanged(
     name: &str,
     ran: &Ran<'_>,
     store: &Store,
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
 ) -> Result<(), Error> {
     let blocks = store.blocks_of(schema, name).await?;
     for shard in ran.shards {

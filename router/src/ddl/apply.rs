@@ -98,7 +98,7 @@ fn is_key_column(catalog: &Catalog, table: &Name, column: &str) -> bool {
 pub async fn after(
     ran: &Ran<'_>,
     store: &Store,
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
 ) -> Result<Edits, Error> {
     let mut edits = Edits::default();
     if ran.shards.is_empty() {
@@ -127,7 +127,7 @@ async fn follow(
     change: &Change,
     ran: &Ran<'_>,
     store: &Store,
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
 ) -> Result<Edits, Error> {
     match change {
         Change::TableCreated {
@@ -164,7 +164,7 @@ async fn follow(
 async fn missing(
     ran: &Ran<'_>,
     store: &Store,
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
 ) -> Result<Edits, Error> {
     let mut edits = Edits::default();
     for &shard in ran.shards {
@@ -209,7 +209,7 @@ async fn missing(
 
 /// Those of the relations that do not exist on the shard.
 async fn absent(
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
     shard: ShardId,
     names: &[String],
 ) -> Result<Vec<String>, Error> {

@@ -21,7 +21,7 @@ pub(super) async fn table(
     sharding: &NewTable,
     ran: &Ran<'_>,
     store: &Store,
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
 ) -> Result<Edits, Error> {
     if let Some(known) = ran.catalog.table(&name.schema, &name.name) {
         let is_whole = matches!(known.kind, TableKind::Unsharded { .. });
@@ -99,7 +99,7 @@ async fn automatic(
     source: ShardId,
     ran: &Ran<'_>,
     store: &Store,
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
 ) -> Result<Edits, Error> {
     let key = [column.to_owned()];
     let Some(key_type) = table
@@ -193,7 +193,7 @@ async fn choose_default(
 
 /// Whether a shard's table holds any row.
 pub(super) async fn has_rows(
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
     shard: ShardId,
     table: &str,
 ) -> Result<bool, Error> {

@@ -21,8 +21,8 @@ use crate::store::quote::{identifier, literal};
 use crate::store::{Block, Division, ServerError};
 
 /// An empty table that is on `source` now.
-pub struct Distribution<'a, P> {
-    pub participants: &'a mut P,
+pub struct Distribution<'a> {
+    pub participants: &'a mut dyn Participants,
     pub source: ShardId,
     pub table: TableDefinition,
     /// Sequences that are divided into blocks already, for other tables.
@@ -31,7 +31,7 @@ pub struct Distribution<'a, P> {
     pub made_on: Vec<ShardId>,
 }
 
-impl<P: Participants> Distribution<'_, P> {
+impl Distribution<'_> {
     /// Splits the table over the shards of a group's map.
     pub async fn sharded(
         mut self,
@@ -216,7 +216,7 @@ impl<P: Participants> Distribution<'_, P> {
 
 /// Gives each shard a block of each of the table's sequences that are not divided yet.
 pub async fn divide(
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
     table: &TableDefinition,
     shards: &BTreeSet<ShardId>,
     source: ShardId,

@@ -20,4 +20,4 @@ pub use apply::{Ran, after, before};
 pub use commit::{Recording, record};
 pub use edit::Edits;
 pub use error::Error;
-pub use participants::Participants;
+pub use participants::{Participants, Reply};

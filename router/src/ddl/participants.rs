@@ -5,6 +5,7 @@
 //! simple query protocol.
 
 use std::future::Future;
+use std::pin::Pin;
 
 use catalog::ShardId;
 
@@ -12,14 +13,13 @@ use crate::store::connection::{CANONICAL_SETTINGS, Rows};
 use crate::store::quote::literal;
 use crate::store::{Error as StoreError, ServerError};
 
+/// What comes of a query. Boxed, so that a session's own future stays one that may change threads.
+pub type Reply<'a> = Pin<Box<dyn Future<Output = Result<Rows, ServerError>> + Send + 'a>>;
+
 /// One open transaction on each shard that is asked; a shard joins at its first query.
-pub trait Participants {
+pub trait Participants: Send {
     /// Runs statements that hold no parameters, and returns the rows of all of them as text.
-    fn query(
-        &mut self,
-        shard: ShardId,
-        sql: &str,
-    ) -> impl Future<Output = Result<Rows, ServerError>>;
+    fn query<'a>(&'a mut self, shard: ShardId, sql: &'a str) -> Reply<'a>;
 }
 
 /// The settings of a client's session, put back by [`CanonicalSettings::restore`].
@@ -31,7 +31,7 @@ pub struct CanonicalSettings(Vec<(&'static str, String)>);
 impl CanonicalSettings {
     /// Makes the session print names and values in the canonical form until the transaction ends or `restore`.
     pub async fn apply(
-        participants: &mut impl Participants,
+        participants: &mut dyn Participants,
         shard: ShardId,
     ) -> Result<Self, ServerError> {
         let current: Vec<String> = CANONICAL_SETTINGS
@@ -63,7 +63,7 @@ impl CanonicalSettings {
 
     pub async fn restore(
         self,
-        participants: &mut impl Participants,
+        participants: &mut dyn Participants,
         shard: ShardId,
     ) -> Result<(), ServerError> {
         set_local(participants, shard, &self.0).await
@@ -71,7 +71,7 @@ impl CanonicalSettings {
 }
 
 async fn set_local(
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
     shard: ShardId,
     settings: &[(&'static str, String)],
 ) -> Result<(), ServerError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use catalog::{Catalog, ShardId, TableKind};
 use planner::{Context, EverywhereKind, Plan, Where};
-use router::ddl::{self, Edits, Participants, Ran, Recording};
+use router::ddl::{self, Edits, Participants, Ran, Recording, Reply};
 use router::store::{Connection, HOME, Rows, ServerError, Store};
 use txn::sql::Command;
 
@@ -21,7 +21,13 @@ struct Client<'a> {
 }
 
 impl Participants for Client<'_> {
-    async fn query(&mut self, shard: ShardId, sql: &str) -> Result<Rows, ServerError> {
+    fn query<'b>(&'b mut self, shard: ShardId, sql: &'b str) -> Reply<'b> {
+        Box::pin(self.ask(shard, sql))
+    }
+}
+
+impl Client<'_> {
+    async fn ask(&mut self, shard: ShardId, sql: &str) -> Result<Rows, ServerError> {
         if !self.links.contains_key(&shard) {
             let connection = self.cluster.shard(shard.0 as usize - 1).await;
             connection.batch("SET search_path = public; SET datestyle = 'German'; SET quote_all_identifiers = on; BEGIN").await.unwrap();

@@ -11,7 +11,7 @@ use super::types::create_schema;
 
 /// Name and schema of each extension that the table, or any part of it, depends on.
 pub(super) async fn read(
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
     shard: ShardId,
     table: u32,
 ) -> Result<Vec<(String, String)>, Error> {
@@ -47,7 +47,7 @@ pub(super) async fn read(
 
 /// Installs on `target` what is missing there.
 pub async fn ensure(
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
     target: ShardId,
     extensions: &[(String, String)],
 ) -> Result<(), Error> {

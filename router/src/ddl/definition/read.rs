@@ -18,7 +18,7 @@ use crate::store::relations::number;
 
 /// Whether there is a relation of any kind by this name.
 pub async fn exists(
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
     shard: ShardId,
     schema: &str,
     name: &str,
@@ -33,7 +33,7 @@ pub async fn exists(
 
 /// The definition of a table; None if there is no relation by this name.
 pub async fn read(
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
     shard: ShardId,
     schema: &str,
     name: &str,
@@ -64,13 +64,13 @@ pub async fn read(
     Ok(Some(table))
 }
 
-struct Reader<'a, P> {
-    participants: &'a mut P,
+struct Reader<'a> {
+    participants: &'a mut dyn Participants,
     shard: ShardId,
     oid: u32,
 }
 
-impl<P: Participants> Reader<'_, P> {
+impl Reader<'_> {
     async fn rows(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Error> {
         Ok(self.participants.query(self.shard, sql).await?)
     }

@@ -106,7 +106,7 @@ impl SequenceDefinition {
 
 /// The sequences of a table's columns.
 pub(super) async fn read(
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
     shard: ShardId,
     table: u32,
 ) -> Result<Vec<SequenceDefinition>, Error> {

@@ -39,7 +39,7 @@ pub enum TypeBody {
 
 /// The types of a table's columns and what those are made of; the innermost first.
 pub(super) async fn read(
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
     shard: ShardId,
     table: u32,
 ) -> Result<Vec<TypeDefinition>, Error> {
@@ -79,7 +79,7 @@ pub(super) async fn read(
 
 /// Makes on `target` what is missing there of `types`; checks that an enumeration that is there has the same labels.
 pub async fn ensure(
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
     target: ShardId,
     types: &[TypeDefinition],
 ) -> Result<(), Error> {
@@ -116,7 +116,7 @@ pub async fn ensure(
 }
 
 async fn create(
-    participants: &mut impl Participants,
+    participants: &mut dyn Participants,
     target: ShardId,
     needed: &TypeDefinition,
 ) -> Result<(), Error> {
