@@ -1,6 +1,6 @@
 //! Collects the parts of a catalog.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::{
     AutoShard, Catalog, ClusterId, Epoch, Error, Function, Group, Sequence, Shard, ShardId, Table,
@@ -21,6 +21,7 @@ pub struct CatalogBuilder {
     pub(crate) functions: Vec<Function>,
     pub(crate) sequences: Vec<Sequence>,
     pub(crate) auto_shard: Vec<AutoShard>,
+    pub(crate) schemas: BTreeSet<String>,
 }
 
 impl CatalogBuilder {
@@ -85,6 +86,12 @@ impl CatalogBuilder {
         self
     }
 
+    /// A schema that exists. Those of relations need no mention.
+    pub fn schema(mut self, schema: String) -> Self {
+        self.schemas.insert(schema);
+        self
+    }
+
     /// Removes the table, view or sequence of this name, if there is one.
     pub fn without_relation(mut self, schema: &str, name: &str) -> Self {
         self.tables
@@ -110,6 +117,8 @@ impl CatalogBuilder {
         self.groups.sort_by_key(|group| group.id);
         self.tables.sort_by_key(|table| table.id);
         let names = self.validate()?;
+        self.schemas
+            .extend(names.keys().map(|schema| String::from(&**schema)));
         let mut functions: HashMap<Box<str>, Vec<Function>> = HashMap::new();
         for function in self.functions {
             functions
@@ -130,6 +139,7 @@ impl CatalogBuilder {
             functions,
             sequences: self.sequences,
             auto_shard: self.auto_shard,
+            schemas: self.schemas,
             names,
         })
     }

@@ -25,6 +25,7 @@ use crate::{
 pub fn cluster(shards: u32) -> CatalogBuilder {
     let builder = Catalog::builder()
         .epoch(Epoch(1))
+        .schema("public".to_owned())
         .catalog_shard((shards > 0).then_some(ShardId(1)));
     (1..=shards).fold(builder, |builder, number| {
         builder.shard(Shard {

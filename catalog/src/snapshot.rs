@@ -1,6 +1,6 @@
 //! One version of the catalog: what a statement is planned and routed by.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::{
     AutoShard, CatalogBuilder, ClusterId, Epoch, Function, Group, GroupId, Sequence, Shard,
@@ -22,6 +22,7 @@ pub struct Catalog {
     pub(crate) functions: HashMap<Box<str>, Vec<Function>>,
     pub(crate) sequences: Vec<Sequence>,
     pub(crate) auto_shard: Vec<AutoShard>,
+    pub(crate) schemas: BTreeSet<String>,
     /// By schema, then by name.
     pub(crate) names: HashMap<Box<str>, SchemaNames>,
 }
@@ -58,6 +59,7 @@ impl Catalog {
             functions: HashMap::new(),
             sequences: Vec::new(),
             auto_shard: Vec::new(),
+            schemas: BTreeSet::new(),
             names: HashMap::new(),
         }
     }
@@ -80,6 +82,7 @@ impl Catalog {
             functions: self.functions.values().flatten().cloned().collect(),
             sequences: self.sequences.clone(),
             auto_shard: self.auto_shard.clone(),
+            schemas: self.schemas.clone(),
         }
     }
 
@@ -168,6 +171,11 @@ impl Catalog {
 
     pub fn auto_shard(&self) -> &[AutoShard] {
         &self.auto_shard
+    }
+
+    /// Whether users' objects may be in this schema: it exists, as far as this snapshot knows.
+    pub fn has_schema(&self, schema: &str) -> bool {
+        self.schemas.contains(schema)
     }
 
     /// The relation that an unqualified name means: the one in the first schema of the path that has it. A

@@ -155,12 +155,15 @@ pub(crate) fn full_name(context: &Context<'_>, schema: Option<&str>, name: &str)
     }
 }
 
-/// Where an unqualified CREATE puts things: the first schema of the path.
+/// Where an unqualified CREATE puts things: the first schema of the path that exists.
 pub(crate) fn creation_schema(context: &Context<'_>) -> String {
-    context
+    let mut path = context
         .search_path
         .iter()
-        .find(|schema| *schema != "pg_catalog" && *schema != TEMPORARY_SCHEMA)
+        .filter(|schema| *schema != "pg_catalog" && *schema != TEMPORARY_SCHEMA);
+    let first = path.clone().next();
+    path.find(|schema| context.catalog.has_schema(schema))
+        .or(first)
         .cloned()
         .unwrap_or_else(|| "public".to_owned())
 }

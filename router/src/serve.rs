@@ -131,7 +131,6 @@ fn listen(address: SocketAddr, backlog: u32) -> std::io::Result<TcpListener> {
 /// How the router itself connects to servers, for everything but clients' statements.
 pub fn control_connector(config: &Config) -> Result<Connector, ServeError> {
     let home = &config.catalog;
-    let root = home.tls.root_cert.as_deref();
     let mut connector = Connector::new(home.user.clone());
     connector.password = home
         .password
@@ -139,9 +138,9 @@ pub fn control_connector(config: &Config) -> Result<Connector, ServeError> {
         .map(|secret| secret.expose().to_owned());
     connector.tls = match home.tls.mode {
         SslMode::Disable => store::Tls::Disable,
-        SslMode::Prefer => store::Tls::Prefer(crate::tls::client_config(home.tls.mode, root)?),
+        SslMode::Prefer => store::Tls::Prefer(crate::tls::client_config(&home.tls)?),
         SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
-            store::Tls::Require(crate::tls::client_config(home.tls.mode, root)?)
+            store::Tls::Require(crate::tls::client_config(&home.tls)?)
         }
     };
     connector.connect_timeout = config.pool.connect_timeout;
@@ -170,10 +169,7 @@ fn assemble(
             lifetime: config.pool.lifetime,
             max_prepared_statements: config.pool.max_prepared_statements,
         },
-        ServerTls::load(
-            config.servers.tls.mode,
-            config.servers.tls.root_cert.as_deref(),
-        )?,
+        ServerTls::load(&config.servers.tls)?,
         locals.len(),
     );
     let auth = AuthSettings {

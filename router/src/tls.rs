@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::config::SslMode;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
@@ -16,6 +15,8 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, S
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+
+use crate::config::{self, SslMode};
 
 /// The protocol name by which a client that starts with TLS at once says what it will speak.
 pub const ALPN: &[u8] = b"postgresql";
@@ -50,6 +51,13 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(list)
 }
 
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(path).map_err(|error| TlsError::File {
+        path: path.display().to_string(),
+        reason: error.to_string(),
+    })
+}
+
 fn roots(path: &Path) -> Result<Arc<RootCertStore>, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
@@ -78,10 +86,7 @@ impl ClientFacing {
             .first()
             .and_then(|leaf| server_end_point(leaf))
             .map(Into::into);
-        let key = PrivateKeyDer::from_pem_file(key).map_err(|error| TlsError::File {
-            path: key.display().to_string(),
-            reason: error.to_string(),
-        })?;
+        let key = private_key(key)?;
         let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?;
         let builder = match client_ca {
@@ -210,14 +215,14 @@ impl ServerTls {
         }
     }
 
-    /// `root` is needed for the verifying modes.
-    pub fn load(mode: SslMode, root: Option<&Path>) -> Result<Self, TlsError> {
-        if mode == SslMode::Disable {
+    /// `settings.root_cert` is needed for the verifying modes.
+    pub fn load(settings: &config::ServerTls) -> Result<Self, TlsError> {
+        if settings.mode == SslMode::Disable {
             return Ok(Self::disabled());
         }
         Ok(Self {
-            mode,
-            connector: Some(TlsConnector::from(client_config(mode, root)?)),
+            mode: settings.mode,
+            connector: Some(TlsConnector::from(client_config(settings)?)),
         })
     }
 
@@ -240,33 +245,40 @@ impl ServerTls {
     }
 }
 
-/// What is verified of a server's certificate, by libpq's rules.
-pub fn client_config(mode: SslMode, root: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+/// What is verified of a server's certificate, by libpq's rules, and what the router shows of its own.
+pub fn client_config(settings: &config::ServerTls) -> Result<Arc<ClientConfig>, TlsError> {
     let builder =
         ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let lenient = |chain| Arc::new(Lenient { chain });
-    let config = match mode {
+    let builder = match settings.mode {
         SslMode::Disable | SslMode::Prefer | SslMode::Require => builder
             .dangerous()
-            .with_custom_certificate_verifier(lenient(None))
-            .with_no_client_auth(),
+            .with_custom_certificate_verifier(lenient(None)),
         SslMode::VerifyCa | SslMode::VerifyFull => {
-            let path = root.ok_or_else(|| TlsError::File {
-                path: "root_cert".to_owned(),
-                reason: "it is needed to verify servers' certificates".to_owned(),
-            })?;
+            let path = settings
+                .root_cert
+                .as_deref()
+                .ok_or_else(|| TlsError::File {
+                    path: "sslrootcert".to_owned(),
+                    reason: "it is needed to verify servers' certificates".to_owned(),
+                })?;
             let roots = roots(path)?;
-            if mode == SslMode::VerifyFull {
-                builder.with_root_certificates(roots).with_no_client_auth()
+            if settings.mode == SslMode::VerifyFull {
+                builder.with_root_certificates(roots)
             } else {
                 let chain =
                     WebPkiServerVerifier::builder_with_provider(roots, provider()).build()?;
                 builder
                     .dangerous()
                     .with_custom_certificate_verifier(lenient(Some(chain)))
-                    .with_no_client_auth()
             }
         }
+    };
+    let config = match (&settings.cert, &settings.key) {
+        (Some(cert), Some(key)) => {
+            builder.with_client_auth_cert(certificates(cert)?, private_key(key)?)?
+        }
+        _ => builder.with_no_client_auth(),
     };
     Ok(Arc::new(config))
 }

@@ -9,12 +9,14 @@
 )]
 
 pub mod agree;
+pub mod certificates;
 pub mod client;
 pub mod cluster;
 pub mod conversation;
 pub mod differential;
 pub mod endpoint;
 pub mod process;
+pub mod psql;
 pub mod router_process;
 pub mod shared;
 pub mod transcript;

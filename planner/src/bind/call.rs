@@ -41,6 +41,9 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 };
                 if visible {
                     of_user = true;
+                    // What its body reads is known only as far as the catalog is: where any shard would do, the default
+                    // shard does, which has whatever is not listed.
+                    self.bound.findings.uses_system = true;
                     self.user_function(function, call.location);
                 }
             }

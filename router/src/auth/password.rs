@@ -25,7 +25,7 @@ pub async fn md5(
     };
     let given = body.strip_suffix(b"\0").ok_or_else(failed)?;
     let (inner, password) = match &stored {
-        Some(StoredSecret::Plain(password)) => (
+        Some(StoredSecret::Plain { password, .. }) => (
             hash(user.as_bytes(), password.expose().as_bytes()),
             Some(password.clone()),
         ),

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::AuthError;
+use super::scram::Verifier;
 use crate::config::{AuthQuery, Secret, User, UserSecret};
 use crate::store::connection::Connector;
 use catalog::Server;
@@ -17,7 +18,11 @@ const FRESH: Duration = Duration::from_secs(10);
 pub enum StoredSecret {
     Scram(Secret),
     Md5(Secret),
-    Plain(Secret),
+    /// With the verifier that a server would store of it.
+    Plain {
+        password: Secret,
+        verifier: Verifier,
+    },
 }
 
 /// Where secrets come from.
@@ -25,7 +30,7 @@ pub struct Secrets {
     configured: HashMap<String, Option<StoredSecret>>,
     lookup: Option<Lookup>,
     certificate_pem: Option<Vec<u8>>,
-    mock_key: [u8; 32],
+    salt_key: [u8; 32],
     found: Mutex<HashMap<String, (Instant, Option<StoredSecret>)>>,
 }
 
@@ -39,6 +44,7 @@ pub struct Lookup {
 impl Secrets {
     /// `certificate_pem`: the router's own certificate, for channel binding.
     pub fn new(users: &[User], lookup: Option<Lookup>, certificate_pem: Option<Vec<u8>>) -> Self {
+        let salt_key = rand::random();
         let configured = users
             .iter()
             .map(|user| {
@@ -46,7 +52,14 @@ impl Secrets {
                     UserSecret::None => None,
                     UserSecret::Scram(secret) => Some(StoredSecret::Scram(secret.clone())),
                     UserSecret::Md5(secret) => Some(StoredSecret::Md5(secret.clone())),
-                    UserSecret::Plain(secret) => Some(StoredSecret::Plain(secret.clone())),
+                    UserSecret::Plain(password) => {
+                        Verifier::of_password(password.expose(), salt(&salt_key, &user.name)).map(
+                            |verifier| StoredSecret::Plain {
+                                password: password.clone(),
+                                verifier,
+                            },
+                        )
+                    }
                 };
                 (user.name.clone(), secret)
             })
@@ -55,7 +68,7 @@ impl Secrets {
             configured,
             lookup,
             certificate_pem,
-            mock_key: rand::random(),
+            salt_key,
             found: Mutex::default(),
         }
     }
@@ -67,23 +80,14 @@ impl Secrets {
     /// The user's plain password, if the configuration has it.
     pub fn plain(&self, user: &str) -> Option<Secret> {
         match self.configured.get(user) {
-            Some(Some(StoredSecret::Plain(secret))) => Some(secret.clone()),
+            Some(Some(StoredSecret::Plain { password, .. })) => Some(password.clone()),
             _ => None,
         }
     }
 
-    /// Whether nothing is known of the user; only after [`Self::find`].
-    pub fn is_unknown(&self, user: &str) -> bool {
-        if let Some(secret) = self.configured.get(user) {
-            return secret.is_none();
-        }
-        !matches!(self.lock().get(user), Some((_, Some(_))))
-    }
-
-    /// A salt for users without a verifier, the same each time for one user.
-    pub fn mock_salt(&self, user: &str) -> Vec<u8> {
-        let key = ring_hmac(&self.mock_key, user.as_bytes());
-        key[..16].to_vec()
+    /// A salt for users without a verifier of their own, the same each time for one user.
+    pub fn salt(&self, user: &str) -> Vec<u8> {
+        salt(&self.salt_key, user)
     }
 
     /// The user's secret, from the configuration or by asking a server.
@@ -140,12 +144,13 @@ impl Lookup {
     }
 }
 
-fn ring_hmac(key: &[u8], data: &[u8]) -> Vec<u8> {
+/// As long as those that PostgreSQL makes.
+fn salt(key: &[u8; 32], user: &str) -> Vec<u8> {
     use hmac::{Hmac, KeyInit, Mac};
     match Hmac::<sha2::Sha256>::new_from_slice(key) {
         Ok(mut mac) => {
-            mac.update(data);
-            mac.finalize().into_bytes().to_vec()
+            mac.update(user.as_bytes());
+            mac.finalize().into_bytes()[..16].to_vec()
         }
         Err(_) => unreachable!("HMAC takes keys of any length"),
     }

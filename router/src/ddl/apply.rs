@@ -146,6 +146,11 @@ async fn follow(
             schema: schema.clone(),
             new: new.clone(),
         }])),
+        Change::Schema { schema } if !ran.tag.starts_with("DROP") => {
+            Ok(Edits(vec![Edit::Schema {
+                schema: schema.clone(),
+            }]))
+        }
         // Tables that are gone are found by looking for them; these are what snapshots show besides.
         Change::TableDropped { .. }
         | Change::View { .. }

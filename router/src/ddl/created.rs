@@ -42,10 +42,15 @@ pub(super) async fn table(
     let Some(&source) = ran.shards.first() else {
         return Ok(Edits::default());
     };
-    // Nothing there: the session made a temporary table of that name after all.
     let Some(table) = definition::read(participants, source, &name.schema, &name.name).await?
     else {
-        return Ok(Edits(vec![Edit::Touch]));
+        // The statement ran, so the table is in another schema: one of the search path that the catalog has not heard of.
+        return match sharding {
+            NewTable::Unsharded { shard } if *shard == ran.catalog.default_shard() => Ok(Edits(vec![Edit::Touch])),
+            _ => Err(Answer::new(format!("table \"{}\" was not created in schema \"{}\"", name.name, name.schema))
+                .hint("Write the schema before the table's name, or run SELECT pgweave.refresh() if a schema was created directly.")
+                .wrong_state()),
+        };
     };
     match sharding {
         NewTable::Unsharded { shard } => unsharded(&table, *shard, ran),

@@ -77,6 +77,10 @@ pub enum Edit {
         column: String,
         group: GroupId,
     },
+    /// A schema exists now. The catalog does not list schemas; the transaction's own snapshot does.
+    Schema {
+        schema: String,
+    },
     /// Nothing of the catalog's own rows, but something that snapshots show: all routers must read anew.
     Touch,
 }
@@ -233,7 +237,7 @@ impl Edits {
                 .tables()
                 .iter()
                 .any(|table| table.schema == *schema && matters(schema, &table.name)),
-            Edit::Columns { .. } | Edit::Touch => false,
+            Edit::Columns { .. } | Edit::Schema { .. } | Edit::Touch => false,
         })
     }
 
@@ -349,6 +353,7 @@ fn apply(edit: &Edit, catalog: &Catalog, groups: &mut u32) -> CatalogBuilder {
             column: column.clone(),
             group: Some(*group),
         }),
+        Edit::Schema { schema } => builder.schema(schema.clone()),
         Edit::Divide { .. }
         | Edit::ForgetSequence { .. }
         | Edit::MoveSequence { .. }

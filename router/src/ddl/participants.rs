@@ -25,8 +25,8 @@ pub trait Participants: Send {
 /// The settings of a client's session, put back by [`CanonicalSettings::restore`].
 ///
 /// A control connection has canonical settings already; a client's session has its own, and what the server prints there
-/// would mean something else on another connection.
-pub struct CanonicalSettings(Vec<String>);
+/// would mean something else on another connection. Only what differs is touched: clients are told of changes of some.
+pub struct CanonicalSettings(Vec<(&'static str, String)>);
 
 impl CanonicalSettings {
     /// Makes the session print names and values in the canonical form until the transaction ends or `restore`.
@@ -41,17 +41,23 @@ impl CanonicalSettings {
         let rows = participants
             .query(shard, &format!("SELECT {}", current.join(", ")))
             .await?;
-        let saved = rows
+        let current = rows
             .into_iter()
             .next()
             .unwrap_or_default()
             .into_iter()
-            .flatten()
-            .collect();
-        let values = CANONICAL_SETTINGS
-            .iter()
-            .map(|(_, value)| (*value).to_owned());
-        set_local(participants, shard, values).await?;
+            .flatten();
+        let mut saved = Vec::new();
+        let mut wanted = Vec::new();
+        for ((name, canonical), current) in CANONICAL_SETTINGS.iter().zip(current) {
+            // The order of day and month shows in input only, once dates are printed by ISO 8601.
+            let is_iso = *name == "datestyle" && current.starts_with("ISO");
+            if !is_iso && !current.eq_ignore_ascii_case(canonical) {
+                saved.push((*name, current));
+                wanted.push((*name, (*canonical).to_owned()));
+            }
+        }
+        set_local(participants, shard, &wanted).await?;
         Ok(CanonicalSettings(saved))
     }
 
@@ -60,25 +66,24 @@ impl CanonicalSettings {
         participants: &mut dyn Participants,
         shard: ShardId,
     ) -> Result<(), ServerError> {
-        set_local(participants, shard, self.0.into_iter()).await
+        set_local(participants, shard, &self.0).await
     }
 }
 
 async fn set_local(
     participants: &mut dyn Participants,
     shard: ShardId,
-    values: impl Iterator<Item = String>,
+    settings: &[(&'static str, String)],
 ) -> Result<(), ServerError> {
-    let calls: Vec<String> = CANONICAL_SETTINGS
+    let calls: Vec<String> = settings
         .iter()
-        .zip(values)
-        .map(|((name, _), value)| {
-            format!("pg_catalog.set_config('{name}', {}, true)", literal(&value))
-        })
+        .map(|(name, value)| format!("pg_catalog.set_config('{name}', {}, true)", literal(value)))
         .collect();
-    participants
-        .query(shard, &format!("SELECT {}", calls.join(", ")))
-        .await?;
+    if !calls.is_empty() {
+        participants
+            .query(shard, &format!("SELECT {}", calls.join(", ")))
+            .await?;
+    }
     Ok(())
 }
 

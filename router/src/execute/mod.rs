@@ -32,12 +32,16 @@ pub struct Link {
     /// Bytes of a large row that are still to pass through.
     pub streaming: usize,
     pub limits: Limits,
+    /// Settings are changed and put back for the router's own questions: the client is not told.
+    pub quiet: bool,
     /// Notifications are for this session.
     pub listening: bool,
     /// Added to the CONTEXT of errors.
     pub context: Arc<str>,
     /// Added to the position of errors, because the server saw only a part of the client's text.
     pub position_offset: i32,
+    /// The same for the error of the next statement of the router's own.
+    pub own_offset: i32,
     /// The session's open block has been begun here.
     pub in_block: bool,
     /// A statement that may write has been sent within the block.

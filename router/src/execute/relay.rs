@@ -145,6 +145,7 @@ impl Link {
                 position,
                 frame,
                 self.listening,
+                self.quiet,
                 client,
                 notes,
             )?;
@@ -177,9 +178,10 @@ impl Link {
                     let input = self.backend.input();
                     client.out.extend_from_slice(&input[forwarded..position]);
                     let body = &input[position + 5..position + frame.total];
+                    let body = client.with_own_names(body);
                     message::rewrite_error(
                         &mut client.out,
-                        body,
+                        &body,
                         Some(&self.context),
                         self.position_offset,
                     )
@@ -233,6 +235,7 @@ fn judge(
     position: usize,
     frame: Frame,
     listening: bool,
+    quiet: bool,
     client: &mut ClientIo,
     notes: &mut Notes,
 ) -> Result<Verdict, LinkError> {
@@ -245,6 +248,7 @@ fn judge(
         b'N' if !own => return Ok(Verdict::Forward),
         b'N' if matches!(front, Expect::Captured) => return Ok(Verdict::Capture),
         b'N' => return Ok(Verdict::Swallow),
+        b'S' if quiet => return Ok(Verdict::Swallow),
         b'S' | b'A' => {
             let verdict = asynchronous(backend, position, frame, listening, client)?;
             if own && matches!(verdict, Verdict::Forward) {

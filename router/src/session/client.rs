@@ -3,6 +3,8 @@
 //! An idle client holds no buffers: input is taken from the worker's spare buffers when the socket has something to
 //! read and handed back when everything has been processed, so that ten thousand idle clients cost little.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
@@ -10,6 +12,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::budget::{Budget, Charge};
+use super::prepared::{ServerName, Statement};
 use crate::tls::ClientStream;
 use crate::wire::ProtocolError;
 use crate::wire::frame::{self, Frame, Limits};
@@ -25,6 +28,8 @@ pub struct ClientIo {
     pub out: BytesMut,
     /// What ParameterStatus messages have told this client.
     pub reported: Parameters,
+    /// The client's named statements.
+    pub statements: HashMap<Box<[u8]>, Arc<Statement>>,
     /// ParameterStatus messages of statements that the router ran itself: PostgreSQL sends them before ReadyForQuery.
     pub late: BytesMut,
     input: BytesMut,
@@ -44,6 +49,7 @@ impl ClientIo {
             stream,
             out: BytesMut::new(),
             reported: Parameters::default(),
+            statements: HashMap::new(),
             late: BytesMut::new(),
             input: BytesMut::new(),
             limits,
@@ -104,6 +110,23 @@ impl ClientIo {
         self.stream.write_all(&self.out).await?;
         self.out.clear();
         self.stream.flush().await
+    }
+
+    /// The body of a server's error with the client's own names of its statements in place of the server's.
+    pub fn with_own_names<'a>(&self, body: &'a [u8]) -> Cow<'a, [u8]> {
+        let prefix = b"pgweave_";
+        if memchr::memmem::find(body, prefix).is_none() {
+            return Cow::Borrowed(body);
+        }
+        let mut renamed = body.to_vec();
+        for (name, statement) in &self.statements {
+            let server_name = ServerName::of(statement.key);
+            let quoted = [b"\"", server_name.as_bytes(), b"\""].concat();
+            while let Some(at) = memchr::memmem::find(&renamed, &quoted) {
+                renamed.splice(at + 1..at + quoted.len() - 1, name.iter().copied());
+            }
+        }
+        Cow::Owned(renamed)
     }
 
     /// Puts what waited for ReadyForQuery in front of it.

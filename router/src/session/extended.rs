@@ -151,7 +151,7 @@ impl Session {
         if parse.name.is_empty() {
             self.unnamed = Some(statement.clone());
         } else {
-            if self.statements.contains_key(parse.name) {
+            if self.client.statements.contains_key(parse.name) {
                 return Err(Report::error(
                     "42P05",
                     format!(
@@ -161,7 +161,9 @@ impl Session {
                 )
                 .into());
             }
-            self.statements.insert(parse.name.into(), statement.clone());
+            self.client
+                .statements
+                .insert(parse.name.into(), statement.clone());
         }
         self.registered = Some(parse.name.into());
         self.unanswered = Some(statement);
@@ -226,7 +228,7 @@ impl Session {
         let found = if name.is_empty() {
             self.unnamed.as_ref()
         } else {
-            self.statements.get(name)
+            self.client.statements.get(name)
         };
         let Some(statement) = found else {
             return Err(if name.is_empty() {
@@ -273,7 +275,7 @@ impl Session {
         if name.is_empty() {
             self.unnamed = Some(fresh.clone());
         } else {
-            self.statements.insert(name.into(), fresh.clone());
+            self.client.statements.insert(name.into(), fresh.clone());
         }
         Ok(fresh)
     }
@@ -288,6 +290,16 @@ impl Session {
             types: &statement.parameter_types,
             bind: &bind,
         };
+        if let Some(Plan::Session(SessionStatement::Execute { name, arguments })) = statement.plan()
+            && self.client.statements.contains_key(name.as_bytes())
+        {
+            let (index, ad_hoc) = self
+                .place_execution(name, arguments, unanswered, &catalog)
+                .await?;
+            self.links[index].position_offset =
+                super::statement::arguments_offset(&statement.sql, &ad_hoc.sql);
+            return self.bind_on(index, &bind, ad_hoc);
+        }
         let Some(need) = self.server_need(&statement, &values, &catalog)? else {
             if self.block.is_none()
                 && shares_block(&statement)
@@ -310,10 +322,45 @@ impl Session {
         };
         let index = self.extended_link(need, Batch::MayGoOn, &catalog).await?;
         self.ensure_prepared(index, &statement, unanswered)?;
+        self.bind_on(index, &bind, statement)
+    }
+
+    /// An EXECUTE by the extended protocol: the statement it names is made known to its server, and the EXECUTE becomes
+    /// a statement of its own there, so that formats and row limits work as for any other.
+    async fn place_execution(
+        &mut self,
+        name: &str,
+        arguments: &[String],
+        answer: bool,
+        catalog: &Arc<Catalog>,
+    ) -> Step<(usize, Arc<Statement>)> {
+        let (inner, need) = self.execution(name, arguments, catalog)?;
+        let index = self.extended_link(need, Batch::MayGoOn, catalog).await?;
+        self.prepare_for_execution(index, &inner).await?;
+        let ad_hoc = Arc::new(Statement {
+            key: self.router.statements.next_key(false),
+            sql: super::statement::execute_text(&inner, arguments).into(),
+            parameter_types: Box::default(),
+            planned: inner.planned.clone(),
+            epoch: catalog.epoch(),
+            manual: None,
+            declared_types: None,
+        });
+        self.ensure_prepared(index, &ad_hoc, answer)?;
+        self.links[index].unsynced = true;
+        Ok((index, ad_hoc))
+    }
+
+    fn bind_on(
+        &mut self,
+        index: usize,
+        bind: &frontend::Bind<'_>,
+        statement: Arc<Statement>,
+    ) -> Step {
         let link = &mut self.links[index];
         frontend::rewrite_bind(
             link.backend.out(),
-            &bind,
+            bind,
             ServerName::of(statement.key).as_bytes(),
         );
         link.expects.push_back(Expect::Bind);
@@ -512,6 +559,17 @@ impl Session {
         let statement = self.statement_named(describe.name, &catalog)?;
         let unanswered = self.take_unanswered(&statement).await?;
         self.check_block(&statement)?;
+        if let Some(Plan::Session(SessionStatement::Execute { name, arguments })) = statement.plan()
+            && self.client.statements.contains_key(name.as_bytes())
+        {
+            let (index, _) = self
+                .place_execution(name, arguments, unanswered, &catalog)
+                .await?;
+            let link = &mut self.links[index];
+            encode::describe(link.backend.out(), b'S', b"");
+            link.expects.push_back(Expect::DescribeStatement);
+            return Ok(());
+        }
         let Some(need) = self.describing_need(&statement, &catalog) else {
             if unanswered {
                 self.parse_complete();
@@ -614,7 +672,7 @@ impl Session {
         if close.kind == b'S' {
             if close.name.is_empty() {
                 self.unnamed = None;
-            } else if let Some(previous) = self.statements.remove(close.name) {
+            } else if let Some(previous) = self.client.statements.remove(close.name) {
                 self.mark_undo(Undo::Statement {
                     name: close.name.into(),
                     previous: Some(previous),
@@ -777,6 +835,7 @@ impl Session {
             .iter()
             .find(|(known, _)| **known == *name)
             .map(|(_, portal)| portal.clone())
+            .or_else(|| self.cursor_portal(name))
             .ok_or_else(|| {
                 Report::error(
                     "34000",
@@ -787,6 +846,27 @@ impl Session {
                 )
                 .into()
             })
+    }
+
+    /// A cursor that SQL declared is a portal too.
+    fn cursor_portal(&self, name: &[u8]) -> Option<Portal> {
+        let (_, shard) = self
+            .cursors
+            .iter()
+            .find(|(known, _)| known.as_bytes() == name)?;
+        Some(Portal::Server {
+            shard: *shard,
+            replica: false,
+            statement: Arc::new(Statement {
+                key: self.router.statements.next_key(false),
+                sql: Box::default(),
+                parameter_types: Box::default(),
+                planned: None,
+                epoch: self.router.catalog.epoch(),
+                manual: None,
+                declared_types: None,
+            }),
+        })
     }
 
     fn portal_link(&self, shard: catalog::ShardId, replica: bool) -> Step<usize> {

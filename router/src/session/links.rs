@@ -106,9 +106,11 @@ impl Session {
             expects: Default::default(),
             streaming: 0,
             limits: self.router.server_limits,
+            quiet: false,
             listening: false,
             context,
             position_offset: 0,
+            own_offset: 0,
             in_block: false,
             wrote: false,
             pins: Pins::NONE,
@@ -259,9 +261,16 @@ impl Session {
         let Some(body) = self.notes.own_error.take() else {
             return Ok(());
         };
-        let link = &self.links[index];
-        crate::wire::backend::rewrite_error(&mut self.client.out, &body, Some(&link.context), 0)
-            .map_err(LinkError::Protocol)?;
+        let link = &mut self.links[index];
+        let offset = std::mem::take(&mut link.own_offset);
+        let body = self.client.with_own_names(&body).into_owned();
+        crate::wire::backend::rewrite_error(
+            &mut self.client.out,
+            &body,
+            Some(&link.context),
+            offset,
+        )
+        .map_err(LinkError::Protocol)?;
         Err(Failure::Sent)
     }
 

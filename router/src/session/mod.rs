@@ -27,7 +27,6 @@ mod statement;
 mod temporary;
 mod transaction;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -70,7 +69,6 @@ pub struct Session {
     server_search_path: String,
     /// What the planner and the router need to know of the settings.
     derived: Derived,
-    statements: HashMap<Box<[u8]>, Arc<Statement>>,
     unnamed: Option<Arc<Statement>>,
     /// A Parse that has not been answered yet, because the Bind that follows decides which server answers it.
     unanswered: Option<Arc<Statement>>,
@@ -311,10 +309,10 @@ impl Session {
                 Undo::Statement { name, previous } if name.is_empty() => self.unnamed = previous,
                 Undo::Statement { name, previous } => match previous {
                     Some(statement) => {
-                        self.statements.insert(name, statement);
+                        self.client.statements.insert(name, statement);
                     }
                     None => {
-                        self.statements.remove(&name);
+                        self.client.statements.remove(&name);
                     }
                 },
             }

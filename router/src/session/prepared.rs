@@ -44,6 +44,13 @@ pub struct Names {
 }
 
 impl Statement {
+    /// The plan, if the session must act when the statement has completed.
+    pub fn with_effects(&self) -> Option<Arc<Planned>> {
+        let has_effects =
+            matches!(self.plan(), Some(Plan::Single(single)) if !single.effects.is_empty());
+        self.planned.clone().filter(|_| has_effects)
+    }
+
     pub fn plan(&self) -> Option<&Plan> {
         self.planned.as_ref().map(|planned| &*planned.plan)
     }

@@ -100,7 +100,9 @@ impl Session {
         let link = &mut self.links[index];
         link.backend.query(sql.as_bytes());
         link.expects.push_back(Expect::Captured);
+        link.quiet = true;
         self.exchange(index).await?;
+        self.links[index].quiet = false;
         let captured = std::mem::take(&mut self.links[index].captured);
         self.own_error(index)?;
         Ok(backend::messages(&captured)

@@ -194,7 +194,6 @@ impl Session {
             settings,
             server_search_path: String::new(),
             derived: Default::default(),
-            statements: Default::default(),
             unnamed: None,
             unanswered: None,
             registered: None,

@@ -109,7 +109,10 @@ impl Session {
                 plan,
             } => {
                 let body = part.text.get(statement.clone()).unwrap_or_default();
-                self.prepare(name, types, body, plan, catalog).await?;
+                let before = part.text.get(..statement.start).unwrap_or_default();
+                let start = part.offset + i32::try_from(before.chars().count()).unwrap_or(0);
+                self.prepare(name, types, (body, start), plan, catalog)
+                    .await?;
                 "PREPARE"
             }
             SessionStatement::Execute { name, arguments } => {
@@ -350,7 +353,7 @@ impl Session {
         match what {
             Discard::All => {
                 self.settings.discard();
-                self.statements.clear();
+                self.client.statements.clear();
                 self.unnamed = None;
                 self.portals.clear();
                 self.cursors.clear();
@@ -378,11 +381,11 @@ impl Session {
         &mut self,
         name: &str,
         types: &[String],
-        body: &str,
+        (body, body_start): (&str, i32),
         plan: &Plan,
         catalog: &Arc<Catalog>,
     ) -> Step {
-        if self.statements.contains_key(name.as_bytes()) {
+        if self.client.statements.contains_key(name.as_bytes()) {
             return Err(Report::error(
                 "42P05",
                 format!("prepared statement \"{name}\" already exists"),
@@ -411,13 +414,20 @@ impl Session {
             .hint("Send the statement itself.")
         })?;
         let index = self.link(need, catalog).await?;
-        self.prepare_by_sql(index, &statement).await?;
-        self.statements.insert(name.as_bytes().into(), statement);
+        self.prepare_by_sql(index, &statement, body_start).await?;
+        self.client
+            .statements
+            .insert(name.as_bytes().into(), statement);
         Ok(())
     }
 
     /// Makes a link's server know a statement that was prepared by SQL, whose types are known by name only.
-    pub(super) async fn prepare_by_sql(&mut self, index: usize, statement: &Statement) -> Step {
+    pub(super) async fn prepare_by_sql(
+        &mut self,
+        index: usize,
+        statement: &Statement,
+        body_start: i32,
+    ) -> Step {
         let link = &mut self.links[index];
         if link.backend.knows(statement.key) {
             return Ok(());
@@ -434,6 +444,8 @@ impl Session {
         }
         sql.push_str(" AS ");
         sql.push_str(&statement.sql);
+        self.links[index].own_offset = body_start
+            - i32::try_from(sql.chars().count() - statement.sql.chars().count()).unwrap_or(0);
         let result = self.run_own(index, &sql).await;
         if result.is_err()
             && let Some(link) = self.links.get_mut(index)
@@ -450,6 +462,31 @@ impl Session {
         part: Part<'_>,
         catalog: &Arc<Catalog>,
     ) -> Step<bool> {
+        let (statement, need) = self.execution(name, arguments, catalog)?;
+        let index = self.link(need, catalog).await?;
+        self.prepare_for_execution(index, &statement).await?;
+        let sql = execute_text(&statement, arguments);
+        let link = &mut self.links[index];
+        link.backend.query(sql.as_bytes());
+        link.position_offset = part.offset + arguments_offset(part.text, &sql);
+        link.expects.push_back(Expect::Query {
+            ready: part.ready,
+            planned: statement.with_effects(),
+        });
+        match self.exchange(index).await {
+            Ok(()) => Ok(part.ready),
+            Err(Failure::Sent) if part.ready => Ok(true),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The statement that EXECUTE names, and where it runs with these arguments.
+    pub(super) fn execution(
+        &mut self,
+        name: &str,
+        arguments: &[String],
+        catalog: &Arc<Catalog>,
+    ) -> Step<(Arc<Statement>, Need)> {
         let statement = self.statement_named(name.as_bytes(), catalog)?;
         let Some(Plan::Single(single)) = statement.plan() else {
             return Err(Report::error(
@@ -459,45 +496,37 @@ impl Session {
             .hint("Send the statement itself.")
             .into());
         };
-        let need = self.need_of(single, &ArgumentValues::new(arguments)?, catalog)?;
-        let index = self.link(need, catalog).await?;
+        // Only a key needs its value; what leads to one shard anyway may be given as any expression.
+        let need = match single.route {
+            planner::Route::Key(_) => {
+                self.need_of(single, &ArgumentValues::new(arguments)?, catalog)?
+            }
+            _ => self.need_of(single, &(), catalog)?,
+        };
+        Ok((statement, need))
+    }
+
+    /// Makes a link's server know the statement before an EXECUTE is sent there.
+    pub(super) async fn prepare_for_execution(
+        &mut self,
+        index: usize,
+        statement: &Arc<Statement>,
+    ) -> Step {
+        self.drain().await?;
         if statement.declared_types.is_some() {
-            self.prepare_by_sql(index, &statement).await?;
-        } else {
-            self.ensure_prepared(index, &statement, false)?;
-            self.drain().await?;
+            return self.prepare_by_sql(index, statement, 0).await;
         }
-        let server_name = ServerName::of(statement.key);
-        let mut sql = format!(
-            "EXECUTE \"{}\"",
-            String::from_utf8_lossy(server_name.as_bytes())
-        );
-        if !arguments.is_empty() {
-            sql.push_str(&format!(" ({})", arguments.join(", ")));
-        }
-        let link = &mut self.links[index];
-        link.backend.query(sql.as_bytes());
-        link.expects.push_back(Expect::Query {
-            ready: part.ready,
-            planned: statement
-                .planned
-                .clone()
-                .filter(|_| !single.effects.is_empty()),
-        });
-        match self.exchange(index).await {
-            Ok(()) => Ok(part.ready),
-            Err(Failure::Sent) if part.ready => Ok(true),
-            Err(failure) => Err(failure),
-        }
+        self.ensure_prepared(index, statement, false)?;
+        self.drain().await
     }
 
     fn deallocate(&mut self, name: Option<&str>) -> Step<&'static str> {
         match name {
             None => {
-                self.statements.clear();
+                self.client.statements.clear();
                 Ok("DEALLOCATE ALL")
             }
-            Some(name) => match self.statements.remove(name.as_bytes()) {
+            Some(name) => match self.client.statements.remove(name.as_bytes()) {
                 Some(_) => Ok("DEALLOCATE"),
                 None => Err(Report::error(
                     "26000",
@@ -546,6 +575,30 @@ fn begin_tag(text: &str) -> &'static str {
         "START TRANSACTION"
     } else {
         "BEGIN"
+    }
+}
+
+/// EXECUTE by the statement's name on servers.
+pub(super) fn execute_text(statement: &Statement, arguments: &[String]) -> String {
+    let server_name = ServerName::of(statement.key);
+    let mut sql = format!(
+        "EXECUTE \"{}\"",
+        String::from_utf8_lossy(server_name.as_bytes())
+    );
+    if !arguments.is_empty() {
+        sql.push_str(&format!(" ({})", arguments.join(", ")));
+    }
+    sql
+}
+
+/// How far the arguments stand further right in the client's text than in the router's.
+pub(super) fn arguments_offset(client: &str, own: &str) -> i32 {
+    let place = |text: &str| text.chars().position(|character| character == '(');
+    match (place(client), place(own)) {
+        (Some(client), Some(own)) => {
+            i32::try_from(client).unwrap_or(0) - i32::try_from(own).unwrap_or(0)
+        }
+        _ => 0,
     }
 }
 

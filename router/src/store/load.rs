@@ -290,6 +290,7 @@ struct Found {
     views: Vec<catalog::View>,
     functions: Vec<functions::FunctionSource>,
     sequences: Vec<catalog::Sequence>,
+    schemas: Vec<String>,
 }
 
 impl Found {
@@ -300,6 +301,7 @@ impl Found {
             views: relations::views(connection).await?,
             functions: relations::function_sources(connection).await?,
             sequences: relations::sequences(connection).await?,
+            schemas: relations::schemas(connection).await?,
         })
     }
 }
@@ -421,6 +423,9 @@ async fn place(
         if names.insert((sequence.schema.clone(), sequence.name.clone())) {
             builder = builder.sequence(sequence);
         }
+    }
+    for schema in found.schemas {
+        builder = builder.schema(schema);
     }
     for function in functions::classify(found.functions, &relation_names) {
         builder = builder.function(function);

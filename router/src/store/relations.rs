@@ -160,6 +160,16 @@ pub async fn sequences(connection: &Connection) -> Result<Vec<Sequence>, Error> 
     Ok(sequences)
 }
 
+/// The schemas of users' objects.
+pub async fn schemas(connection: &Connection) -> Result<Vec<String>, Error> {
+    let sql =
+        format!("SELECT n.nspname FROM pg_namespace n WHERE {USER_SCHEMA} ORDER BY n.nspname");
+    let rows = connection.rows(&sql).await?;
+    rows.iter()
+        .map(|row| Ok(text(row, 0, "pg_namespace")?.to_owned()))
+        .collect()
+}
+
 /// `server_version_num`, such as 150004.
 pub async fn server_version(connection: &Connection) -> Result<u32, Error> {
     let rows = connection.rows("SHOW server_version_num").await?;

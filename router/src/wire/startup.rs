@@ -103,10 +103,11 @@ async fn negotiate(stream: TcpStream, settings: &StartupSettings) -> Result<Star
                 stream = match (stream, &settings.tls) {
                     (ClientStream::Plain(mut plain), Some(tls)) => {
                         if has_unread(&plain)? {
-                            return Err(ProtocolError::Other(
-                                "received unencrypted data after SSL request".to_owned(),
-                            )
-                            .into());
+                            let report = Report::fatal(
+                                "08P01",
+                                "received unencrypted data after SSL request",
+                            );
+                            return Err(refuse(ClientStream::Plain(plain), &report).await);
                         }
                         plain.write_all(b"S").await?;
                         tls.accept(plain).await?

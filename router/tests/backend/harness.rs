@@ -20,6 +20,7 @@ pub const LIMIT: Duration = Duration::from_secs(20);
 /// Who may come in how. Everybody else is trusted.
 const HOST_RULES: &str = "\
 local all all trust
+hostssl all cert_user 127.0.0.1/32 cert
 host all scram_user 127.0.0.1/32 scram-sha-256
 host all md5_user 127.0.0.1/32 md5
 host all clear_user 127.0.0.1/32 password

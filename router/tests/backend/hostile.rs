@@ -38,7 +38,11 @@ async fn wait_for_end(stream: &mut TcpStream) {
 
 async fn outcome(replies: &[&[u8]], mode: SslMode) -> ConnectError {
     let server = pretender(replies.iter().map(|reply| reply.to_vec()).collect()).await;
-    let tls = ServerTls::load(mode, None).unwrap();
+    let tls = ServerTls::load(&router::config::ServerTls {
+        mode,
+        ..Default::default()
+    })
+    .unwrap();
     refusal(&server, &login("scram_user", Some("pencil")), &tls).await
 }
 

@@ -1,13 +1,15 @@
 //! Encrypted connections: how far certificates are trusted, and SCRAM bound to them.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, mpsc};
 
 use catalog::Server;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
+};
 use router::backend::ConnectError;
-use router::config::SslMode;
+use router::config::{self, SslMode};
 use router::local::Scratch;
 use router::pool::{PoolSettings, Pools};
 use router::tls::{ClientFacing, ServerTls};
@@ -26,6 +28,8 @@ struct Encrypted {
     other_authority: PathBuf,
     /// A certificate of the other authority, for one who pretends to be the server.
     pretended: (PathBuf, PathBuf),
+    /// Certificate and key of the user cert_user.
+    client: (PathBuf, PathBuf),
     _scratch: Scratch,
 }
 
@@ -37,8 +41,14 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
 
 /// Certificate and key in PEM, good for 127.0.0.1.
 fn certificate(authority: &CertifiedIssuer<'_, KeyPair>) -> (String, String) {
+    certificate_of(authority, "server")
+}
+
+fn certificate_of(authority: &CertifiedIssuer<'_, KeyPair>, name: &str) -> (String, String) {
     let key = KeyPair::generate().unwrap();
-    let parameters = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let mut parameters = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    parameters.distinguished_name = DistinguishedName::new();
+    parameters.distinguished_name.push(DnType::CommonName, name);
     let certificate = parameters.signed_by(&key, authority).unwrap();
     (certificate.pem(), key.serialize_pem())
 }
@@ -56,6 +66,8 @@ fn encrypted() -> &'static Encrypted {
         let (pretended_certificate, pretended_key) = certificate(&unknown);
         let (sender, receiver) = mpsc::channel();
         let (server_certificate, server_key) = certificate(&known);
+        let (client_certificate, client_key) = certificate_of(&known, "cert_user");
+        let authority = known.pem();
         std::thread::spawn(move || {
             runtime().block_on(async {
                 let server = fresh_server().await;
@@ -64,6 +76,7 @@ fn encrypted() -> &'static Encrypted {
                 for (name, text) in [
                     ("server.crt", server_certificate),
                     ("server.key", server_key),
+                    ("clients.crt", authority),
                 ] {
                     let path = data.join(name);
                     std::fs::write(&path, text).unwrap();
@@ -71,7 +84,10 @@ fn encrypted() -> &'static Encrypted {
                         .unwrap();
                     chown(&path, Some(owner.uid()), Some(owner.gid())).unwrap();
                 }
+                crate::harness::admin(&server, "CREATE ROLE cert_user LOGIN").await;
                 crate::harness::admin(&server, "ALTER SYSTEM SET ssl = on").await;
+                crate::harness::admin(&server, "ALTER SYSTEM SET ssl_ca_file = 'clients.crt'")
+                    .await;
                 server.restart().await.unwrap();
                 sender.send(address(&server)).unwrap();
                 std::future::pending::<()>().await;
@@ -86,13 +102,32 @@ fn encrypted() -> &'static Encrypted {
                 write("pretended.pem", &pretended_certificate),
                 write("pretended.key", &pretended_key),
             ),
+            client: (
+                write("client.pem", &client_certificate),
+                write("client.key", &client_key),
+            ),
             _scratch: scratch,
         }
     })
 }
 
 fn tls(mode: SslMode) -> ServerTls {
-    ServerTls::load(mode, Some(&encrypted().authority)).unwrap()
+    trusting(mode, &encrypted().authority)
+}
+
+fn trusting(mode: SslMode, authority: &Path) -> ServerTls {
+    load(mode, authority, None)
+}
+
+/// `identity`: the router's own certificate and key.
+fn load(mode: SslMode, authority: &Path, identity: Option<&(PathBuf, PathBuf)>) -> ServerTls {
+    ServerTls::load(&config::ServerTls {
+        mode,
+        root_cert: Some(authority.to_owned()),
+        cert: identity.map(|(certificate, _)| certificate.clone()),
+        key: identity.map(|(_, key)| key.clone()),
+    })
+    .unwrap()
 }
 
 const IS_ENCRYPTED: &str = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
@@ -127,7 +162,7 @@ async fn verifying_modes_trust_only_the_authority_they_were_given() {
         (SslMode::VerifyCa, false),
         (SslMode::VerifyFull, false),
     ] {
-        let tls = ServerTls::load(mode, Some(&encrypted.other_authority)).unwrap();
+        let tls = trusting(mode, &encrypted.other_authority);
         let result = connect(&encrypted.server, &login("postgres", None), &tls).await;
         assert_eq!(result.is_ok(), accepted, "{mode:?}");
         if let Err(error) = result {
@@ -185,6 +220,33 @@ async fn a_preferred_tls_is_done_without_where_there_is_none() {
         error.to_string().contains("does not support TLS"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn the_router_shows_the_certificate_it_was_given() {
+    let Encrypted {
+        server,
+        authority,
+        client,
+        pretended,
+        ..
+    } = encrypted();
+    let mode = SslMode::VerifyFull;
+    let cert_user = login("cert_user", None);
+    let shown = load(mode, authority, Some(client));
+    let mut backend = connect(server, &cert_user, &shown).await.unwrap();
+    assert_eq!(
+        value(&mut backend, "SELECT current_user").await,
+        "cert_user"
+    );
+    backend.cancel_target().cancel().await.unwrap();
+    let error = refusal(server, &cert_user, &tls(mode)).await;
+    assert!(
+        error.to_string().contains("valid client certificate"),
+        "{error}"
+    );
+    // One that the server's authority has not signed.
+    refusal(server, &cert_user, &load(mode, authority, Some(pretended))).await;
 }
 
 /// Somebody between router and server, with a certificate of his own and an encrypted connection on both sides.

@@ -186,6 +186,30 @@ fn value_of(text: &str) -> AdminArg {
     }
 }
 
+/// The major version of the servers.
+pub async fn version() -> u32 {
+    let connection = connector().connect(&server(0, "postgres")).await.unwrap();
+    let rows = connection
+        .rows("SELECT current_setting('server_version_num')::int / 10000")
+        .await
+        .unwrap();
+    rows[0][0].as_deref().unwrap().parse().unwrap()
+}
+
+/// Whether the servers were built and installed with all that a test wants to use: some builds lack contrib or ICU.
+pub async fn has_all(extensions: &[&str], icu: bool) -> bool {
+    let connection = connector().connect(&server(0, "postgres")).await.unwrap();
+    let names = connection
+        .rows("SELECT name FROM pg_available_extensions")
+        .await
+        .unwrap();
+    let has = |name: &str| names.iter().any(|row| row[0].as_deref() == Some(name));
+    let made = connection
+        .batch("BEGIN; CREATE COLLATION public.tried (provider = icu, locale = 'de'); ROLLBACK")
+        .await;
+    extensions.iter().all(|name| has(name)) && (!icu || made.is_ok())
+}
+
 /// What psql shows of relations by one of its commands, such as `\d+ t`.
 pub fn psql(server: &Server, command: &str) -> String {
     let program = Binaries::find(None).unwrap().program("psql").unwrap();

@@ -46,7 +46,7 @@ pub enum Mode {
 }
 
 /// What came of some scripts.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Report {
     /// Statements that were compared, counted once for each mode.
     pub compared: usize,
