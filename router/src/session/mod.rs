@@ -34,6 +34,7 @@ use catalog::{Catalog, ShardId};
 use planner::{Literals, Planned};
 use smallvec::SmallVec;
 
+use crate::backend::AppliedSettings;
 use crate::cancel::SessionHandle;
 use crate::config::ReadPreference;
 use crate::execute::Link;
@@ -47,7 +48,7 @@ use crate::worker::WorkerLocal;
 use block::Block;
 use client::ClientIo;
 use extended::Portal;
-use prepared::Statement;
+use prepared::{Reading, Statement};
 use report::{End, Failure, Report};
 use settings::{Assignment, Settings};
 use temporary::Temporary;
@@ -96,6 +97,8 @@ struct Derived {
     manual: Option<Manual>,
     read_preference: ReadPreference,
     standard_conforming_strings: bool,
+    /// The settings by which servers read this session's statements.
+    reading: AppliedSettings,
     /// The client's encoding is UTF-8.
     utf8: bool,
 }
@@ -296,6 +299,16 @@ impl Session {
             user: self.identity.user(),
             manual,
             standard_conforming_strings: self.derived.standard_conforming_strings,
+        }
+    }
+
+    /// How this session reads a statement now.
+    fn reading(&self) -> Reading {
+        Reading {
+            search_path: self.derived.search_path.clone(),
+            temporary: self.temporary.relations().into(),
+            standard_conforming_strings: self.derived.standard_conforming_strings,
+            settings: self.derived.reading.clone(),
         }
     }
 

@@ -28,6 +28,25 @@ pub enum Assignment {
 /// The names that a later SET must not be able to shadow: a role restricts what may be set after it.
 const LAST: &str = "role";
 
+/// Settings by which a server reads a statement and the constants in it. Once it is prepared, only what they were then
+/// counts.
+const READING: [&str; 10] = [
+    "array_nulls",
+    "backslash_quote",
+    "datestyle",
+    "intervalstyle",
+    "lc_monetary",
+    "standard_conforming_strings",
+    "timezone",
+    "timezone_abbreviations",
+    "transform_null_equals",
+    "xmloption",
+];
+
+/// Those of them that count when the text is cut into words, which is done once; the others count whenever names are
+/// looked up again.
+const LEXICAL: [&str; 2] = ["backslash_quote", "standard_conforming_strings"];
+
 /// One session's settings, with what a ROLLBACK returns to.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -115,6 +134,14 @@ impl Settings {
             Some(None) => self.startup.get(name),
             None => self.current.get(name),
         }
+    }
+
+    /// The settings in force by which servers read statements.
+    pub fn reading(&self) -> AppliedSettings {
+        let in_force = READING
+            .into_iter()
+            .filter_map(|name| Some((name.into(), self.get(name)?.clone())));
+        Arc::new(in_force.collect())
     }
 
     /// Records SET LOCAL, within a block; `None`: to its default.
@@ -223,6 +250,34 @@ pub fn statements_between(applied: &AppliedSettings, wanted: &AppliedSettings) -
     (!sql.is_empty()).then_some(sql)
 }
 
+/// The settings by which a text is read again that was first read under `before`.
+pub fn read_again(before: &AppliedSettings, now: &AppliedSettings) -> AppliedSettings {
+    let lexical = |name: &str| LEXICAL.contains(&name);
+    let kept = before.iter().filter(|(name, _)| lexical(name));
+    let new = now.iter().filter(|(name, _)| !lexical(name));
+    Arc::new(
+        kept.chain(new)
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+    )
+}
+
+/// The statements that bring an open transaction from one set of settings to another, until it ends.
+pub fn local_statements_between(from: &AppliedSettings, to: &AppliedSettings) -> String {
+    let mut sql = String::new();
+    for name in from.keys().filter(|name| !to.contains_key(*name)) {
+        sql.push_str("SET LOCAL ");
+        push_name(&mut sql, name);
+        sql.push_str(" TO DEFAULT;");
+    }
+    for (name, assignment) in to.iter() {
+        if from.get(name) != Some(assignment) {
+            push_scoped(&mut sql, name, assignment, true);
+        }
+    }
+    sql
+}
+
 /// Settings of the router's own are not the servers'.
 fn is_own(name: &str) -> bool {
     name.starts_with("pgweave.")
@@ -230,9 +285,13 @@ fn is_own(name: &str) -> bool {
 
 /// One `SET` or `set_config` statement, ended with a semicolon.
 pub fn push_assignment(sql: &mut String, name: &str, assignment: &Assignment) {
+    push_scoped(sql, name, assignment, false);
+}
+
+fn push_scoped(sql: &mut String, name: &str, assignment: &Assignment, local: bool) {
     match assignment {
         Assignment::Sql(text) => {
-            sql.push_str("SET ");
+            sql.push_str(if local { "SET LOCAL " } else { "SET " });
             push_name(sql, name);
             sql.push_str(" TO ");
             sql.push_str(text);
@@ -242,7 +301,7 @@ pub fn push_assignment(sql: &mut String, name: &str, assignment: &Assignment) {
             push_literal(sql, name);
             sql.push_str(", ");
             push_literal(sql, value);
-            sql.push_str(", false)");
+            sql.push_str(if local { ", true)" } else { ", false)" });
         }
     }
     sql.push(';');
@@ -341,6 +400,29 @@ mod tests {
         session.set_local("a", Some(sql("5")));
         assert!(session.commit());
         assert_eq!(session.get("a"), Some(&sql("4")));
+    }
+
+    #[test]
+    fn what_a_statement_is_read_by_can_be_brought_back() {
+        let mut session = Settings::new([("TimeZone".to_owned(), "UTC".to_owned())]);
+        session.set("work_mem", sql("'1MB'"));
+        session.set("standard_conforming_strings", sql("off"));
+        let before = session.reading();
+        session.set("datestyle", sql("german"));
+        session.set("timezone", sql("'Asia/Tokyo'"));
+        session.set("standard_conforming_strings", sql("on"));
+        let now = session.reading();
+        assert_eq!(
+            local_statements_between(&now, &before),
+            "SET LOCAL \"datestyle\" TO DEFAULT;SET LOCAL \"standard_conforming_strings\" TO off;\
+             SELECT pg_catalog.set_config('timezone', 'UTC', true);"
+        );
+        let again = read_again(&before, &now);
+        assert_eq!(
+            local_statements_between(&now, &again),
+            "SET LOCAL \"standard_conforming_strings\" TO off;"
+        );
+        assert_eq!(local_statements_between(&now, &now), "");
     }
 
     #[test]

@@ -195,6 +195,7 @@ impl Session {
                 .and_then(|text| parse_read_preference(&text))
                 .unwrap_or(self.router.config.replicas.read_preference),
             standard_conforming_strings: on("standard_conforming_strings", true),
+            reading: self.settings.reading(),
             utf8,
         };
     }

@@ -403,7 +403,7 @@ impl Session {
             })),
             epoch: catalog.epoch(),
             manual: self.manual_shard(catalog)?,
-            names: self.names(),
+            reading: self.reading(),
             declared_types: Some(types.join(", ").into()),
         });
         let need = self.describing_need(&statement, catalog).ok_or_else(|| {
@@ -513,10 +513,12 @@ impl Session {
         statement: &Arc<Statement>,
     ) -> Step {
         self.drain().await?;
-        if statement.declared_types.is_some() {
+        if statement.declared_types.is_some()
+            && statement.reading.settings == self.derived.reading
+        {
             return self.prepare_by_sql(index, statement, 0).await;
         }
-        self.ensure_prepared(index, statement, false)?;
+        self.ensure_known(index, statement, false).await?;
         self.drain().await
     }
 
