@@ -302,7 +302,11 @@ impl Pinner<'_, '_> {
                 "a shard key column that its table does not have",
             ));
         }
-        self.add_product(group, &columns)
+        self.add_product(
+            group,
+            key.iter().map(|key| key.key_type).collect(),
+            &columns,
+        )
     }
 
     /// Of all sets that hold the column's value, the smallest; constants and literals before parameters.
@@ -334,7 +338,12 @@ impl Pinner<'_, '_> {
         })
     }
 
-    fn add_product(&mut self, group: GroupId, columns: &[Vec<KeySource>]) -> Result<(), Error> {
+    fn add_product(
+        &mut self,
+        group: GroupId,
+        types: SmallVec<[KeyType; 4]>,
+        columns: &[Vec<KeySource>],
+    ) -> Result<(), Error> {
         let combinations = columns.iter().map(Vec::len).product::<usize>();
         if columns.len() > 1 && combinations > COMBINATIONS {
             return Err(Error::TooComplex {
@@ -351,7 +360,11 @@ impl Pinner<'_, '_> {
                     source
                 })
                 .collect();
-            self.add(KeyTuple { group, sources });
+            self.add(KeyTuple {
+                group,
+                types: types.clone(),
+                sources,
+            });
         }
         Ok(())
     }
@@ -386,7 +399,11 @@ impl Pinner<'_, '_> {
                         })
                         .collect::<Result<_, _>>()?;
                     if columns.len() == insert.key_types.len() {
-                        self.add_product(insert.group, &columns)?;
+                        self.add_product(
+                            insert.group,
+                            insert.key_types.iter().copied().collect(),
+                            &columns,
+                        )?;
                     }
                 }
                 Ok(())
@@ -459,7 +476,11 @@ impl Pinner<'_, '_> {
             };
             columns.push(self.sources(set, *key_type, KeyRole::Stored)?);
         }
-        self.add_product(insert.group, &columns)
+        self.add_product(
+            insert.group,
+            insert.key_types.iter().copied().collect(),
+            &columns,
+        )
     }
 }
 

@@ -596,13 +596,19 @@ fn what_a_prepared_statement_means() {
     use Does::*;
     let steps: &[(usize, Does)] = &[
         (0, Asks("SET TimeZone = 'UTC'")),
-        (1, Asks("SET TimeZone = 'Asia/Tokyo'; SET DateStyle = 'ISO, DMY'")),
+        (
+            1,
+            Asks("SET TimeZone = 'Asia/Tokyo'; SET DateStyle = 'ISO, DMY'"),
+        ),
         (0, Prepares("times")),
         (1, Prepares("times")),
         (0, Executes("times")),
         (1, Executes("times")),
         (0, Executes("times")),
-        (0, Asks("SET TimeZone = 'America/New_York'; SET array_nulls = off")),
+        (
+            0,
+            Asks("SET TimeZone = 'America/New_York'; SET array_nulls = off"),
+        ),
         (0, Executes("times")),
         (0, Prepares("later")),
         (0, Executes("later")),
@@ -613,7 +619,10 @@ fn what_a_prepared_statement_means() {
         (0, Asks("SHOW TimeZone")),
         (0, Executes("later")),
         (1, Executes("times")),
-        (1, Asks("BEGIN; SET LOCAL TimeZone = 'Europe/Paris'; SET LOCAL datestyle = 'German, DMY'")),
+        (
+            1,
+            Asks("BEGIN; SET LOCAL TimeZone = 'Europe/Paris'; SET LOCAL datestyle = 'German, DMY'"),
+        ),
         (1, Executes("times")),
         (1, Prepares("local")),
         (1, Executes("local")),
@@ -628,8 +637,16 @@ fn what_a_prepared_statement_means() {
         (1, Asks("SHOW TimeZone")),
         (1, Asks("SHOW datestyle")),
         (1, Asks("COMMIT; SHOW TimeZone")),
-        (0, Asks("PREPARE by_sql (int) AS SELECT '2024-01-01 00:00'::timestamptz AT TIME ZONE 'UTC', $1")),
-        (0, Asks("SET standard_conforming_strings = on; SET TimeZone = 'UTC'")),
+        (
+            0,
+            Asks(
+                "PREPARE by_sql (int) AS SELECT '2024-01-01 00:00'::timestamptz AT TIME ZONE 'UTC', $1",
+            ),
+        ),
+        (
+            0,
+            Asks("SET standard_conforming_strings = on; SET TimeZone = 'UTC'"),
+        ),
         (0, Asks("EXECUTE by_sql(1)")),
         (0, Loses),
         (0, Asks("EXECUTE by_sql(2)")),
@@ -644,7 +661,9 @@ fn what_a_prepared_statement_means() {
                 let mut out = BytesMut::new();
                 match step {
                     Asks(sql) => return ask(client, sql),
-                    Prepares(name) => encode::parse(&mut out, name.as_bytes(), TIMES.as_bytes(), &[]),
+                    Prepares(name) => {
+                        encode::parse(&mut out, name.as_bytes(), TIMES.as_bytes(), &[])
+                    }
                     Executes(name) => {
                         tests::client::bind(&mut out, "", name, &[], false);
                         encode::execute(&mut out, b"", 0);

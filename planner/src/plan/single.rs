@@ -57,6 +57,8 @@ pub struct KeyRoute {
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeyTuple {
     pub group: GroupId,
+    /// Of the table's columns. Its group may hold tables with wider or narrower integers.
+    pub types: SmallVec<[KeyType; 4]>,
     pub sources: SmallVec<[KeySource; 1]>,
 }
 

@@ -578,12 +578,7 @@ impl Session {
         prepared
     }
 
-    fn ensure_prepared(
-        &mut self,
-        index: usize,
-        statement: &Arc<Statement>,
-        answer: bool,
-    ) -> Step {
+    fn ensure_prepared(&mut self, index: usize, statement: &Arc<Statement>, answer: bool) -> Step {
         let link = &mut self.links[index];
         if link.backend.knows(statement.key) {
             if answer {

@@ -513,8 +513,7 @@ impl Session {
         statement: &Arc<Statement>,
     ) -> Step {
         self.drain().await?;
-        if statement.declared_types.is_some()
-            && statement.reading.settings == self.derived.reading
+        if statement.declared_types.is_some() && statement.reading.settings == self.derived.reading
         {
             return self.prepare_by_sql(index, statement, 0).await;
         }
