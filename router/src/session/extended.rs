@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use catalog::Catalog;
 use planner::{Access, Pins, Plan, Route, SessionStatement, Target, Value, Values};
 
@@ -20,7 +21,7 @@ use super::settings::{local_statements_between, read_again};
 use super::{Session, Step};
 use crate::execute::LinkError;
 use crate::execute::expect::{Expect, Undo};
-use crate::wire::{encode, frame, frontend};
+use crate::wire::{backend, encode, frame, frontend};
 
 /// Where a portal lives.
 #[derive(Clone, Debug)]
@@ -642,6 +643,10 @@ impl Session {
                 }
                 Portal::Local { statement, bind } => {
                     let bind = frontend::parse_bind(&bind[5..])?;
+                    if matches!(statement.plan(), Some(Plan::Everywhere(everywhere)) if everywhere.returns_rows)
+                    {
+                        return Box::pin(self.describe_returning(&statement, &bind)).await;
+                    }
                     self.describe_local(&statement, false, bind.result_format(0))
                         .await
                 }
@@ -706,8 +711,34 @@ impl Session {
         }
     }
 
-    /// Has a server describe a statement to the router.
-    pub(super) async fn learn_shape(&mut self, index: usize, statement: &Arc<Statement>) -> Step {
+    /// Describes the rows that a write to every shard returns: those of the first.
+    async fn describe_returning(
+        &mut self,
+        statement: &Arc<Statement>,
+        bind: &frontend::Bind<'_>,
+    ) -> Step {
+        let catalog = self.catalog();
+        let need = self.describing_need(statement, &catalog).ok_or_else(|| {
+            Report::error("XX000", "no shard can describe a write to every shard")
+        })?;
+        let index = self.extended_link(need, Batch::AsSeen, &catalog).await?;
+        let described = self.learn_shape(index, statement).await?;
+        let mut described = described.unwrap_or_else(|| {
+            let mut out = BytesMut::new();
+            encode::no_data(&mut out);
+            out
+        });
+        backend::set_formats(&mut described, |column| bind.result_format(column));
+        self.local(|out| out.extend_from_slice(&described));
+        Ok(())
+    }
+
+    /// Has a server describe a statement to the router. Its RowDescription, if it returns rows.
+    pub(super) async fn learn_shape(
+        &mut self,
+        index: usize,
+        statement: &Arc<Statement>,
+    ) -> Step<Option<BytesMut>> {
         self.prepare_for_execution(index, statement).await?;
         let link = &mut self.links[index];
         link.captured.clear();
@@ -722,6 +753,7 @@ impl Session {
         self.own_error(index)?;
         let link = &mut self.links[index];
         let captured = std::mem::take(&mut link.captured);
+        let mut row_description = None;
         let mut rest = &captured[..];
         while let Some(frame) =
             frame::next_frame(rest, &link.limits).map_err(LinkError::Protocol)?
@@ -729,9 +761,12 @@ impl Session {
             if matches!(frame.tag, b'T' | b'n') {
                 statement.shape.note(&rest[5..frame.total]);
             }
+            if frame.tag == b'T' {
+                row_description = Some(BytesMut::from(&rest[..frame.total]));
+            }
             rest = &rest[frame.total..];
         }
-        Ok(())
+        Ok(row_description)
     }
 
     /// A server that can describe the statement before its values are known; `None` if the router describes it.

@@ -17,6 +17,7 @@ use quick_cache::sync::Cache;
 
 use crate::backend::AppliedSettings;
 use crate::execute::expect::StatementKey;
+use crate::wire::backend::columns;
 
 /// A client's prepared statement.
 #[derive(Clone, Debug)]
@@ -57,19 +58,17 @@ impl Shape {
 }
 
 /// Digests names, types and type modifiers. Objects that users made have other numbers on each shard, so these do not count.
-fn shape_of(mut body: &[u8]) -> u64 {
+fn shape_of(body: &[u8]) -> u64 {
     /// `FirstNormalObjectId` of `src/include/access/transam.h`.
     const FIRST_OF_USERS: u32 = 16_384;
     let mut hasher = DefaultHasher::new();
-    hasher.write(body.split_off(..2).unwrap_or_default());
-    while let Some(end) = memchr::memchr(0, body) {
-        let (name, rest) = body.split_at(end);
-        let Some((fixed, rest)) = rest.get(1..).and_then(<[u8]>::split_first_chunk::<18>) else {
+    body.get(..2).hash(&mut hasher);
+    for (name, fixed) in columns(body) {
+        let Some(&[_, _, _, _, _, _, a, b, c, d, ref size_and_modifier @ ..]) =
+            body.get(fixed..fixed + 16)
+        else {
             break;
         };
-        body = rest;
-        // Table, column number, type, size, modifier, format.
-        let &[_, _, _, _, _, _, a, b, c, d, size @ .., _, _] = fixed;
         name.hash(&mut hasher);
         let type_oid = u32::from_be_bytes([a, b, c, d]);
         (if type_oid < FIRST_OF_USERS {
@@ -78,7 +77,7 @@ fn shape_of(mut body: &[u8]) -> u64 {
             0
         })
         .hash(&mut hasher);
-        size.hash(&mut hasher);
+        size_and_modifier.hash(&mut hasher);
     }
     hasher.finish()
 }
