@@ -13,6 +13,8 @@ use planner::Planned;
 pub enum Expect {
     /// A simple query of the router's own, up to its ReadyForQuery. Nothing of it reaches the client; an error is kept.
     Own,
+    /// A BEGIN of the router's own, which the next message follows without waiting.
+    Opening,
     /// Answers up to ReadyForQuery are kept in the link, in place of being forwarded.
     Captured,
     /// A simple query of the client's, up to ReadyForQuery, which is forwarded only if `ready`.
@@ -58,6 +60,11 @@ pub enum Undo {
         name: Box<[u8]>,
         previous: Option<Arc<crate::session::prepared::Statement>>,
     },
+}
+
+impl StatementKey {
+    /// The router's own BEGIN; clients' statements count from 1.
+    pub const BEGIN: StatementKey = StatementKey { id: 0, named: true };
 }
 
 impl Expect {

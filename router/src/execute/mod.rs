@@ -17,10 +17,11 @@ use planner::Pins;
 use crate::backend::AppliedSettings;
 use crate::pool::Pooled;
 use crate::session::client::ClientIo;
-use crate::wire::ProtocolError;
+use crate::session::prepared::ServerName;
 use crate::wire::frame::Limits;
+use crate::wire::{ProtocolError, encode};
 
-use expect::Expect;
+use expect::{Expect, StatementKey};
 
 /// One server connection while it works for one session.
 pub struct Link {
@@ -52,7 +53,6 @@ pub struct Link {
     pub unsynced: bool,
     /// What was applied to the connection when the block began, which its rollback returns to.
     pub applied_at_begin: Option<AppliedSettings>,
-    /// How many savepoints' settings were saved when the link joined the block, the block's own counted as one.
     /// The server takes COPY data.
     pub copying: bool,
     /// Bytes captured instead of being forwarded.
@@ -60,6 +60,20 @@ pub struct Link {
 }
 
 impl Link {
+    /// Opens a block, by messages that ask for no answer of their own: it comes with that of the statement that follows. If
+    /// the BEGIN fails, to a late cancel for example, the server skips that statement.
+    pub fn begin(&mut self) {
+        let name = ServerName::of(StatementKey::BEGIN);
+        if !self.backend.knows(StatementKey::BEGIN) {
+            self.backend
+                .note_prepared(StatementKey::BEGIN, &mut self.expects);
+            encode::parse(self.backend.out(), name.as_bytes(), b"BEGIN", &[]);
+        }
+        encode::bind(self.backend.out(), b"", name.as_bytes());
+        encode::execute(self.backend.out(), b"", 0);
+        self.expects.push_back(Expect::Opening);
+    }
+
     /// An answer of the router's own for the client, in its turn.
     pub fn local(&mut self, client: &mut ClientIo, encode: impl FnOnce(&mut BytesMut)) {
         if self.expects.is_empty() {

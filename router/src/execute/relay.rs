@@ -258,6 +258,12 @@ fn judge(
             }
             return Ok(verdict);
         }
+        // The server skips what follows: nothing has run outside the block. Nobody could go on from there.
+        b'E' if matches!(front, Expect::Opening) => {
+            let body = &backend.input()[position + 5..position + frame.total];
+            let message = message::error_fields(body).message;
+            return Err(LinkError::Server(io::Error::other(message)));
+        }
         b'E' => return Ok(failed(expects, backend, position, frame, notes)),
         b'Z' => {
             let status = backend.input()[position + 5];
@@ -279,6 +285,8 @@ fn judge(
     let (done, verdict) = match (front, frame.tag) {
         (Expect::Own | Expect::Captured, b'G') => return Err(LinkError::unexpected(frame.tag)),
         (Expect::Own, _) => (false, Verdict::Swallow),
+        (Expect::Opening, b'1' | b'2') => (false, Verdict::Swallow),
+        (Expect::Opening, b'C') => (true, Verdict::Swallow),
         (Expect::Captured, _) => (false, Verdict::Capture),
         (Expect::Query { .. } | Expect::Execute { .. }, b'G') => (false, Verdict::CopyIn),
         (Expect::Query { planned, .. }, b'C') => {

@@ -63,8 +63,7 @@ impl Block {
         }))
     }
 
-    /// Whether [`Self::opening`] is a plain BEGIN, which cannot fail, so that a statement may follow in the same
-    /// packet.
+    /// Whether [`Self::opening`] is a plain BEGIN, so that a statement may follow in the same packet.
     pub fn opens_plainly(&self) -> bool {
         self.replay.is_empty() && self.modes == TransactionModes::default()
     }

@@ -207,11 +207,13 @@ impl Session {
             link.applied_at_begin = Some(link.backend.applied().clone());
             link.in_block = true;
             link.wrote = false;
-            for sql in block.opening() {
-                link.backend.query(sql.as_bytes());
-                link.expects.push_back(Expect::Own);
-            }
-            if !block.opens_plainly() {
+            if block.opens_plainly() {
+                link.begin();
+            } else {
+                for sql in block.opening() {
+                    link.backend.query(sql.as_bytes());
+                    link.expects.push_back(Expect::Own);
+                }
                 // The statement must not run if the block could not be opened as asked.
                 self.exchange(index).await?;
                 self.own_error(index)?;

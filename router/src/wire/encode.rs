@@ -214,6 +214,15 @@ pub fn parse(out: &mut BytesMut, name: &[u8], sql: &[u8], types: &[u32]) {
     });
 }
 
+/// Bind without parameters; results as text.
+pub fn bind(out: &mut BytesMut, portal: &[u8], statement: &[u8]) {
+    message(out, b'B', |out| {
+        string(out, portal);
+        string(out, statement);
+        out.extend_from_slice(&[0; 6]);
+    });
+}
+
 /// Describe of a statement (`S`) or a portal (`P`).
 pub fn describe(out: &mut BytesMut, kind: u8, name: &[u8]) {
     message(out, b'D', |out| {
