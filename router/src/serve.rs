@@ -100,6 +100,7 @@ pub async fn run(
             .watch(store.handle().clone(), connector),
     );
     let recovering = tokio::spawn(crate::drive::recovery::watch(router.clone()));
+    let collecting = tokio::spawn(crate::drive::collection::watch(store.clone()));
     let workers = Workers::start(&router, locals).map_err(ServeError::Worker)?;
     ready(local_address);
 
@@ -110,6 +111,7 @@ pub async fn run(
     drain(&router, &mut stop, drain_timeout).await;
     watching.abort();
     recovering.abort();
+    collecting.abort();
     drop((following, leasing));
     if let Err(error) = store.farewell().await {
         tracing::debug!(%error, "the catalog could not be told of this router's end");

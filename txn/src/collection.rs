@@ -72,11 +72,12 @@ pub enum Input {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Run [`crate::sql::list_decisions`] on the shard's primary. Rows whose gid does not parse are to be left out.
+    /// Run [`crate::sql::list_decisions`] on the shard's primary; a part of them will do. Rows whose gid does not parse are to
+    /// be left out.
     ListDecisions { shard: ShardId },
     /// Run [`crate::sql::list_prepared`] on the shard's primary; a new query, not a remembered result.
     ListPrepared { shard: ShardId },
-    /// Run [`crate::sql::delete_decisions`].
+    /// Run [`crate::sql::delete_decisions`], if the servers asked are still the shards' primaries.
     Delete { shard: ShardId, gids: Vec<Gid> },
     /// The pass is over. Always the last action.
     Report(Report),

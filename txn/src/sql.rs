@@ -113,11 +113,20 @@ pub fn list_prepared(cluster: ClusterId) -> String {
     )
 }
 
-/// Lists decisions older than the retention: columns `gid`, `outcome`, `participants` (bigint[]), `settled` (bool).
+/// Lists decisions of this cluster that `shard` coordinated and that are older than the retention, by the server's clock:
+/// columns `gid`, `outcome`, `participants` (bigint[]), `settled` (bool). At most `limit`, in the order of their names,
+/// beginning after the name `after`; so rows that must stay do not hide those behind them.
 ///
 /// `settled` counts as older any transaction whose start cannot be seen: without `pg_read_all_stats`, or with
 /// `track_activities` off, nothing of an abort is ever settled while others are connected, and its row stays.
-pub fn list_decisions(retention_ms: u64, limit: u32) -> String {
+pub fn list_decisions(
+    cluster: ClusterId,
+    shard: ShardId,
+    retention_ms: u64,
+    after: &str,
+    limit: u32,
+) -> String {
+    let suffix = format!("_{}", shard.0);
     format!(
         "SELECT gid, outcome, participants, NOT EXISTS (\
          SELECT FROM pg_catalog.pg_stat_activity AS activity \
@@ -126,7 +135,13 @@ pub fn list_decisions(retention_ms: u64, limit: u32) -> String {
          AND (activity.xact_start <= decision.decided_at \
          OR activity.xact_start IS NULL AND coalesce(activity.state, 'disabled') = 'disabled')) AS settled \
          FROM pgweave.decision AS decision \
-         WHERE decided_at < pg_catalog.clock_timestamp() - {retention_ms} * interval '1 millisecond' LIMIT {limit}"
+         WHERE decided_at < pg_catalog.clock_timestamp() - {retention_ms} * interval '1 millisecond' \
+         AND gid > {} AND pg_catalog.starts_with(gid, {}) AND pg_catalog.right(gid, {}) = {} \
+         ORDER BY gid LIMIT {limit}",
+        quote_literal(after),
+        quote_literal(&format!("{PREFIX}{cluster}_")),
+        suffix.len(),
+        quote_literal(&suffix),
     )
 }
 

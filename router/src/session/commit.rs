@@ -210,7 +210,7 @@ impl Participants for Committing<'_> {
         if attempt > 1 {
             tokio::time::sleep(RESOLVE_PAUSE).await;
         }
-        recovery::resolve(&self.session.router, gid).await
+        recovery::resolve(&self.session.router.store, gid).await
     }
 
     fn leave_to_recovery(&mut self, gid: txn::ParticipantGid) {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod check;
+mod collection;
 mod ddl;
 mod definition;
 mod harness;
