@@ -188,7 +188,11 @@ fn assemble(
         budget: Budget::new(config.listen.max_buffered_bytes),
         client_limits: Limits::client(config.listen.max_message_bytes),
         server_limits: Limits::server(),
-        gids: txn::GidSequence::new(cluster, txn::RouterId(rand::random())),
+        gids: txn::GidSequence::new(
+            cluster,
+            txn::RouterId(rand::random()),
+            txn::ProofKey(rand::random()),
+        ),
         connector: connector.clone(),
         pools: Arc::new(pools),
         config,

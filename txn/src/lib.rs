@@ -13,7 +13,8 @@
 //! 4. [`decision`]: the row that decides, and why a unique index is all the consensus needed.
 //! 5. [`recovery`]: what any router does with prepared transactions whose coordinator is gone.
 //! 6. [`collection`]: when a decision row may be deleted.
-//! 7. [`gid`] and [`sql`]: names and texts.
+//! 7. [`proof`]: why nobody else can decide.
+//! 8. [`gid`] and [`sql`]: names and texts.
 //!
 //! # The argument in one paragraph
 //!
@@ -31,6 +32,7 @@ pub mod decision;
 pub mod error;
 pub mod gid;
 pub mod outcome;
+pub mod proof;
 pub mod recovery;
 pub mod request;
 pub mod sql;
@@ -40,8 +42,9 @@ pub use collection::Collection;
 pub use coordinator::Coordinator;
 pub use decision::Decision;
 pub use error::Error;
-pub use gid::{Gid, GidSequence, ParticipantGid, RouterId};
+pub use gid::{Gid, GidSequence, Named, ParticipantGid, RouterId};
 pub use outcome::{Completion, Outcome, ServerError};
+pub use proof::{Pledge, Proof, ProofKey};
 pub use recovery::Recovery;
 pub use request::{Access, Participant, Request};
 pub use state::{CommitPlan, Txn};

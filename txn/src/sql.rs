@@ -11,21 +11,7 @@ use std::fmt::Write;
 use catalog::{ClusterId, ShardId};
 
 use crate::decision::Decision;
-use crate::gid::{Gid, PREFIX, ParticipantGid};
-
-/// Creates the table of decisions; to be run on every shard by the role that recovery runs as. Every role may add
-/// rows since the decision is inserted by the transaction's own user; none may read, change or delete them.
-pub const DECISION_TABLE: &str = "\
-CREATE SCHEMA IF NOT EXISTS pgweave;
-CREATE TABLE IF NOT EXISTS pgweave.decision (
-    gid text PRIMARY KEY,
-    outcome text NOT NULL CHECK (outcome IN ('commit', 'abort')),
-    participants bigint[] NOT NULL DEFAULT '{}',
-    decided_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
-);
-GRANT USAGE ON SCHEMA pgweave TO PUBLIC;
-GRANT INSERT (gid, outcome, participants) ON pgweave.decision TO PUBLIC;
-";
+use crate::gid::{Gid, Named, PREFIX, ParticipantGid};
 
 /// Raises `synchronous_commit` for this transaction where the session lowered it, and never lowers it.
 const RAISE_DURABILITY: &str = "SELECT pg_catalog.set_config('synchronous_commit', 'on', true) \
@@ -35,9 +21,9 @@ const RAISE_DURABILITY: &str = "SELECT pg_catalog.set_config('synchronous_commit
 /// the two that end a prepared transaction, outside any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Inserts the decision row, uncommitted.
+    /// Inserts the decision row, uncommitted. Its outcome is `commit` by default; others than recovery's role cannot say it.
     Decide {
-        gid: Gid,
+        name: Named,
         participants: Vec<ShardId>,
     },
     Prepare(ParticipantGid),
@@ -50,10 +36,10 @@ pub enum Command {
 impl Command {
     pub fn text(&self) -> Cow<'static, str> {
         match self {
-            Command::Decide { gid, participants } => format!(
-                "{RAISE_DURABILITY}INSERT INTO pgweave.decision (gid, outcome, participants) VALUES ({}, {}, {})",
-                quote_literal(&gid.to_string()),
-                quote_literal(Decision::Commit.as_str()),
+            Command::Decide { name, participants } => format!(
+                "{RAISE_DURABILITY}INSERT INTO pgweave.decision (gid, proof, participants) VALUES ({}, {}, {})",
+                quote_literal(&name.gid.to_string()),
+                quote_literal(&name.proof.text()),
                 quote_literal(&shard_array(participants)),
             )
             .into(),
@@ -212,27 +198,33 @@ fn shard_array(shards: &[ShardId]) -> String {
 mod tests {
     use super::*;
     use crate::gid::RouterId;
+    use crate::proof::Proof;
 
     fn gid() -> Gid {
         Gid {
             cluster: ClusterId([0xab; 16]),
             router: RouterId(5),
             sequence: 1,
+            pledge: Proof::new([0; 32]).pledge(),
             coordinating: ShardId(1),
         }
     }
 
     #[test]
     fn commands() {
-        let name = "pgweave_abababababababababababababababab_0000000000000005_1_1";
+        let name = "pgweave_abababababababababababababababab_0000000000000005_1_66687aadf862bd776c8fc18b8e9f8e20_1";
         let check = |command: Command, expected: String| assert_eq!(command.text(), expected);
         check(
             Command::Decide {
-                gid: gid(),
+                name: Named {
+                    gid: gid(),
+                    proof: Proof::new([0; 32]),
+                },
                 participants: vec![ShardId(2), ShardId(3)],
             },
             format!(
-                "{RAISE_DURABILITY}INSERT INTO pgweave.decision (gid, outcome, participants) VALUES ('{name}', 'commit', '{{2,3}}')"
+                "{RAISE_DURABILITY}INSERT INTO pgweave.decision (gid, proof, participants) VALUES ('{name}', E'\\\\x{}', '{{2,3}}')",
+                "00".repeat(32)
             ),
         );
         check(

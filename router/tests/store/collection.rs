@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use catalog::ShardId;
 use router::drive::collection::{Places, RETENTION_MS, pass};
 use router::drive::recovery;
-use router::store::{Connection, HOME, Settings, Store, fresh_gid, init};
-use txn::Gid;
+use router::store::{Connection, HOME, Settings, Store, fresh_name, init};
+use txn::{Gid, Named};
 
 use crate::harness::{Cluster, connector, server};
 
@@ -14,18 +14,27 @@ const S1: ShardId = ShardId(1);
 const S2: ShardId = ShardId(2);
 
 /// The name of a transaction that `coordinating` decides.
-fn gid(store: &Store, coordinating: ShardId) -> Gid {
-    Gid {
+fn name(store: &Store, coordinating: ShardId) -> Named {
+    let name = fresh_name(store.snapshot().cluster_id());
+    let gid = Gid {
         coordinating,
-        ..fresh_gid(store.snapshot().cluster_id())
-    }
+        ..name.gid
+    };
+    Named { gid, ..name }
 }
 
 /// Writes a decision that is `age_ms` old.
-async fn decide(on: &Connection, gid: Gid, outcome: &str, participants: &str, age_ms: u64) {
+async fn decide(
+    on: &Connection,
+    Named { gid, proof }: Named,
+    outcome: &str,
+    participants: &str,
+    age_ms: u64,
+) {
     on.batch(&format!(
-        "INSERT INTO pgweave.decision (gid, outcome, participants) VALUES ('{gid}', '{outcome}', '{participants}'); \
-         UPDATE pgweave.decision SET decided_at = clock_timestamp() - {age_ms} * interval '1 ms' WHERE gid = '{gid}'"
+        "INSERT INTO pgweave.decision (gid, outcome, participants, proof) VALUES ('{gid}', '{outcome}', '{participants}', '{}'); \
+         UPDATE pgweave.decision SET decided_at = clock_timestamp() - {age_ms} * interval '1 ms' WHERE gid = '{gid}'",
+        proof.text()
     ))
     .await
     .unwrap();
@@ -73,20 +82,18 @@ async fn what_is_old_and_finished_goes_wherever_it_was_decided() {
         for outcome in ["commit", "abort"] {
             for (age_ms, stays) in [(OLD, false), (YOUNG, true)] {
                 let participants = if outcome == "commit" { "{2}" } else { "{}" };
-                let gid = gid(&store, coordinating);
-                decide(on, gid, outcome, participants, age_ms).await;
-                expected.push((on, gid, stays));
+                let name = name(&store, coordinating);
+                decide(on, name, outcome, participants, age_ms).await;
+                expected.push((on, name.gid, stays));
             }
         }
     }
     // Not of this cluster, not of this shard, not of our making at all.
-    let elsewhere = Gid {
-        cluster: catalog::ClusterId([7; 16]),
-        ..gid(&store, S1)
-    };
-    for foreign in [elsewhere, gid(&store, S2)] {
+    let mut elsewhere = name(&store, S1);
+    elsewhere.gid.cluster = catalog::ClusterId([7; 16]);
+    for foreign in [elsewhere, name(&store, S2)] {
         decide(&first, foreign, "commit", "{}", OLD).await;
-        expected.push((&first, foreign, true));
+        expected.push((&first, foreign.gid, true));
     }
     assert_eq!(collect(&store).await, (4, 0));
     for (on, gid, stays) in expected {
@@ -100,17 +107,18 @@ async fn what_is_still_prepared_keeps_its_decision() {
     cluster.run(1, "CREATE TABLE t (k int)").await;
     let store = cluster.store().await;
     let coordinator = cluster.shard(0).await;
-    let (committed, aborted) = (gid(&store, S1), gid(&store, S1));
-    for (gid, outcome) in [(committed, "commit"), (aborted, "abort")] {
-        let prepared = gid.participant(S2);
+    let (committed, aborted) = (name(&store, S1), name(&store, S1));
+    for (name, outcome) in [(committed, "commit"), (aborted, "abort")] {
+        let prepared = name.gid.participant(S2);
         cluster
             .run(
                 1,
                 &format!("BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION '{prepared}'"),
             )
             .await;
-        decide(&coordinator, gid, outcome, "{2}", OLD).await;
+        decide(&coordinator, name, outcome, "{2}", OLD).await;
     }
+    let (committed, aborted) = (committed.gid, aborted.gid);
     assert_eq!(collect(&store).await, (0, 2));
 
     // A shard that cannot be asked may hold anything.
@@ -132,13 +140,13 @@ async fn an_unreachable_shard_keeps_what_may_concern_it() {
     let store = cluster.store().await;
     let coordinator = cluster.shard(0).await;
     answers(&cluster, 2, false).await;
-    let (concerned, unconcerned, aborted) = (gid(&store, S1), gid(&store, S1), gid(&store, S1));
+    let [concerned, unconcerned, aborted] = [(); 3].map(|()| name(&store, S1));
     decide(&coordinator, concerned, "commit", "{2,3}", OLD).await;
     decide(&coordinator, unconcerned, "commit", "{2}", OLD).await;
     decide(&coordinator, aborted, "abort", "{}", OLD).await;
     assert_eq!(collect(&store).await, (1, 2));
-    assert!(is_there(&coordinator, concerned).await);
-    assert!(is_there(&coordinator, aborted).await);
+    assert!(is_there(&coordinator, concerned.gid).await);
+    assert!(is_there(&coordinator, aborted.gid).await);
 }
 
 #[tokio::test]
@@ -149,9 +157,9 @@ async fn an_abort_stays_while_its_coordinator_may_be_there() {
     // A coordinator that began before the row was written, and may still try to insert its own.
     let late = cluster.shard(0).await;
     late.batch("BEGIN").await.unwrap();
-    let gid = gid(&store, S1);
-    decide(&coordinator, gid, "abort", "{}", 0).await;
-    let list = txn::sql::list_decisions(gid.cluster, S1, 0, "", 9);
+    let name = name(&store, S1);
+    decide(&coordinator, name, "abort", "{}", 0).await;
+    let list = txn::sql::list_decisions(name.gid.cluster, S1, 0, "", 9);
     let is_settled = async || {
         let rows = coordinator.rows(&list).await.unwrap();
         rows[0][3].as_deref() == Some("t")
@@ -171,13 +179,13 @@ async fn a_router_with_an_old_catalog_deletes_nothing() {
     let cluster = Cluster::new(2).await;
     let store = cluster.store().await;
     let coordinator = cluster.shard(0).await;
-    let gid = gid(&store, S1);
-    decide(&coordinator, gid, "commit", "{2}", OLD).await;
+    let name = name(&store, S1);
+    decide(&coordinator, name, "commit", "{2}", OLD).await;
     cluster
         .run(0, "UPDATE pgweave.cluster SET epoch = epoch + 1")
         .await;
     assert_eq!(collect(&store).await, (0, 1));
-    assert!(is_there(&coordinator, gid).await);
+    assert!(is_there(&coordinator, name.gid).await);
     store.reload().await.unwrap();
     assert_eq!(collect(&store).await, (1, 0));
 }
@@ -186,17 +194,17 @@ async fn a_router_with_an_old_catalog_deletes_nothing() {
 async fn several_routers_collect_at_once() {
     let cluster = Cluster::new(2).await;
     let (one, other) = (cluster.store().await, cluster.store().await);
-    let kept = gid(&one, S1);
+    let Named { gid: kept, proof } = name(&one, S1);
     // More than two batches, and one row among them that must stay.
     cluster
         .run(
             0,
             &format!(
-                "INSERT INTO pgweave.decision (gid, outcome, participants) \
-                 SELECT 'pgweave_{cluster}_0000000000000001_' || to_hex(n) || '_1', 'commit', '{{2}}' FROM generate_series(1, 2500) AS n; \
-                 INSERT INTO pgweave.decision (gid, outcome, participants) VALUES ('{kept}', 'commit', '{{9}}'); \
+                "INSERT INTO pgweave.decision (gid, proof, participants) \
+                 SELECT replace('{kept}', '_1_', '_' || to_hex(n + 1) || '_'), '{proof}', '{{2}}' FROM generate_series(1, 2500) AS n; \
+                 INSERT INTO pgweave.decision (gid, proof, participants) VALUES ('{kept}', '{proof}', '{{9}}'); \
                  UPDATE pgweave.decision SET decided_at = clock_timestamp() - interval '1 day'",
-                cluster = kept.cluster
+                proof = proof.text()
             ),
         )
         .await;

@@ -4,6 +4,7 @@
 mod check;
 mod collection;
 mod ddl;
+mod decision;
 mod definition;
 mod harness;
 mod init;
