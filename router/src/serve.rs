@@ -101,6 +101,7 @@ pub async fn run(
     );
     let recovering = tokio::spawn(crate::drive::recovery::watch(router.clone()));
     let collecting = tokio::spawn(crate::drive::collection::watch(store.clone()));
+    let warming = tokio::spawn(crate::warm::keep(router.clone()));
     let workers = Workers::start(&router, locals).map_err(ServeError::Worker)?;
     ready(local_address);
 
@@ -112,6 +113,7 @@ pub async fn run(
     watching.abort();
     recovering.abort();
     collecting.abort();
+    warming.abort();
     drop((following, leasing));
     if let Err(error) = store.farewell().await {
         tracing::debug!(%error, "the catalog could not be told of this router's end");

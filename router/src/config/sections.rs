@@ -82,7 +82,7 @@ pub enum TlsMode {
 #[serde(default, deny_unknown_fields)]
 pub struct Pool {
     pub max_size: usize,
-    /// Kept open when idle.
+    /// Opened ahead of demand and kept open when idle, see [`crate::warm`].
     pub min_size: usize,
     /// How long a statement waits for a connection until it fails with 53300.
     #[serde(rename = "wait_timeout_ms", deserialize_with = "milliseconds")]

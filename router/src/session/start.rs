@@ -158,6 +158,7 @@ async fn begin(
             session.client.reported = template.parameters.clone();
             session.server_search_path = template.search_path;
             session.adopt_settings();
+            crate::warm::begin(router, &session.identity, &session.catalog());
             encode::backend_key_data(&mut session.client.out, handle.process_id, &secret);
             encode::ready_for_query(&mut session.client.out, b'I');
             match session.client.flush().await {
