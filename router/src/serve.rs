@@ -136,10 +136,7 @@ fn listen(address: SocketAddr, backlog: u32) -> std::io::Result<TcpListener> {
 pub fn control_connector(config: &Config) -> Result<Connector, ServeError> {
     let home = &config.catalog;
     let mut connector = Connector::new(home.user.clone());
-    connector.password = home
-        .password
-        .for_server(&home.host, home.port, &home.dbname, &home.user)
-        .map(|secret| secret.expose().to_owned());
+    connector.password = home.password.clone();
     connector.tls = match home.tls.mode {
         SslMode::Disable => store::Tls::Disable,
         SslMode::Prefer => store::Tls::Prefer(crate::tls::client_config(&home.tls)?),
@@ -236,11 +233,7 @@ fn secrets(
         let mut connector = connector.clone();
         if let Some(user) = &query.user {
             connector.user.clone_from(user);
-            connector.password = config
-                .servers
-                .password
-                .for_server(&server.host, server.port, &server.dbname, user)
-                .map(|secret| secret.expose().to_owned());
+            connector.password = config.servers.password.clone();
         }
         crate::auth::Lookup {
             query: query.clone(),

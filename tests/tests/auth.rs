@@ -19,7 +19,8 @@ use tests::shared::Shared;
 
 static SHARED: Shared = Shared::new(Options::default);
 
-/// The roles of both shards. Servers let everyone in, but for scram_user, who must prove to know the password to them, too.
+/// The roles of both shards. Servers let everyone in, but for scram_user, who must prove to know the password to them, too. So must
+/// operator, whose password is another on each.
 const ROLES: &[&str] = &[
     "CREATE ROLE ann LOGIN PASSWORD 'secret'",
     "CREATE ROLE scram_user LOGIN PASSWORD 'secret'",
@@ -50,6 +51,10 @@ fn cluster() -> &'static Cluster {
                 rows(&answer)
             };
             ROLES.iter().for_each(|sql| drop(run(sql)));
+            run(&format!(
+                "RESET password_encryption; CREATE ROLE operator SUPERUSER LOGIN PASSWORD 'of {}'",
+                shard.name
+            ));
             // The same salt on all servers, as the keys of one login must be good for all of them.
             match &shared_verifier {
                 None => {
@@ -63,7 +68,7 @@ fn cluster() -> &'static Cluster {
             let others = std::fs::read_to_string(&rules).unwrap();
             std::fs::write(
                 &rules,
-                format!("host all scram_user all scram-sha-256\n{others}"),
+                format!("host all scram_user,operator all scram-sha-256\n{others}"),
             )
             .unwrap();
             run("SELECT pg_reload_conf()");
@@ -289,6 +294,45 @@ fn auth_query_finds_users_on_a_shard() {
         error.contains("password authentication failed for user \"ann' OR true --\""),
         "{error}"
     );
+}
+
+#[test]
+fn each_server_may_want_another_password() {
+    let folder = router::local::Scratch::create().unwrap();
+    let file = folder.path().join("pgpass");
+    let lines: String = cluster()
+        .local
+        .shards()
+        .iter()
+        .map(|shard| {
+            format!(
+                "127.0.0.1:{}:*:operator:of {}\n",
+                shard.primary.port(),
+                shard.name
+            )
+        })
+        .collect();
+    std::fs::write(&file, lines).unwrap();
+    let passfile = file.display();
+    // Once for the router's own connections, once for those of sessions.
+    let own = [
+        "catalog.user=operator",
+        &format!("catalog.passfile={passfile}"),
+    ];
+    let controlling = router("", &own);
+    let ask = |sql: &str| psql(controlling.address, "", "user=postgres", sql);
+    ask("SELECT pgweave.refresh()").unwrap();
+
+    let sessions = [
+        "servers.user=operator",
+        &format!("servers.passfile={passfile}"),
+    ];
+    let serving = router("", &sessions);
+    for shard in cluster().local.shards() {
+        let sql = format!("SET pgweave.shard = '{}'; SELECT current_user", shard.name);
+        let answer = psql(serving.address, "", "user=ann", &sql).unwrap();
+        assert!(answer.ends_with("operator"), "{answer}");
+    }
 }
 
 #[test]
