@@ -15,7 +15,7 @@
 //!   (2), it is empty for good.
 //! - A coordinator stops asking, and ignores answers, when its deadline passes. The retention must exceed
 //!   the sum of its deadlines (voting, deciding, resolving); [`RETENTION_MS_MINIMUM`] does by far. For the
-//!   same time [`crate::sql::read_decision`] answers a client that asks with a gid.
+//!   same time the row answers whoever asks with a gid.
 //! - The retention also covers a failover of a participant to a replica that had not yet received its COMMIT
 //!   PREPARED: there it is prepared again, and the row must still be there.
 //!

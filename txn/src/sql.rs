@@ -78,14 +78,6 @@ pub fn decide_abort(gid: Gid, lock_timeout_ms: u32) -> String {
     )
 }
 
-/// Reads a decision without forcing one: at most one row, column `outcome`.
-pub fn read_decision(gid: Gid) -> String {
-    format!(
-        "SELECT outcome FROM pgweave.decision WHERE gid = {}",
-        quote_literal(&gid.to_string())
-    )
-}
-
 /// Lists this cluster's prepared transactions in this database: columns `standby` (bool), `gid`, `owner`, `age_ms`
 /// (bigint). Always at least one row; `gid` is null in it if there are none. `standby` true means that the
 /// server is not the primary and the list is worth nothing.
@@ -142,18 +134,6 @@ pub fn delete_decisions(gids: &[Gid]) -> String {
     }
     text.push_str("]::text[])");
     text
-}
-
-pub fn savepoint(name: &str) -> String {
-    format!("SAVEPOINT {}", quote_identifier(name))
-}
-
-pub fn release_savepoint(name: &str) -> String {
-    format!("RELEASE SAVEPOINT {}", quote_identifier(name))
-}
-
-pub fn rollback_to_savepoint(name: &str) -> String {
-    format!("ROLLBACK TO SAVEPOINT {}", quote_identifier(name))
 }
 
 /// For recovery whose role is not a superuser: become the owner before ending a prepared transaction.
@@ -253,9 +233,7 @@ mod tests {
     fn quoting() {
         assert_eq!(quote_literal("it's"), "'it''s'");
         assert_eq!(quote_literal("a\\'b"), "E'a\\\\''b'");
-        assert_eq!(savepoint("a\"; DROP"), "SAVEPOINT \"a\"\"; DROP\"");
-        assert_eq!(rollback_to_savepoint("Ä"), "ROLLBACK TO SAVEPOINT \"Ä\"");
-        assert_eq!(release_savepoint("s"), "RELEASE SAVEPOINT \"s\"");
-        assert_eq!(set_role("bob"), "SET ROLE \"bob\"");
+        assert_eq!(set_role("a\"; DROP"), "SET ROLE \"a\"\"; DROP\"");
+        assert_eq!(set_role("Ä"), "SET ROLE \"Ä\"");
     }
 }
