@@ -560,3 +560,33 @@ fn a_client_that_dawdles_is_closed() {
     }
     assert!(started.elapsed() >= Duration::from_millis(300));
 }
+
+#[test]
+fn a_setting_that_a_server_rejects_ends_the_startup_as_there() {
+    let router = router("", &[]);
+    let server = SocketAddr::from(([127, 0, 0, 1], cluster().local.shards()[0].primary.port()));
+    for (name, value) in [
+        ("work_mem", "much"),
+        ("no_such_setting", "1"),
+        ("options", "-c work_mem=1MB -c datestyle=lunar"),
+        ("role", "nobody_at_all"),
+    ] {
+        let refusal = |address| {
+            let mut client = Client::open(address).unwrap();
+            let mut out = BytesMut::new();
+            let parameters = [("user", "ann"), ("database", "postgres"), (name, value)];
+            encode::startup(&mut out, parameters);
+            client.send(&out).unwrap();
+            loop {
+                let message = client.receive().unwrap();
+                if message.tag == b'E' {
+                    assert!(client.is_closed_by_server());
+                    return [b'S', b'V', b'C', b'M'].map(|code| message.field(code));
+                }
+            }
+        };
+        let expected = refusal(server);
+        assert_eq!(expected[1].as_deref(), Some("FATAL"));
+        assert_eq!(refusal(router.address), expected, "{name}={value}");
+    }
+}

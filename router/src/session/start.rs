@@ -272,7 +272,12 @@ impl Session {
         let report = match failure {
             Failure::Report(report) => Some(report),
             Failure::End(End::Fatal(report)) => Some(report),
-            Failure::End(_) | Failure::Sent => None,
+            Failure::Sent => {
+                // A server's ERROR, for a setting that came with the startup: there is no session that could go on.
+                self.client.out = crate::wire::backend::with_fatal_errors(&self.client.out);
+                None
+            }
+            Failure::End(_) => None,
         };
         if let Some(mut report) = report {
             report.severity = "FATAL";
