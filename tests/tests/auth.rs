@@ -505,18 +505,37 @@ fn broken_exchanges_are_refused() {
 
 #[test]
 fn another_database_does_not_exist() {
-    let router = router("", &[]);
-    let mut client = Client::open(router.address).unwrap();
+    let trusting = router("", &[]);
+    let mut client = Client::open(trusting.address).unwrap();
     let mut out = BytesMut::new();
     encode::startup(&mut out, [("user", "postgres"), ("database", "elsewhere")]);
     client.send(&out).unwrap();
+    assert_eq!(client.receive().unwrap().body, [0; 4]);
     let refusal = client.receive().unwrap();
+    assert_eq!(refusal.field(b'S').as_deref(), Some("FATAL"));
     assert_eq!(refusal.field(b'C').as_deref(), Some("3D000"));
     assert_eq!(
         refusal.field(b'M').as_deref(),
         Some("database \"elsewhere\" does not exist")
     );
     assert!(client.is_closed_by_server());
+
+    // Who has not proven anything does not learn which databases there are.
+    let (asking, _folder) = with_password_file("[[auth]]\nmethod = \"scram-sha-256\"\n");
+    let refusal = |password| {
+        let conninfo = "user=ann dbname=elsewhere";
+        whoami(asking.address, password, conninfo).unwrap_err()
+    };
+    let wrong = refusal("wrong");
+    assert!(
+        wrong.ends_with("password authentication failed for user \"ann\"\n"),
+        "{wrong}"
+    );
+    let right = refusal("secret");
+    assert!(
+        right.contains("database \"elsewhere\" does not exist"),
+        "{right}"
+    );
 }
 
 #[test]

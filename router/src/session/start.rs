@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use rand::RngCore;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -73,10 +74,18 @@ async fn start(
         }
     };
     let mut request = *request;
-    let refusal = match admit(&request, router) {
+    let refusal = match admit(router) {
         Ok(()) => match auth::authenticate(&mut request, address.ip(), &router.auth).await {
             Ok(authenticated) => {
-                return begin(request, authenticated, address, router, worker).await;
+                let mut welcome = BytesMut::new();
+                encode::authentication_ok(&mut welcome);
+                if request.database == router.database {
+                    return begin(request, authenticated, address, router, worker, welcome).await;
+                }
+                // What exists is told only to those who have proven who they are.
+                let refusal = no_such_database(&request.database, router);
+                refuse(&mut request.stream, welcome, &refusal).await;
+                return None;
             }
             Err(error) => {
                 tracing::info!(user = request.user, %address, %error, "authentication failed");
@@ -85,12 +94,12 @@ async fn start(
         },
         Err(report) => report,
     };
-    refuse(&mut request.stream, &refusal).await;
+    refuse(&mut request.stream, BytesMut::new(), &refusal).await;
     None
 }
 
 /// What can be refused before authentication.
-fn admit(request: &startup::Request, router: &Router) -> Result<(), Report> {
+fn admit(router: &Router) -> Result<(), Report> {
     if router.is_draining() {
         return Err(Report::fatal("57P03", "pgweave is shutting down"));
     }
@@ -102,17 +111,14 @@ fn admit(request: &startup::Request, router: &Router) -> Result<(), Report> {
             )),
         );
     }
-    if request.database != router.database {
-        return Err(Report::fatal(
-            "3D000",
-            format!("database \"{}\" does not exist", request.database),
-        )
-        .hint(format!(
-            "This cluster serves the database \"{}\".",
-            router.database
-        )));
-    }
     Ok(())
+}
+
+fn no_such_database(database: &str, router: &Router) -> Report {
+    Report::fatal("3D000", format!("database \"{database}\" does not exist")).hint(format!(
+        "This cluster serves the database \"{}\".",
+        router.database
+    ))
 }
 
 async fn begin(
@@ -121,6 +127,7 @@ async fn begin(
     address: SocketAddr,
     router: &Arc<Router>,
     worker: &Arc<WorkerLocal>,
+    welcome: BytesMut,
 ) -> Option<Session> {
     let mut secret = vec![0u8; if request.minor_version >= 2 { 32 } else { 4 }];
     rand::rng().fill_bytes(&mut secret);
@@ -137,7 +144,7 @@ async fn begin(
         worker.clone(),
         router.budget.clone(),
     );
-    encode::authentication_ok(&mut client.out);
+    client.out = welcome;
     let mut session = Session::new(
         router.clone(),
         worker.clone(),
@@ -290,9 +297,9 @@ impl Session {
     }
 }
 
-async fn refuse(stream: &mut crate::tls::ClientStream, report: &Report) {
+/// Says farewell after what there is to say before.
+async fn refuse(stream: &mut crate::tls::ClientStream, mut out: BytesMut, report: &Report) {
     use tokio::io::AsyncWriteExt;
-    let mut out = bytes::BytesMut::new();
     encode::error_response(&mut out, report);
     // The client may be gone already; there is nobody else to tell.
     if stream.write_all(&out).await.is_ok() {
