@@ -609,3 +609,93 @@ fn a_setting_that_a_server_rejects_ends_the_startup_as_there() {
         assert_eq!(refusal(router.address), expected, "{name}={value}");
     }
 }
+
+#[test]
+fn those_who_authenticate_at_once_do_not_exceed_the_number_of_clients() {
+    let folder = router::local::Scratch::create().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "secret\n").unwrap();
+    let toml = format!(
+        "[[users]]\nname = \"ann\"\npassword_file = \"{}\"\npass_through = true\n[[auth]]\nmethod = \"md5\"\n",
+        file.display()
+    );
+    let router = router(&toml, &["listen.max_clients=2"]);
+    // All are asked for their password before any of them answers.
+    let mut clients: Vec<Client> = (0..5).map(|_| begin(router.address, "ann")).collect();
+    let salts: Vec<Vec<u8>> = clients
+        .iter_mut()
+        .map(|client| client.receive().unwrap().body[4..].to_vec())
+        .collect();
+    let mut server = Client::connect(
+        SocketAddr::from(([127, 0, 0, 1], cluster().local.shards()[0].primary.port())),
+        &[],
+    )
+    .unwrap();
+    let mut answers = Vec::new();
+    for (client, salt) in clients.iter_mut().zip(&salts) {
+        let salt: String = salt.iter().map(|byte| format!("{byte:02x}")).collect();
+        let sql = format!(
+            "SELECT 'md5' || md5(convert_to(md5('secretann'), 'UTF8') || decode('{salt}', 'hex'))"
+        );
+        let hash = rows(&server.query(&sql).unwrap())[0][0].clone().unwrap();
+        let mut message = b"p\0\0\0\x28".to_vec();
+        message.extend_from_slice(hash.as_bytes());
+        message.push(0);
+        client.send(&message).unwrap();
+        assert_eq!(client.receive().unwrap().body, [0; 4]);
+        let last = loop {
+            let message = client.receive().unwrap();
+            if matches!(message.tag, b'E' | b'Z') {
+                break message;
+            }
+        };
+        answers.push(last.field(b'C'));
+    }
+    let refused = Some("53300".to_owned());
+    assert_eq!(
+        answers,
+        [None, None, refused.clone(), refused.clone(), refused]
+    );
+}
+
+#[test]
+fn connections_that_prove_nothing_leave_room_for_sessions() {
+    let router = router("", &["listen.max_unauthenticated=3"]);
+    let mut settled = Client::connect(router.address, &[]).unwrap();
+    let silent: Vec<Client> = (0..3)
+        .map(|_| Client::open(router.address).unwrap())
+        .collect();
+    for _ in 0..3 {
+        let refused = Client::connect(router.address, &[])
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            refused.contains("53300") && refused.contains("authenticating"),
+            "{refused}"
+        );
+    }
+    // Who is in does not notice.
+    assert_eq!(
+        rows(&settled.query("SELECT 1").unwrap()),
+        [[Some("1".to_owned())]]
+    );
+    drop(silent);
+    let started = Instant::now();
+    while Client::connect(router.address, &[]).is_err() {
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "nobody is let in for who left"
+        );
+    }
+    // A crowd that goes on to authenticate is let in, however large.
+    let crowd: Vec<_> = (0..50)
+        .map(|_| {
+            let address = router.address;
+            std::thread::spawn(move || Client::connect(address, &[]).map(drop))
+        })
+        .collect();
+    for member in crowd {
+        member.join().unwrap().unwrap();
+    }
+}

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use rand::RngCore;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::client::{ClientIo, Parameters};
@@ -32,15 +33,18 @@ pub struct Template {
     pub search_path: String,
 }
 
-/// Serves one accepted connection until it ends.
+/// Serves one accepted connection until it ends. `unauthenticated` is its place among those that have not proven yet who
+/// they are.
 pub async fn serve_client(
     stream: TcpStream,
     address: SocketAddr,
     router: Arc<Router>,
     worker: Arc<WorkerLocal>,
+    unauthenticated: OwnedSemaphorePermit,
 ) {
     let limit = router.config.listen.startup_timeout;
-    let started = match timeout(limit, Box::pin(start(stream, address, &router, &worker))).await {
+    let starting = Box::pin(start(stream, address, &router, &worker, unauthenticated));
+    let started = match timeout(limit, starting).await {
         Ok(started) => started,
         Err(_) => {
             tracing::debug!(%address, "the client did not finish its startup in time");
@@ -58,6 +62,7 @@ async fn start(
     address: SocketAddr,
     router: &Arc<Router>,
     worker: &Arc<WorkerLocal>,
+    unauthenticated: OwnedSemaphorePermit,
 ) -> Option<Session> {
     let request = match startup::accept_startup(stream, &router.startup).await {
         Ok(Startup::Session(request)) => request,
@@ -77,6 +82,7 @@ async fn start(
     let refusal = match admit(router) {
         Ok(()) => match auth::authenticate(&mut request, address.ip(), &router.auth).await {
             Ok(authenticated) => {
+                drop(unauthenticated);
                 let mut welcome = BytesMut::new();
                 encode::authentication_ok(&mut welcome);
                 if request.database == router.database {
@@ -103,15 +109,17 @@ fn admit(router: &Router) -> Result<(), Report> {
     if router.is_draining() {
         return Err(Report::fatal("57P03", "pgweave is shutting down"));
     }
-    let most = router.config.listen.max_clients;
-    if router.sessions.len() >= most {
-        return Err(
-            Report::fatal("53300", "sorry, too many clients already").hint(format!(
-                "This router admits {most} clients (listen.max_clients)."
-            )),
-        );
+    if router.sessions.len() >= router.config.listen.max_clients {
+        return Err(too_many_clients(router));
     }
     Ok(())
+}
+
+fn too_many_clients(router: &Router) -> Report {
+    let most = router.config.listen.max_clients;
+    Report::fatal("53300", "sorry, too many clients already").hint(format!(
+        "This router admits {most} clients (listen.max_clients)."
+    ))
 }
 
 fn no_such_database(database: &str, router: &Router) -> Report {
@@ -122,7 +130,7 @@ fn no_such_database(database: &str, router: &Router) -> Report {
 }
 
 async fn begin(
-    request: startup::Request,
+    mut request: startup::Request,
     authenticated: auth::Authenticated,
     address: SocketAddr,
     router: &Arc<Router>,
@@ -131,12 +139,18 @@ async fn begin(
 ) -> Option<Session> {
     let mut secret = vec![0u8; if request.minor_version >= 2 { 32 } else { 4 }];
     rand::rng().fill_bytes(&mut secret);
-    let handle = router.sessions.register(
+    let registered = router.sessions.register(
         &request.user,
         &request.database,
         address.to_string(),
         secret.clone().into(),
+        router.config.listen.max_clients,
     );
+    let Some(handle) = registered else {
+        // Others have taken the last places while this one authenticated.
+        refuse(&mut request.stream, welcome, &too_many_clients(router)).await;
+        return None;
+    };
     let identity = Arc::new(router.identity(&request.user, &authenticated));
     let mut client = ClientIo::new(
         request.stream,
