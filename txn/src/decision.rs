@@ -57,7 +57,7 @@ pub struct DecisionRow {
     pub outcome: Decision,
     /// Prepared when this was decided; empty for an abort, whose writer does not know them.
     pub participants: Vec<ShardId>,
-    /// No transaction now open on this shard began before the row was written. Once true, it stays true.
+    /// Of an abort: no transaction now open on this shard began before the row was written. Once true, it stays true.
     pub settled: bool,
 }
 

@@ -95,8 +95,9 @@ pub fn list_prepared(cluster: ClusterId) -> String {
 /// columns `gid`, `outcome`, `participants` (bigint[]), `settled` (bool). At most `limit`, in the order of their names,
 /// beginning after the name `after`; so rows that must stay do not hide those behind them.
 ///
-/// `settled` counts as older any transaction whose start cannot be seen: without `pg_read_all_stats`, or with
-/// `track_activities` off, nothing of an abort is ever settled while others are connected, and its row stays.
+/// Of a commit `settled` does not matter and is true. Of an abort it counts as older any transaction whose start cannot
+/// be seen: without `pg_read_all_stats`, or with `track_activities` off, an abort is never settled while others are
+/// connected, and its row stays.
 pub fn list_decisions(
     cluster: ClusterId,
     shard: ShardId,
@@ -106,7 +107,7 @@ pub fn list_decisions(
 ) -> String {
     let suffix = format!("_{}", shard.0);
     format!(
-        "SELECT gid, outcome, participants, NOT EXISTS (\
+        "SELECT gid, outcome, participants, outcome = 'commit' OR NOT EXISTS (\
          SELECT FROM pg_catalog.pg_stat_activity AS activity \
          WHERE activity.pid <> pg_catalog.pg_backend_pid() \
          AND coalesce(activity.backend_type, 'client backend') = 'client backend' \

@@ -30,8 +30,8 @@ pub const RETENTION_MS: u64 = 60 * 60 * 1000;
 const INTERVAL: Duration = Duration::from_secs(60);
 /// Between two passes of one round.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Decisions of one shard that one pass looks at.
-const BATCH: u32 = 1_000;
+/// Decisions of one shard that one pass looks at: with [`PAUSE`], the rate up to which collection keeps pace.
+const BATCH: u32 = 5_000;
 
 /// A commit waits for four things in turn (`super::recovery::deadline`), and nothing may be forgotten that it still asks for.
 const LONGEST_COMMIT_MS: u64 = 4 * PATIENCE.as_millis() as u64;

@@ -201,7 +201,7 @@ async fn several_routers_collect_at_once() {
             0,
             &format!(
                 "INSERT INTO pgweave.decision (gid, proof, participants) \
-                 SELECT replace('{kept}', '_1_', '_' || to_hex(n + 1) || '_'), '{proof}', '{{2}}' FROM generate_series(1, 2500) AS n; \
+                 SELECT replace('{kept}', '_1_', '_' || to_hex(n + 1) || '_'), '{proof}', '{{2}}' FROM generate_series(1, 12000) AS n; \
                  INSERT INTO pgweave.decision (gid, proof, participants) VALUES ('{kept}', '{proof}', '{{9}}'); \
                  UPDATE pgweave.decision SET decided_at = clock_timestamp() - interval '1 day'",
                 proof = proof.text()
