@@ -114,15 +114,19 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Registers a session under a process id that no other session has.
+    /// Registers a session under a process id that no other session has. `None` if there are `most` already.
     pub fn register(
         &self,
         user: &str,
         database: &str,
         address: String,
         secret: Box<[u8]>,
-    ) -> Arc<SessionHandle> {
+        most: usize,
+    ) -> Option<Arc<SessionHandle>> {
         let mut sessions = lock(&self.by_process_id);
+        if sessions.len() >= most {
+            return None;
+        }
         let process_id = loop {
             // Process ids are positive 32-bit integers to every client.
             let candidate = self.next.fetch_add(1, Ordering::Relaxed) & 0x7fff_ffff;
@@ -146,7 +150,7 @@ impl Sessions {
             terminate: AtomicBool::new(false),
         });
         sessions.insert(process_id, handle.clone());
-        handle
+        Some(handle)
     }
 
     pub fn remove(&self, process_id: u32) {

@@ -1,5 +1,4 @@
 //! The router: everything of pgweave that touches the world.
-//! To be filled.
 //! The road of one statement, one function per arrow:
 //! accept → session → parse → plan → execute → merge → reply.
 
@@ -22,5 +21,6 @@ pub mod session;
 pub mod show;
 pub mod store;
 pub mod tls;
+pub mod warm;
 pub mod wire;
 pub mod worker;

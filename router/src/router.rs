@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::auth::{AuthSettings, Authenticated};
 use crate::backend::{AppliedSettings, Credentials};
 use crate::cancel::Sessions;
-use crate::config::{Config, Password, Secret, ServerLogin};
+use crate::config::{Config, ServerLogin};
 use crate::health::Health;
 use crate::pool::{PoolIdentity, Pools};
 use crate::session::budget::Budget;
@@ -128,32 +128,22 @@ impl Router {
     pub fn identity(&self, user: &str, authenticated: &Authenticated) -> PoolIdentity {
         let configured = self.config.users.iter().find(|known| known.name == user);
         let login = configured.map_or(&self.config.servers.login, |known| &known.server);
-        let (server_user, password, keys) = match login {
-            ServerLogin::PassThrough => (
-                user.to_owned(),
-                authenticated.password.clone(),
-                authenticated.keys.clone(),
-            ),
-            ServerLogin::As { user, password } => {
-                (user.clone(), self.password(password, user), None)
+        let any_server = self.config.servers.password.clone();
+        let (credentials, passwords) = match login {
+            ServerLogin::PassThrough => {
+                let shown = authenticated.password.as_ref();
+                let credentials = Credentials {
+                    user: user.to_owned(),
+                    password: shown.map(|secret| secret.expose().to_owned()),
+                    keys: authenticated.keys.clone(),
+                };
+                (credentials, vec![any_server])
             }
+            ServerLogin::As { user, password } => (
+                Credentials::new(user, None),
+                vec![password.clone(), any_server],
+            ),
         };
-        let password =
-            password.or_else(|| self.password(&self.config.servers.password, &server_user));
-        PoolIdentity::new(
-            user.to_owned(),
-            Credentials {
-                user: server_user,
-                password: password.map(|secret| secret.expose().to_owned()),
-                keys,
-            },
-        )
-    }
-
-    fn password(&self, password: &Password, user: &str) -> Option<Secret> {
-        let home = &self.config.catalog;
-        password
-            .for_server(&home.host, home.port, &home.dbname, user)
-            .cloned()
+        PoolIdentity::new(user.to_owned(), credentials).with_passwords(passwords)
     }
 }

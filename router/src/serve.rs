@@ -100,6 +100,8 @@ pub async fn run(
             .watch(store.handle().clone(), connector),
     );
     let recovering = tokio::spawn(crate::drive::recovery::watch(router.clone()));
+    let collecting = tokio::spawn(crate::drive::collection::watch(store.clone()));
+    let warming = tokio::spawn(crate::warm::keep(router.clone()));
     let workers = Workers::start(&router, locals).map_err(ServeError::Worker)?;
     ready(local_address);
 
@@ -110,6 +112,8 @@ pub async fn run(
     drain(&router, &mut stop, drain_timeout).await;
     watching.abort();
     recovering.abort();
+    collecting.abort();
+    warming.abort();
     drop((following, leasing));
     if let Err(error) = store.farewell().await {
         tracing::debug!(%error, "the catalog could not be told of this router's end");
@@ -132,10 +136,7 @@ fn listen(address: SocketAddr, backlog: u32) -> std::io::Result<TcpListener> {
 pub fn control_connector(config: &Config) -> Result<Connector, ServeError> {
     let home = &config.catalog;
     let mut connector = Connector::new(home.user.clone());
-    connector.password = home
-        .password
-        .for_server(&home.host, home.port, &home.dbname, &home.user)
-        .map(|secret| secret.expose().to_owned());
+    connector.password = home.password.clone();
     connector.tls = match home.tls.mode {
         SslMode::Disable => store::Tls::Disable,
         SslMode::Prefer => store::Tls::Prefer(crate::tls::client_config(&home.tls)?),
@@ -186,7 +187,11 @@ fn assemble(
         budget: Budget::new(config.listen.max_buffered_bytes),
         client_limits: Limits::client(config.listen.max_message_bytes),
         server_limits: Limits::server(),
-        gids: txn::GidSequence::new(cluster, txn::RouterId(rand::random())),
+        gids: txn::GidSequence::new(
+            cluster,
+            txn::RouterId(rand::random()),
+            txn::ProofKey(rand::random()),
+        ),
         connector: connector.clone(),
         pools: Arc::new(pools),
         config,
@@ -228,11 +233,7 @@ fn secrets(
         let mut connector = connector.clone();
         if let Some(user) = &query.user {
             connector.user.clone_from(user);
-            connector.password = config
-                .servers
-                .password
-                .for_server(&server.host, server.port, &server.dbname, user)
-                .map(|secret| secret.expose().to_owned());
+            connector.password = config.servers.password.clone();
         }
         crate::auth::Lookup {
             query: query.clone(),

@@ -19,7 +19,8 @@ use tests::shared::Shared;
 
 static SHARED: Shared = Shared::new(Options::default);
 
-/// The roles of both shards. Servers let everyone in, but for scram_user, who must prove to know the password to them, too.
+/// The roles of both shards. Servers let everyone in, but for scram_user, who must prove to know the password to them, too. So must
+/// operator, whose password is another on each.
 const ROLES: &[&str] = &[
     "CREATE ROLE ann LOGIN PASSWORD 'secret'",
     "CREATE ROLE scram_user LOGIN PASSWORD 'secret'",
@@ -50,6 +51,10 @@ fn cluster() -> &'static Cluster {
                 rows(&answer)
             };
             ROLES.iter().for_each(|sql| drop(run(sql)));
+            run(&format!(
+                "RESET password_encryption; CREATE ROLE operator SUPERUSER LOGIN PASSWORD 'of {}'",
+                shard.name
+            ));
             // The same salt on all servers, as the keys of one login must be good for all of them.
             match &shared_verifier {
                 None => {
@@ -63,7 +68,7 @@ fn cluster() -> &'static Cluster {
             let others = std::fs::read_to_string(&rules).unwrap();
             std::fs::write(
                 &rules,
-                format!("host all scram_user all scram-sha-256\n{others}"),
+                format!("host all scram_user,operator all scram-sha-256\n{others}"),
             )
             .unwrap();
             run("SELECT pg_reload_conf()");
@@ -292,6 +297,45 @@ fn auth_query_finds_users_on_a_shard() {
 }
 
 #[test]
+fn each_server_may_want_another_password() {
+    let folder = router::local::Scratch::create().unwrap();
+    let file = folder.path().join("pgpass");
+    let lines: String = cluster()
+        .local
+        .shards()
+        .iter()
+        .map(|shard| {
+            format!(
+                "127.0.0.1:{}:*:operator:of {}\n",
+                shard.primary.port(),
+                shard.name
+            )
+        })
+        .collect();
+    std::fs::write(&file, lines).unwrap();
+    let passfile = file.display();
+    // Once for the router's own connections, once for those of sessions.
+    let own = [
+        "catalog.user=operator",
+        &format!("catalog.passfile={passfile}"),
+    ];
+    let controlling = router("", &own);
+    let ask = |sql: &str| psql(controlling.address, "", "user=postgres", sql);
+    ask("SELECT pgweave.refresh()").unwrap();
+
+    let sessions = [
+        "servers.user=operator",
+        &format!("servers.passfile={passfile}"),
+    ];
+    let serving = router("", &sessions);
+    for shard in cluster().local.shards() {
+        let sql = format!("SET pgweave.shard = '{}'; SELECT current_user", shard.name);
+        let answer = psql(serving.address, "", "user=ann", &sql).unwrap();
+        assert!(answer.ends_with("operator"), "{answer}");
+    }
+}
+
+#[test]
 fn certificates_name_their_user() {
     let certificates = Certificates::new();
     let strangers = Certificates::new();
@@ -461,18 +505,37 @@ fn broken_exchanges_are_refused() {
 
 #[test]
 fn another_database_does_not_exist() {
-    let router = router("", &[]);
-    let mut client = Client::open(router.address).unwrap();
+    let trusting = router("", &[]);
+    let mut client = Client::open(trusting.address).unwrap();
     let mut out = BytesMut::new();
     encode::startup(&mut out, [("user", "postgres"), ("database", "elsewhere")]);
     client.send(&out).unwrap();
+    assert_eq!(client.receive().unwrap().body, [0; 4]);
     let refusal = client.receive().unwrap();
+    assert_eq!(refusal.field(b'S').as_deref(), Some("FATAL"));
     assert_eq!(refusal.field(b'C').as_deref(), Some("3D000"));
     assert_eq!(
         refusal.field(b'M').as_deref(),
         Some("database \"elsewhere\" does not exist")
     );
     assert!(client.is_closed_by_server());
+
+    // Who has not proven anything does not learn which databases there are.
+    let (asking, _folder) = with_password_file("[[auth]]\nmethod = \"scram-sha-256\"\n");
+    let refusal = |password| {
+        let conninfo = "user=ann dbname=elsewhere";
+        whoami(asking.address, password, conninfo).unwrap_err()
+    };
+    let wrong = refusal("wrong");
+    assert!(
+        wrong.ends_with("password authentication failed for user \"ann\"\n"),
+        "{wrong}"
+    );
+    let right = refusal("secret");
+    assert!(
+        right.contains("database \"elsewhere\" does not exist"),
+        "{right}"
+    );
 }
 
 #[test]
@@ -515,4 +578,124 @@ fn a_client_that_dawdles_is_closed() {
         assert!(client.is_closed_by_server());
     }
     assert!(started.elapsed() >= Duration::from_millis(300));
+}
+
+#[test]
+fn a_setting_that_a_server_rejects_ends_the_startup_as_there() {
+    let router = router("", &[]);
+    let server = SocketAddr::from(([127, 0, 0, 1], cluster().local.shards()[0].primary.port()));
+    for (name, value) in [
+        ("work_mem", "much"),
+        ("no_such_setting", "1"),
+        ("options", "-c work_mem=1MB -c datestyle=lunar"),
+        ("role", "nobody_at_all"),
+    ] {
+        let refusal = |address| {
+            let mut client = Client::open(address).unwrap();
+            let mut out = BytesMut::new();
+            let parameters = [("user", "ann"), ("database", "postgres"), (name, value)];
+            encode::startup(&mut out, parameters);
+            client.send(&out).unwrap();
+            loop {
+                let message = client.receive().unwrap();
+                if message.tag == b'E' {
+                    assert!(client.is_closed_by_server());
+                    return [b'S', b'V', b'C', b'M'].map(|code| message.field(code));
+                }
+            }
+        };
+        let expected = refusal(server);
+        assert_eq!(expected[1].as_deref(), Some("FATAL"));
+        assert_eq!(refusal(router.address), expected, "{name}={value}");
+    }
+}
+
+#[test]
+fn those_who_authenticate_at_once_do_not_exceed_the_number_of_clients() {
+    let folder = router::local::Scratch::create().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "secret\n").unwrap();
+    let toml = format!(
+        "[[users]]\nname = \"ann\"\npassword_file = \"{}\"\npass_through = true\n[[auth]]\nmethod = \"md5\"\n",
+        file.display()
+    );
+    let router = router(&toml, &["listen.max_clients=2"]);
+    // All are asked for their password before any of them answers.
+    let mut clients: Vec<Client> = (0..5).map(|_| begin(router.address, "ann")).collect();
+    let salts: Vec<Vec<u8>> = clients
+        .iter_mut()
+        .map(|client| client.receive().unwrap().body[4..].to_vec())
+        .collect();
+    let mut server = Client::connect(
+        SocketAddr::from(([127, 0, 0, 1], cluster().local.shards()[0].primary.port())),
+        &[],
+    )
+    .unwrap();
+    let mut answers = Vec::new();
+    for (client, salt) in clients.iter_mut().zip(&salts) {
+        let salt: String = salt.iter().map(|byte| format!("{byte:02x}")).collect();
+        let sql = format!(
+            "SELECT 'md5' || md5(convert_to(md5('secretann'), 'UTF8') || decode('{salt}', 'hex'))"
+        );
+        let hash = rows(&server.query(&sql).unwrap())[0][0].clone().unwrap();
+        let mut message = b"p\0\0\0\x28".to_vec();
+        message.extend_from_slice(hash.as_bytes());
+        message.push(0);
+        client.send(&message).unwrap();
+        assert_eq!(client.receive().unwrap().body, [0; 4]);
+        let last = loop {
+            let message = client.receive().unwrap();
+            if matches!(message.tag, b'E' | b'Z') {
+                break message;
+            }
+        };
+        answers.push(last.field(b'C'));
+    }
+    let refused = Some("53300".to_owned());
+    assert_eq!(
+        answers,
+        [None, None, refused.clone(), refused.clone(), refused]
+    );
+}
+
+#[test]
+fn connections_that_prove_nothing_leave_room_for_sessions() {
+    let router = router("", &["listen.max_unauthenticated=3"]);
+    let mut settled = Client::connect(router.address, &[]).unwrap();
+    let silent: Vec<Client> = (0..3)
+        .map(|_| Client::open(router.address).unwrap())
+        .collect();
+    for _ in 0..3 {
+        let refused = Client::connect(router.address, &[])
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            refused.contains("53300") && refused.contains("authenticating"),
+            "{refused}"
+        );
+    }
+    // Who is in does not notice.
+    assert_eq!(
+        rows(&settled.query("SELECT 1").unwrap()),
+        [[Some("1".to_owned())]]
+    );
+    drop(silent);
+    let started = Instant::now();
+    while Client::connect(router.address, &[]).is_err() {
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "nobody is let in for who left"
+        );
+    }
+    // A crowd that goes on to authenticate is let in, however large.
+    let crowd: Vec<_> = (0..50)
+        .map(|_| {
+            let address = router.address;
+            std::thread::spawn(move || Client::connect(address, &[]).map(drop))
+        })
+        .collect();
+    for member in crowd {
+        member.join().unwrap().unwrap();
+    }
 }

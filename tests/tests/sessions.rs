@@ -156,6 +156,83 @@ fn waiting_too_long_for_a_connection() {
     assert!(ask(&mut waiter, "SELECT * FROM waited_for").is_empty());
 }
 
+/// Connections of one user to each shard.
+fn connections_of(shared: &Shared, user: &str) -> Vec<String> {
+    let shards = shared.cluster().local.shards().iter();
+    shards
+        .map(|shard| {
+            let address = SocketAddr::from(([127, 0, 0, 1], shard.primary.port()));
+            let mut server = Client::connect(address, &[]).unwrap();
+            let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{user}'");
+            one(&mut server, &sql)
+        })
+        .collect()
+}
+
+#[test]
+fn the_least_number_of_connections_is_open_before_it_is_needed() {
+    for shard in SHARED.cluster().local.shards() {
+        let address = SocketAddr::from(([127, 0, 0, 1], shard.primary.port()));
+        let mut server = Client::connect(address, &[]).unwrap();
+        ask(
+            &mut server,
+            "CREATE ROLE warm LOGIN; CREATE ROLE passing LOGIN",
+        );
+    }
+    let options = Options {
+        toml: "[[users]]\nname = \"configured\"\nserver_user = \"warm\"\n\n[[users]]\nname = \"passing\"\npass_through = true\n"
+            .to_owned(),
+        settings: vec!["pool.min_size=3".to_owned()],
+        ..Options::default()
+    };
+    let router = SHARED.cluster().another_router(&options).unwrap();
+    let soon = |user: &str, expected: [&str; 2]| {
+        let patience = Instant::now() + Duration::from_secs(20);
+        while connections_of(&SHARED, user) != expected {
+            assert!(
+                Instant::now() < patience,
+                "{user}: {:?}",
+                connections_of(&SHARED, user)
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    // A login that the configuration holds needs no client; another comes with the first one.
+    soon("warm", ["3", "3"]);
+    assert_eq!(connections_of(&SHARED, "passing"), ["0", "0"]);
+    let mut client = Client::connect(router.address, &[("user", "passing")]).unwrap();
+    soon("passing", ["3", "3"]);
+    // They are the ones that statements use, and stay when the client has gone.
+    assert_eq!(one(&mut client, "SELECT current_user"), "passing");
+    drop(client);
+    let mut configured = Client::connect(router.address, &[("user", "configured")]).unwrap();
+    assert_eq!(one(&mut configured, "SELECT current_user"), "warm");
+    soon("warm", ["3", "3"]);
+    soon("passing", ["3", "3"]);
+    // One that a server closes is replaced.
+    let address = SocketAddr::from((
+        [127, 0, 0, 1],
+        SHARED.cluster().local.shards()[1].primary.port(),
+    ));
+    let mut server = Client::connect(address, &[]).unwrap();
+    let pids = "SELECT coalesce(string_agg(pid::text, ' '), '') FROM pg_stat_activity WHERE usename = 'warm'";
+    let before = one(&mut server, pids);
+    ask(
+        &mut server,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'warm'",
+    );
+    let patience = Instant::now() + Duration::from_secs(20);
+    loop {
+        let now = one(&mut server, pids);
+        let is_old = |pid: &str| before.split_whitespace().any(|old| old == pid);
+        if now.split_whitespace().count() == 3 && !now.split_whitespace().any(is_old) {
+            break;
+        }
+        assert!(Instant::now() < patience, "{before} became {now}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn a_restarted_server_is_found_again() {
     let runtime = tokio::runtime::Builder::new_current_thread()

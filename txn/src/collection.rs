@@ -15,7 +15,7 @@
 //!   (2), it is empty for good.
 //! - A coordinator stops asking, and ignores answers, when its deadline passes. The retention must exceed
 //!   the sum of its deadlines (voting, deciding, resolving); [`RETENTION_MS_MINIMUM`] does by far. For the
-//!   same time [`crate::sql::read_decision`] answers a client that asks with a gid.
+//!   same time the row answers whoever asks with a gid.
 //! - The retention also covers a failover of a participant to a replica that had not yet received its COMMIT
 //!   PREPARED: there it is prepared again, and the row must still be there.
 //!
@@ -72,11 +72,12 @@ pub enum Input {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Run [`crate::sql::list_decisions`] on the shard's primary. Rows whose gid does not parse are to be left out.
+    /// Run [`crate::sql::list_decisions`] on the shard's primary; a part of them will do. Rows whose gid does not parse are to
+    /// be left out.
     ListDecisions { shard: ShardId },
     /// Run [`crate::sql::list_prepared`] on the shard's primary; a new query, not a remembered result.
     ListPrepared { shard: ShardId },
-    /// Run [`crate::sql::delete_decisions`].
+    /// Run [`crate::sql::delete_decisions`], if the servers asked are still the shards' primaries.
     Delete { shard: ShardId, gids: Vec<Gid> },
     /// The pass is over. Always the last action.
     Report(Report),

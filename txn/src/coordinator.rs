@@ -128,7 +128,7 @@ impl Coordinator {
     /// (ReadyForQuery said `T`) and has nothing in flight.
     pub fn start(request: Request, out: &mut Vec<Action>) -> Self {
         let Request {
-            gid,
+            name,
             members,
             readers_vote,
         } = request;
@@ -142,20 +142,20 @@ impl Coordinator {
             .map(|(shard, role)| Member::new(shard, role))
             .collect();
         let mut work = Work {
-            gid,
+            gid: name.map(|name| name.gid),
             members,
             readers_vote,
         };
         for member in &mut work.members {
-            match (member.role, gid) {
-                (Role::Prepares, Some(gid)) => member.send(
-                    Command::Prepare(gid.participant(member.shard)),
+            match (member.role, name) {
+                (Role::Prepares, Some(name)) => member.send(
+                    Command::Prepare(name.gid.participant(member.shard)),
                     Standing::Preparing,
                     out,
                 ),
-                (Role::Decider, Some(gid)) => member.send(
+                (Role::Decider, Some(name)) => member.send(
                     Command::Decide {
-                        gid,
+                        name,
                         participants: prepares.clone(),
                     },
                     Standing::Inserting,

@@ -1,7 +1,8 @@
 //! The decision: one row in `pgweave.decision` on the coordinating shard.
 //!
-//! The table is on every shard, since any can coordinate; [`crate::sql::DECISION_TABLE`] creates it. A row has
-//! the gid (primary key), the outcome, the participants that were prepared (for a commit) and the time.
+//! The table is on every shard, since any can coordinate; the router's migrations create it, as the role that recovery runs as. A
+//! row has the gid (primary key), the outcome, the participants that were prepared and the proof (for a commit), and the time.
+//! Every role may insert the gid, the proof and the participants; none may read, change or delete rows.
 //!
 //! # Who writes it
 //!
@@ -35,7 +36,8 @@
 //! # What this does not protect from
 //!
 //! Losing committed rows: failover to an asynchronous replica that lacks the decision, or a restore from an older
-//! backup of one shard alone. Nor from somebody who may write the table by hand. A transaction made READ ONLY
+//! backup of one shard alone. Nor from superusers and the table's owner; what others cannot do is told in
+//! [`crate::proof`]. A transaction made READ ONLY
 //! after it wrote cannot take the row (25006), so over several shards it is rolled back with that error.
 
 use catalog::ShardId;
@@ -55,7 +57,7 @@ pub struct DecisionRow {
     pub outcome: Decision,
     /// Prepared when this was decided; empty for an abort, whose writer does not know them.
     pub participants: Vec<ShardId>,
-    /// No transaction now open on this shard began before the row was written. Once true, it stays true.
+    /// Of an abort: no transaction now open on this shard began before the row was written. Once true, it stays true.
     pub settled: bool,
 }
 

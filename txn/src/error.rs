@@ -28,32 +28,15 @@ pub enum Error {
         "shards {first} and {second} both hold changes that PostgreSQL cannot prepare (temporary objects, NOTIFY)"
     )]
     NotPreparable { first: ShardId, second: ShardId },
-
-    #[error("{statement} can only be used in transaction blocks")]
-    NoTransaction { statement: &'static str },
-
-    #[error("current transaction is aborted, commands ignored until end of transaction block")]
-    TransactionFailed,
-
-    #[error("savepoint \"{name}\" does not exist")]
-    NoSuchSavepoint { name: String },
-
-    #[error(
-        "cannot roll back to savepoint \"{name}\": the connection to shard {shard}, which held work from before it, was lost"
-    )]
-    SavepointLost { name: String, shard: ShardId },
 }
 
 impl Error {
     pub fn sqlstate(&self) -> &'static str {
         match self {
-            Error::ShardLost { .. } | Error::SavepointLost { .. } | Error::TimedOut => "08006",
+            Error::ShardLost { .. } | Error::TimedOut => "08006",
             Error::RolledBackEarly { .. } => "40000",
             Error::AbortedByRecovery { .. } => "40001",
             Error::NotPreparable { .. } => "0A000",
-            Error::NoTransaction { .. } => "25P01",
-            Error::TransactionFailed => "25P02",
-            Error::NoSuchSavepoint { .. } => "3B001",
         }
     }
 
@@ -66,11 +49,7 @@ impl Error {
             Error::NotPreparable { .. } => Some(
                 "Use temporary tables on one shard only, or commit before using them on another.",
             ),
-            Error::SavepointLost { .. } => Some("Roll back the whole transaction."),
-            Error::RolledBackEarly { .. }
-            | Error::NoTransaction { .. }
-            | Error::TransactionFailed
-            | Error::NoSuchSavepoint { .. } => None,
+            Error::RolledBackEarly { .. } => None,
         }
     }
 }

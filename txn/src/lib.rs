@@ -6,13 +6,12 @@
 //!
 //! Read in this order:
 //!
-//! 1. [`state`]: what a session knows of its transaction: which shards joined, which wrote, what a shard that
-//!    joins late must be told. It ends in a [`CommitPlan`].
-//! 2. [`request`]: who must vote, and which shard decides.
-//! 3. [`coordinator`]: one commit, from the first vote to the client's answer.
-//! 4. [`decision`]: the row that decides, and why a unique index is all the consensus needed.
-//! 5. [`recovery`]: what any router does with prepared transactions whose coordinator is gone.
-//! 6. [`collection`]: when a decision row may be deleted.
+//! 1. [`request`]: who must vote, and which shard decides. What a transaction is before it commits is its session's matter.
+//! 2. [`coordinator`]: one commit, from the first vote to the client's answer.
+//! 3. [`decision`]: the row that decides, and why a unique index is all the consensus needed.
+//! 4. [`recovery`]: what any router does with prepared transactions whose coordinator is gone.
+//! 5. [`collection`]: when a decision row may be deleted.
+//! 6. [`proof`]: why nobody else can decide.
 //! 7. [`gid`] and [`sql`]: names and texts.
 //!
 //! # The argument in one paragraph
@@ -31,17 +30,17 @@ pub mod decision;
 pub mod error;
 pub mod gid;
 pub mod outcome;
+pub mod proof;
 pub mod recovery;
 pub mod request;
 pub mod sql;
-pub mod state;
 
 pub use collection::Collection;
 pub use coordinator::Coordinator;
 pub use decision::Decision;
 pub use error::Error;
-pub use gid::{Gid, GidSequence, ParticipantGid, RouterId};
+pub use gid::{Gid, GidSequence, Named, ParticipantGid, RouterId};
 pub use outcome::{Completion, Outcome, ServerError};
+pub use proof::{Pledge, Proof, ProofKey};
 pub use recovery::Recovery;
 pub use request::{Access, Participant, Request};
-pub use state::{CommitPlan, Txn};

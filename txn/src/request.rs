@@ -16,7 +16,7 @@
 use catalog::ShardId;
 
 use crate::error::Error;
-use crate::gid::{Gid, GidSequence};
+use crate::gid::{Gid, GidSequence, Named};
 
 /// The most that a transaction did on a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,7 +49,7 @@ pub enum Role {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// Some if several shards wrote.
-    pub(crate) gid: Option<Gid>,
+    pub(crate) name: Option<Named>,
     pub(crate) members: Vec<(ShardId, Role)>,
     pub(crate) readers_vote: bool,
 }
@@ -86,7 +86,7 @@ impl Request {
             // The first to join, so that the decisions spread over the shards as the transactions do.
             _ => writers().next().map(|participant| participant.shard),
         };
-        let gid = decider
+        let name = decider
             .filter(|_| writers().nth(1).is_some())
             .map(|shard| gids.next(shard));
         let role = |participant: &Participant| match participant.access {
@@ -101,7 +101,7 @@ impl Request {
             .collect();
         // Where nobody wrote there is nobody else to ask, and the client wants to know.
         Ok(Request {
-            gid,
+            name,
             members,
             readers_vote: serializable || decider.is_none(),
         })
@@ -109,7 +109,7 @@ impl Request {
 
     /// The transaction's name, if it has one: known before anything is sent, for logs and for a client that asks.
     pub fn gid(&self) -> Option<Gid> {
-        self.gid
+        self.name.map(|name| name.gid)
     }
 }
 
@@ -119,6 +119,7 @@ mod tests {
 
     use super::*;
     use crate::gid::RouterId;
+    use crate::proof::ProofKey;
 
     fn check(
         serializable: bool,
@@ -126,7 +127,7 @@ mod tests {
         expected: &[Role],
         named: bool,
     ) {
-        let gids = GidSequence::new(ClusterId([0; 16]), RouterId(1));
+        let gids = GidSequence::new(ClusterId([0; 16]), RouterId(1), ProofKey([0; 32]));
         let participants: Vec<_> = participants
             .iter()
             .map(|&(shard, access, preparable)| Participant {
@@ -144,7 +145,7 @@ mod tests {
                 .collect::<Vec<_>>(),
             expected
         );
-        assert_eq!(request.gid.is_some(), named);
+        assert_eq!(request.gid().is_some(), named);
         let decider = request
             .members
             .iter()
@@ -152,7 +153,7 @@ mod tests {
             .map(|&(shard, _)| shard);
         assert!(
             request
-                .gid
+                .gid()
                 .is_none_or(|gid| Some(gid.coordinating) == decider)
         );
     }
@@ -214,7 +215,7 @@ mod tests {
 
     #[test]
     fn two_unpreparable() {
-        let gids = GidSequence::new(ClusterId([0; 16]), RouterId(1));
+        let gids = GidSequence::new(ClusterId([0; 16]), RouterId(1), ProofKey([0; 32]));
         let participant = |shard| Participant {
             shard: ShardId(shard),
             access: Access::Write,

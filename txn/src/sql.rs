@@ -11,21 +11,7 @@ use std::fmt::Write;
 use catalog::{ClusterId, ShardId};
 
 use crate::decision::Decision;
-use crate::gid::{Gid, PREFIX, ParticipantGid};
-
-/// Creates the table of decisions; to be run on every shard by the role that recovery runs as. Every role may add
-/// rows since the decision is inserted by the transaction's own user; none may read, change or delete them.
-pub const DECISION_TABLE: &str = "\
-CREATE SCHEMA IF NOT EXISTS pgweave;
-CREATE TABLE IF NOT EXISTS pgweave.decision (
-    gid text PRIMARY KEY,
-    outcome text NOT NULL CHECK (outcome IN ('commit', 'abort')),
-    participants bigint[] NOT NULL DEFAULT '{}',
-    decided_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
-);
-GRANT USAGE ON SCHEMA pgweave TO PUBLIC;
-GRANT INSERT (gid, outcome, participants) ON pgweave.decision TO PUBLIC;
-";
+use crate::gid::{Gid, Named, PREFIX, ParticipantGid};
 
 /// Raises `synchronous_commit` for this transaction where the session lowered it, and never lowers it.
 const RAISE_DURABILITY: &str = "SELECT pg_catalog.set_config('synchronous_commit', 'on', true) \
@@ -35,9 +21,9 @@ const RAISE_DURABILITY: &str = "SELECT pg_catalog.set_config('synchronous_commit
 /// the two that end a prepared transaction, outside any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Inserts the decision row, uncommitted.
+    /// Inserts the decision row, uncommitted. Its outcome is `commit` by default; others than recovery's role cannot say it.
     Decide {
-        gid: Gid,
+        name: Named,
         participants: Vec<ShardId>,
     },
     Prepare(ParticipantGid),
@@ -50,10 +36,10 @@ pub enum Command {
 impl Command {
     pub fn text(&self) -> Cow<'static, str> {
         match self {
-            Command::Decide { gid, participants } => format!(
-                "{RAISE_DURABILITY}INSERT INTO pgweave.decision (gid, outcome, participants) VALUES ({}, {}, {})",
-                quote_literal(&gid.to_string()),
-                quote_literal(Decision::Commit.as_str()),
+            Command::Decide { name, participants } => format!(
+                "{RAISE_DURABILITY}INSERT INTO pgweave.decision (gid, proof, participants) VALUES ({}, {}, {})",
+                quote_literal(&name.gid.to_string()),
+                quote_literal(&name.proof.text()),
                 quote_literal(&shard_array(participants)),
             )
             .into(),
@@ -92,14 +78,6 @@ pub fn decide_abort(gid: Gid, lock_timeout_ms: u32) -> String {
     )
 }
 
-/// Reads a decision without forcing one: at most one row, column `outcome`.
-pub fn read_decision(gid: Gid) -> String {
-    format!(
-        "SELECT outcome FROM pgweave.decision WHERE gid = {}",
-        quote_literal(&gid.to_string())
-    )
-}
-
 /// Lists this cluster's prepared transactions in this database: columns `standby` (bool), `gid`, `owner`, `age_ms`
 /// (bigint). Always at least one row; `gid` is null in it if there are none. `standby` true means that the
 /// server is not the primary and the list is worth nothing.
@@ -113,20 +91,36 @@ pub fn list_prepared(cluster: ClusterId) -> String {
     )
 }
 
-/// Lists decisions older than the retention: columns `gid`, `outcome`, `participants` (bigint[]), `settled` (bool).
+/// Lists decisions of this cluster that `shard` coordinated and that are older than the retention, by the server's clock:
+/// columns `gid`, `outcome`, `participants` (bigint[]), `settled` (bool). At most `limit`, in the order of their names,
+/// beginning after the name `after`; so rows that must stay do not hide those behind them.
 ///
-/// `settled` counts as older any transaction whose start cannot be seen: without `pg_read_all_stats`, or with
-/// `track_activities` off, nothing of an abort is ever settled while others are connected, and its row stays.
-pub fn list_decisions(retention_ms: u64, limit: u32) -> String {
+/// Of a commit `settled` does not matter and is true. Of an abort it counts as older any transaction whose start cannot
+/// be seen: without `pg_read_all_stats`, or with `track_activities` off, an abort is never settled while others are
+/// connected, and its row stays.
+pub fn list_decisions(
+    cluster: ClusterId,
+    shard: ShardId,
+    retention_ms: u64,
+    after: &str,
+    limit: u32,
+) -> String {
+    let suffix = format!("_{}", shard.0);
     format!(
-        "SELECT gid, outcome, participants, NOT EXISTS (\
+        "SELECT gid, outcome, participants, outcome = 'commit' OR NOT EXISTS (\
          SELECT FROM pg_catalog.pg_stat_activity AS activity \
          WHERE activity.pid <> pg_catalog.pg_backend_pid() \
          AND coalesce(activity.backend_type, 'client backend') = 'client backend' \
          AND (activity.xact_start <= decision.decided_at \
          OR activity.xact_start IS NULL AND coalesce(activity.state, 'disabled') = 'disabled')) AS settled \
          FROM pgweave.decision AS decision \
-         WHERE decided_at < pg_catalog.clock_timestamp() - {retention_ms} * interval '1 millisecond' LIMIT {limit}"
+         WHERE decided_at < pg_catalog.clock_timestamp() - {retention_ms} * interval '1 millisecond' \
+         AND gid > {} AND pg_catalog.starts_with(gid, {}) AND pg_catalog.right(gid, {}) = {} \
+         ORDER BY gid LIMIT {limit}",
+        quote_literal(after),
+        quote_literal(&format!("{PREFIX}{cluster}_")),
+        suffix.len(),
+        quote_literal(&suffix),
     )
 }
 
@@ -141,18 +135,6 @@ pub fn delete_decisions(gids: &[Gid]) -> String {
     }
     text.push_str("]::text[])");
     text
-}
-
-pub fn savepoint(name: &str) -> String {
-    format!("SAVEPOINT {}", quote_identifier(name))
-}
-
-pub fn release_savepoint(name: &str) -> String {
-    format!("RELEASE SAVEPOINT {}", quote_identifier(name))
-}
-
-pub fn rollback_to_savepoint(name: &str) -> String {
-    format!("ROLLBACK TO SAVEPOINT {}", quote_identifier(name))
 }
 
 /// For recovery whose role is not a superuser: become the owner before ending a prepared transaction.
@@ -197,27 +179,33 @@ fn shard_array(shards: &[ShardId]) -> String {
 mod tests {
     use super::*;
     use crate::gid::RouterId;
+    use crate::proof::Proof;
 
     fn gid() -> Gid {
         Gid {
             cluster: ClusterId([0xab; 16]),
             router: RouterId(5),
             sequence: 1,
+            pledge: Proof::new([0; 32]).pledge(),
             coordinating: ShardId(1),
         }
     }
 
     #[test]
     fn commands() {
-        let name = "pgweave_abababababababababababababababab_0000000000000005_1_1";
+        let name = "pgweave_abababababababababababababababab_0000000000000005_1_66687aadf862bd776c8fc18b8e9f8e20_1";
         let check = |command: Command, expected: String| assert_eq!(command.text(), expected);
         check(
             Command::Decide {
-                gid: gid(),
+                name: Named {
+                    gid: gid(),
+                    proof: Proof::new([0; 32]),
+                },
                 participants: vec![ShardId(2), ShardId(3)],
             },
             format!(
-                "{RAISE_DURABILITY}INSERT INTO pgweave.decision (gid, outcome, participants) VALUES ('{name}', 'commit', '{{2,3}}')"
+                "{RAISE_DURABILITY}INSERT INTO pgweave.decision (gid, proof, participants) VALUES ('{name}', E'\\\\x{}', '{{2,3}}')",
+                "00".repeat(32)
             ),
         );
         check(
@@ -246,9 +234,7 @@ mod tests {
     fn quoting() {
         assert_eq!(quote_literal("it's"), "'it''s'");
         assert_eq!(quote_literal("a\\'b"), "E'a\\\\''b'");
-        assert_eq!(savepoint("a\"; DROP"), "SAVEPOINT \"a\"\"; DROP\"");
-        assert_eq!(rollback_to_savepoint("Ä"), "ROLLBACK TO SAVEPOINT \"Ä\"");
-        assert_eq!(release_savepoint("s"), "RELEASE SAVEPOINT \"s\"");
-        assert_eq!(set_role("bob"), "SET ROLE \"bob\"");
+        assert_eq!(set_role("a\"; DROP"), "SET ROLE \"a\"\"; DROP\"");
+        assert_eq!(set_role("Ä"), "SET ROLE \"Ä\"");
     }
 }

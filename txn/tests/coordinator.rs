@@ -9,8 +9,8 @@ use txn::coordinator::{Action, Input};
 use txn::outcome::{Failure, Outcome};
 use txn::sql::Command;
 use txn::{
-    Access, Completion, Coordinator, Decision, GidSequence, Participant, Request, RouterId,
-    ServerError,
+    Access, Completion, Coordinator, Decision, GidSequence, Participant, ProofKey, Request,
+    RouterId, ServerError,
 };
 
 #[track_caller]
@@ -20,7 +20,7 @@ fn check(participants: &str, steps: &[(&str, &str)]) {
         None => (false, participants),
     };
     let participants: Vec<Participant> = participants.split_whitespace().map(participant).collect();
-    let gids = GidSequence::new(ClusterId([1; 16]), RouterId(1));
+    let gids = GidSequence::new(ClusterId([1; 16]), RouterId(1), ProofKey([0; 32]));
     let request = Request::new(&participants, serializable, &gids).unwrap();
     let mut actions = Vec::new();
     let mut machine = Coordinator::Done;

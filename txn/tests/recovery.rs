@@ -6,7 +6,7 @@ use catalog::{ClusterId, ShardId};
 use txn::collection::{self, Collection};
 use txn::decision::DecisionRow;
 use txn::recovery::{Action, InDoubt, Input, PreparedRow, Reason, Recovery, Report, Scan};
-use txn::{Completion, Decision, Gid, ParticipantGid, RouterId, ServerError};
+use txn::{Completion, Decision, Gid, ParticipantGid, Pledge, RouterId, ServerError};
 
 const CLUSTER: ClusterId = ClusterId([1; 16]);
 const ONE: ShardId = ShardId(1);
@@ -18,6 +18,7 @@ fn gid(sequence: u64) -> Gid {
         cluster: CLUSTER,
         router: RouterId(1),
         sequence,
+        pledge: Pledge([0; 16]),
         coordinating: ONE,
     }
 }

@@ -14,7 +14,7 @@ use crate::ddl::edit::Edits;
 use crate::ddl::error::Error;
 use crate::ddl::participants::{Participants, Reply};
 use crate::store::{
-    Change, Connection, Error as StoreError, Rows, SchemaChange, ServerError, Store, fresh_gid,
+    Change, Connection, Error as StoreError, Rows, SchemaChange, ServerError, Store, fresh_name,
 };
 
 /// How long a statement may wait for a lock that a client holds: whoever comes later waits behind it.
@@ -66,7 +66,8 @@ impl AtomicChange {
             change.rollback().await;
             return Err(error);
         }
-        let gid = fresh_gid(catalog.cluster_id());
+        let name = fresh_name(catalog.cluster_id());
+        let gid = name.gid;
         let mut prepared: Vec<(ShardId, &Connection)> = Vec::new();
         for (shard, connection) in &shards {
             if let Err(error) = connection
@@ -80,7 +81,7 @@ impl AtomicChange {
             prepared.push((*shard, connection));
         }
         let ids: Vec<ShardId> = prepared.iter().map(|(shard, _)| *shard).collect();
-        let epoch = match change.decide(gid, &ids).await {
+        let epoch = match change.decide(name, &ids).await {
             Ok(()) if end(gid, &prepared, true).await => store.settle(gid).await,
             // Recovery will commit the rest, and the watch settles then.
             Ok(()) => store.reload().await.map(|catalog| catalog.epoch()),

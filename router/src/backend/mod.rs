@@ -282,6 +282,11 @@ impl Backend {
         !self.input.is_empty() || self.stream.is_readable_now()
     }
 
+    /// The same for a connection that is on no worker's shelf, from any thread.
+    pub fn has_arrivals(&self) -> bool {
+        self.stream.has_arrivals()
+    }
+
     /// Runs a simple query whose rows do not matter. Used to clean a connection, never on the hot path.
     pub async fn run(&mut self, sql: &str) -> io::Result<()> {
         self.query(sql.as_bytes());

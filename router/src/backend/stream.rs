@@ -115,12 +115,14 @@ impl ServerStream {
 
     /// The same by asking the socket itself, for one whose runtime cannot know yet.
     pub fn is_readable_now(&mut self) -> bool {
-        if self.holds_decrypted() {
-            return true;
-        }
+        self.holds_decrypted() || self.has_arrivals()
+    }
+
+    /// Whether something waits in the socket, or its other end is closed; of no runtime's making.
+    pub fn has_arrivals(&self) -> bool {
         let peeked = match self {
-            Self::Tcp(stream) => peek(SockRef::from(&*stream)),
-            Self::Unix(stream) => peek(SockRef::from(&*stream)),
+            Self::Tcp(stream) => peek(SockRef::from(stream)),
+            Self::Unix(stream) => peek(SockRef::from(stream)),
             Self::Tls(stream) => peek(SockRef::from(stream.get_ref().0)),
         };
         !would_block(&peeked)

@@ -1,6 +1,7 @@
 //! Who clients are, and who the router is to the servers: users, the catalog's home, logins.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -41,7 +42,8 @@ pub enum ServerLogin {
 pub enum Password {
     None,
     Given(Secret),
-    File(Passfile),
+    /// One for each server.
+    File(Arc<Passfile>),
 }
 
 impl Password {

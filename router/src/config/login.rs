@@ -1,6 +1,7 @@
 //! The sections that hold secrets, as they are written, and how they become identities.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -258,7 +259,7 @@ impl Resolver<'_> {
             (None, None, Some(path)) => {
                 let full = self.folder().join(path);
                 match Passfile::read(&full) {
-                    Ok(passfile) => Ok(Password::File(passfile)),
+                    Ok(passfile) => Ok(Password::File(Arc::new(passfile))),
                     Err(error) => self.unreadable(&[section, "passfile"], &full, &error),
                 }
             }

@@ -218,6 +218,10 @@ impl Resolver<'_> {
 
     fn check_listen(&self, listen: &Listen) -> Result<(), Error> {
         self.positive(&["listen", "max_clients"], listen.max_clients as u128)?;
+        self.positive(
+            &["listen", "max_unauthenticated"],
+            listen.max_unauthenticated as u128,
+        )?;
         self.positive(&["listen", "backlog"], listen.backlog.into())?;
         self.positive(
             &["listen", "startup_timeout_ms"],

@@ -18,6 +18,8 @@ pub struct Listen {
     /// Threads that serve clients; 0 is one per core, see [`Listen::worker_count`].
     pub workers: usize,
     pub max_clients: usize,
+    /// Connections that have not proven yet who they are; not counted in `max_clients`.
+    pub max_unauthenticated: usize,
     /// Connections that wait to be accepted.
     pub backlog: u32,
     /// From connection to the end of authentication.
@@ -36,6 +38,7 @@ impl Default for Listen {
             port: 6432,
             workers: 0,
             max_clients: 10_000,
+            max_unauthenticated: 1_000,
             backlog: 1_024,
             startup_timeout: Duration::from_secs(15),
             max_message_bytes: 256 << 20,
@@ -82,7 +85,7 @@ pub enum TlsMode {
 #[serde(default, deny_unknown_fields)]
 pub struct Pool {
     pub max_size: usize,
-    /// Kept open when idle.
+    /// Opened ahead of demand and kept open when idle, see [`crate::warm`].
     pub min_size: usize,
     /// How long a statement waits for a connection until it fails with 53300.
     #[serde(rename = "wait_timeout_ms", deserialize_with = "milliseconds")]

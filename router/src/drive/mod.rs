@@ -2,7 +2,9 @@
 //! back.
 //!
 //! [`commit`] carries one session's two-phase commit over the session's own links. [`recovery`] looks, at start and on
-//! a schedule, for prepared transactions whose coordinator is gone.
+//! a schedule, for prepared transactions whose coordinator is gone. [`collection`] deletes, on a schedule, the decisions that
+//! nobody can need any more.
 
+pub mod collection;
 pub mod commit;
 pub mod recovery;

@@ -15,7 +15,7 @@ use txn::recovery::{Action, Input, PreparedRow, Recovery, Report, Scan};
 use txn::{Gid, ParticipantGid, sql};
 
 use crate::router::Router;
-use crate::store::{Connection, Error, HOME};
+use crate::store::{Connection, Error, HOME, Store};
 
 /// Between two passes that nobody asked for.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -24,7 +24,7 @@ const GRACE_MS: u64 = 5_000;
 /// How long a decision may wait for a commit in flight.
 const LOCK_TIMEOUT_MS: u32 = 2_000;
 /// Longer than any step of a pass takes on a healthy server.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks whether a transaction is finished.
 const FINISH_POLL: Duration = Duration::from_millis(100);
 /// Older than this, a transaction that cannot be finished is worth a warning.
@@ -34,7 +34,7 @@ const WARN_AGE_MS: u64 = 60_000;
 pub async fn watch(router: Arc<Router>) {
     loop {
         let urgent = router.take_left_behind();
-        let report = pass(&router, urgent).await;
+        let report = pass(&router.store, urgent).await;
         log(&report);
         tokio::select! {
             () = sleep(INTERVAL) => {}
@@ -47,17 +47,11 @@ pub async fn watch(router: Arc<Router>) {
 }
 
 /// One pass over all shards.
-pub async fn pass(router: &Router, urgent: BTreeSet<Gid>) -> Report {
-    let catalog = router.catalog.snapshot();
+pub async fn pass(store: &Store, urgent: BTreeSet<Gid>) -> Report {
+    let catalog = store.snapshot();
     let scan = Scan {
         cluster: catalog.cluster_id(),
-        // The catalog's home may have coordinated too: changes of schema are decided there.
-        shards: catalog
-            .shards()
-            .iter()
-            .map(|shard| shard.id)
-            .chain(std::iter::once(HOME))
-            .collect(),
+        shards: everywhere(&catalog),
         grace_ms: GRACE_MS,
         urgent,
     };
@@ -69,11 +63,11 @@ pub async fn pass(router: &Router, urgent: BTreeSet<Gid>) -> Report {
             match action {
                 Action::List { shard } => inputs.push_back(Input::Listed {
                     shard,
-                    rows: bounded(list(router, &catalog, shard)).await,
+                    rows: bounded(list(store, &catalog, shard)).await,
                 }),
                 Action::Decide { gid } => inputs.push_back(Input::Decided {
                     gid,
-                    decision: resolve(router, gid).await,
+                    decision: resolve(store, gid).await,
                 }),
                 Action::Finish {
                     gid,
@@ -81,7 +75,7 @@ pub async fn pass(router: &Router, urgent: BTreeSet<Gid>) -> Report {
                     decision,
                 } => inputs.push_back(Input::Finished {
                     gid,
-                    completion: finish(router, &catalog, gid, &owner, decision).await,
+                    completion: finish(store, &catalog, gid, &owner, decision).await,
                 }),
                 Action::Report(report) => return report,
             }
@@ -93,10 +87,10 @@ pub async fn pass(router: &Router, urgent: BTreeSet<Gid>) -> Report {
 }
 
 /// How a transaction was decided; decides for abort if nothing was. `None`: the coordinating shard gives no answer now.
-pub async fn resolve(router: &Router, gid: Gid) -> Option<Decision> {
-    let catalog = router.catalog.snapshot();
+pub async fn resolve(store: &Store, gid: Gid) -> Option<Decision> {
+    let catalog = store.snapshot();
     bounded(async {
-        let connection = connect(router, &catalog, gid.coordinating).await?;
+        let connection = connect(store, &catalog, gid.coordinating).await?;
         let rows = connection
             .rows(&sql::decide_abort(gid, LOCK_TIMEOUT_MS))
             .await?;
@@ -145,12 +139,19 @@ async fn is_prepared(
     Ok(!rows.is_empty())
 }
 
-async fn list(
-    router: &Router,
+/// The shards, and the catalog's home, which may have coordinated too: changes of schema are decided there.
+pub(super) fn everywhere(catalog: &Catalog) -> Vec<ShardId> {
+    let shards = catalog.shards().iter().map(|shard| shard.id);
+    shards.chain(std::iter::once(HOME)).collect()
+}
+
+/// This cluster's transactions that are prepared in the database of a shard's primary.
+pub(super) async fn list(
+    store: &Store,
     catalog: &Catalog,
     shard: ShardId,
 ) -> Result<Vec<PreparedRow>, Error> {
-    let connection = connect(router, catalog, shard).await?;
+    let connection = connect(store, catalog, shard).await?;
     let rows = connection
         .rows(&sql::list_prepared(catalog.cluster_id()))
         .await?;
@@ -176,15 +177,15 @@ async fn list(
 }
 
 async fn finish(
-    router: &Router,
+    store: &Store,
     catalog: &Catalog,
     gid: ParticipantGid,
     owner: &str,
     decision: Decision,
 ) -> Completion {
     let work = async {
-        let connection = connect(router, catalog, gid.shard).await?;
-        if owner != router.connector.user {
+        let connection = connect(store, catalog, gid.shard).await?;
+        if owner != store.settings().connector.user {
             // A superuser may end it as itself; others must become its owner, and may if they are a member.
             if let Err(error) = connection.batch(&sql::set_role(owner)).await {
                 tracing::debug!(%error, owner, "recovery cannot become the owner of a prepared transaction");
@@ -203,20 +204,24 @@ async fn finish(
     }
 }
 
-async fn connect(router: &Router, catalog: &Catalog, shard: ShardId) -> Result<Connection, Error> {
+pub(super) async fn connect(
+    store: &Store,
+    catalog: &Catalog,
+    shard: ShardId,
+) -> Result<Connection, Error> {
+    let settings = store.settings();
     let server = catalog
         .shard(shard)
-        .map(|shard| &shard.primary)
-        .unwrap_or(&router.store.settings().home);
-    router.connector.connect(server).await
+        .map_or(&settings.home, |shard| &shard.primary);
+    settings.connector.connect(server).await
 }
 
 /// `None` for an error or a wait that is too long; the machine knows what to make of it.
-async fn bounded<T>(work: impl Future<Output = Result<T, Error>>) -> Option<T> {
+pub(super) async fn bounded<T>(work: impl Future<Output = Result<T, Error>>) -> Option<T> {
     match timeout(PATIENCE, work).await {
         Ok(Ok(value)) => Some(value),
         Ok(Err(error)) => {
-            tracing::debug!(%error, "recovery could not ask a server");
+            tracing::debug!(%error, "a background pass could not ask a server");
             None
         }
         Err(_) => None,

@@ -133,7 +133,7 @@ impl Pools {
         let key = PoolKey {
             server: server.clone(),
             replica,
-            credentials: identity.credentials().clone(),
+            credentials: identity.credentials(server),
         };
         let mut registry = self.lock();
         if let Some(pool) = registry.by_key.get(&key) {

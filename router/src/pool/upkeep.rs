@@ -97,7 +97,7 @@ impl ServerPool {
         let result = self.deadpool().retain(|member, _| {
             let idle = now.saturating_duration_since(member.last_used);
             let old = surplus > 0 && idle > self.settings.idle_timeout;
-            let stale = old || !self.manager().is_fit(member, now);
+            let stale = old || !self.manager().is_fit(member, now) || member.backend.has_arrivals();
             surplus = surplus.saturating_sub(usize::from(stale));
             !stale
         });

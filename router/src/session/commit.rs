@@ -56,8 +56,14 @@ impl Session {
             .block
             .as_ref()
             .is_some_and(|block| block.modes.isolation == Some(planner::Isolation::Serializable));
-        let request = txn::Request::new(&participants, serializable, &self.router.gids)
-            .map_err(|error| Report::error(error.sqlstate().to_owned(), error.to_string()))?;
+        let request =
+            txn::Request::new(&participants, serializable, &self.router.gids).map_err(|error| {
+                let report = Report::error(error.sqlstate().to_owned(), error.to_string());
+                match error.hint() {
+                    Some(hint) => report.hint(hint),
+                    None => report,
+                }
+            })?;
         let gid = request.gid();
         if let (Some(recording), Some(gid)) = (&mut recording, gid) {
             let prepared: Vec<ShardId> = participants
@@ -210,7 +216,7 @@ impl Participants for Committing<'_> {
         if attempt > 1 {
             tokio::time::sleep(RESOLVE_PAUSE).await;
         }
-        recovery::resolve(&self.session.router, gid).await
+        recovery::resolve(&self.session.router.store, gid).await
     }
 
     fn leave_to_recovery(&mut self, gid: txn::ParticipantGid) {

@@ -6,8 +6,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use rand::RngCore;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::client::{ClientIo, Parameters};
@@ -32,15 +34,18 @@ pub struct Template {
     pub search_path: String,
 }
 
-/// Serves one accepted connection until it ends.
+/// Serves one accepted connection until it ends. `unauthenticated` is its place among those that have not proven yet who
+/// they are.
 pub async fn serve_client(
     stream: TcpStream,
     address: SocketAddr,
     router: Arc<Router>,
     worker: Arc<WorkerLocal>,
+    unauthenticated: OwnedSemaphorePermit,
 ) {
     let limit = router.config.listen.startup_timeout;
-    let started = match timeout(limit, Box::pin(start(stream, address, &router, &worker))).await {
+    let starting = Box::pin(start(stream, address, &router, &worker, unauthenticated));
+    let started = match timeout(limit, starting).await {
         Ok(started) => started,
         Err(_) => {
             tracing::debug!(%address, "the client did not finish its startup in time");
@@ -58,6 +63,7 @@ async fn start(
     address: SocketAddr,
     router: &Arc<Router>,
     worker: &Arc<WorkerLocal>,
+    unauthenticated: OwnedSemaphorePermit,
 ) -> Option<Session> {
     let request = match startup::accept_startup(stream, &router.startup).await {
         Ok(Startup::Session(request)) => request,
@@ -74,10 +80,19 @@ async fn start(
         }
     };
     let mut request = *request;
-    let refusal = match admit(&request, router) {
+    let refusal = match admit(router) {
         Ok(()) => match auth::authenticate(&mut request, address.ip(), &router.auth).await {
             Ok(authenticated) => {
-                return begin(request, authenticated, address, router, worker).await;
+                drop(unauthenticated);
+                let mut welcome = BytesMut::new();
+                encode::authentication_ok(&mut welcome);
+                if request.database == router.database {
+                    return begin(request, authenticated, address, router, worker, welcome).await;
+                }
+                // What exists is told only to those who have proven who they are.
+                let refusal = no_such_database(&request.database, router);
+                refuse(&mut request.stream, welcome, &refusal).await;
+                return None;
             }
             Err(error) => {
                 tracing::info!(user = request.user, %address, %error, "authentication failed");
@@ -86,51 +101,57 @@ async fn start(
         },
         Err(report) => report,
     };
-    refuse(&mut request.stream, &refusal).await;
+    refuse(&mut request.stream, BytesMut::new(), &refusal).await;
     None
 }
 
 /// What can be refused before authentication.
-fn admit(request: &startup::Request, router: &Router) -> Result<(), Report> {
+fn admit(router: &Router) -> Result<(), Report> {
     if router.is_draining() {
         return Err(Report::fatal("57P03", "pgweave is shutting down"));
     }
-    let most = router.config.listen.max_clients;
-    if router.sessions.len() >= most {
-        return Err(
-            Report::fatal("53300", "sorry, too many clients already").hint(format!(
-                "This router admits {most} clients (listen.max_clients)."
-            )),
-        );
-    }
-    if request.database != router.database {
-        return Err(Report::fatal(
-            "3D000",
-            format!("database \"{}\" does not exist", request.database),
-        )
-        .hint(format!(
-            "This cluster serves the database \"{}\".",
-            router.database
-        )));
+    if router.sessions.len() >= router.config.listen.max_clients {
+        return Err(too_many_clients(router));
     }
     Ok(())
 }
 
+fn too_many_clients(router: &Router) -> Report {
+    let most = router.config.listen.max_clients;
+    Report::fatal("53300", "sorry, too many clients already").hint(format!(
+        "This router admits {most} clients (listen.max_clients)."
+    ))
+}
+
+fn no_such_database(database: &str, router: &Router) -> Report {
+    Report::fatal("3D000", format!("database \"{database}\" does not exist")).hint(format!(
+        "This cluster serves the database \"{}\".",
+        router.database
+    ))
+}
+
 async fn begin(
-    request: startup::Request,
+    mut request: startup::Request,
     authenticated: auth::Authenticated,
     address: SocketAddr,
     router: &Arc<Router>,
     worker: &Arc<WorkerLocal>,
+    welcome: BytesMut,
 ) -> Option<Session> {
     let mut secret = vec![0u8; if request.minor_version >= 2 { 32 } else { 4 }];
     rand::rng().fill_bytes(&mut secret);
-    let handle = router.sessions.register(
+    let registered = router.sessions.register(
         &request.user,
         &request.database,
         address.to_string(),
         secret.clone().into(),
+        router.config.listen.max_clients,
     );
+    let Some(handle) = registered else {
+        // Others have taken the last places while this one authenticated.
+        refuse(&mut request.stream, welcome, &too_many_clients(router)).await;
+        return None;
+    };
     let identity = Arc::new(router.identity(&request.user, &authenticated));
     let mut client = ClientIo::new(
         request.stream,
@@ -138,7 +159,7 @@ async fn begin(
         worker.clone(),
         router.budget.clone(),
     );
-    encode::authentication_ok(&mut client.out);
+    client.out = welcome;
     let mut session = Session::new(
         router.clone(),
         worker.clone(),
@@ -159,6 +180,7 @@ async fn begin(
             session.client.reported = template.parameters.clone();
             session.server_search_path = template.search_path;
             session.adopt_settings();
+            crate::warm::begin(router, &session.identity, &session.catalog());
             encode::backend_key_data(&mut session.client.out, handle.process_id, &secret);
             encode::ready_for_query(&mut session.client.out, b'I');
             match session.client.flush().await {
@@ -272,7 +294,12 @@ impl Session {
         let report = match failure {
             Failure::Report(report) => Some(report),
             Failure::End(End::Fatal(report)) => Some(report),
-            Failure::End(_) | Failure::Sent => None,
+            Failure::Sent => {
+                // A server's ERROR, for a setting that came with the startup: there is no session that could go on.
+                self.client.out = crate::wire::backend::with_fatal_errors(&self.client.out);
+                None
+            }
+            Failure::End(_) => None,
         };
         if let Some(mut report) = report {
             report.severity = "FATAL";
@@ -285,9 +312,9 @@ impl Session {
     }
 }
 
-async fn refuse(stream: &mut crate::tls::ClientStream, report: &Report) {
+/// Says farewell after what there is to say before.
+async fn refuse(stream: &mut crate::tls::ClientStream, mut out: BytesMut, report: &Report) {
     use tokio::io::AsyncWriteExt;
-    let mut out = bytes::BytesMut::new();
     encode::error_response(&mut out, report);
     // The client may be gone already; there is nobody else to tell.
     if stream.write_all(&out).await.is_ok() {

@@ -14,6 +14,7 @@ use tokio_postgres::{AsyncMessage, Client, Row, SimpleQueryMessage};
 
 use super::error::{Error, reason};
 use super::tls::{MakeTls, Tls};
+use crate::config::Password;
 
 /// Rows as text, as the simple query protocol gives them. None is NULL.
 pub type Rows = Vec<Vec<Option<String>>>;
@@ -40,7 +41,8 @@ const CONTROL_SETTINGS: &str = "\
 #[derive(Clone)]
 pub struct Connector {
     pub user: String,
-    pub password: Option<String>,
+    /// One for all servers, or one for each.
+    pub password: Password,
     pub tls: Tls,
     pub connect_timeout: Duration,
     pub application_name: String,
@@ -50,7 +52,7 @@ impl Connector {
     pub fn new(user: impl Into<String>) -> Self {
         Connector {
             user: user.into(),
-            password: None,
+            password: Password::None,
             tls: Tls::Disable,
             connect_timeout: Duration::from_secs(5),
             application_name: "pgweave".to_owned(),
@@ -90,8 +92,11 @@ impl Connector {
             .ssl_mode(self.tls.mode())
             .connect_timeout(self.connect_timeout);
         config.keepalives_idle(Duration::from_secs(30));
-        if let Some(password) = &self.password {
-            config.password(password);
+        let password =
+            self.password
+                .for_server(&server.host, server.port, &server.dbname, &self.user);
+        if let Some(password) = password {
+            config.password(password.expose());
         }
         let failed = |error: tokio_postgres::Error| Error::Connect {
             server: label.to_owned(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use catalog::{Catalog, Epoch, Server, Shard, ShardId};
 
 use super::change::Change;
-use super::connection::{Connection, Connector};
+use super::connection::{Connection, Connector, column};
 use super::error::Error;
 use super::handle::CatalogHandle;
 use super::load;
@@ -101,6 +101,17 @@ impl Store {
             tracing::info!(epoch = %catalog.epoch(), "catalog loaded");
         }
         Ok(catalog)
+    }
+
+    /// Whether the epoch in force at the home is still this one.
+    pub async fn is_in_force(&self, epoch: Epoch) -> Result<bool, Error> {
+        let connection = self.home().await?;
+        let row = connection
+            .query_one("SELECT epoch FROM pgweave.cluster", &[])
+            .await?;
+        let found: i64 = column(&row, 0)?;
+        self.give_back(connection);
+        Ok(found.unsigned_abs() == epoch.0)
     }
 
     /// Opens a change. It waits for other changes to end.

@@ -36,7 +36,7 @@ pub use handle::CatalogHandle;
 pub use home::{HOME, Settings, Store};
 pub use init::{InitRequest, Report, ShardRequest, init};
 pub use load::{FIRST_UNLISTED, FORMAT};
-pub use schema_change::{SchemaChange, fresh_gid};
+pub use schema_change::{SchemaChange, fresh_name};
 pub use sequences::SequenceKeeper;
 pub use tls::Tls;
 pub use watch::Watch;

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use catalog::{Catalog, ClusterId, Epoch, ShardId};
 use txn::sql::Command;
-use txn::{Gid, RouterId};
+use txn::{Gid, Named, Proof, RouterId};
 
 use super::change::Change;
 use super::connection::{Connection, column};
@@ -76,14 +76,14 @@ impl SchemaChange {
     /// # Errors
     /// [`Error::OutcomeUnknown`] if COMMIT got no answer: leave the participants to recovery. After any other error roll the
     /// participants back.
-    pub async fn decide(mut self, gid: Gid, participants: &[ShardId]) -> Result<(), Error> {
-        self.seal(gid, participants).await?;
+    pub async fn decide(mut self, name: Named, participants: &[ShardId]) -> Result<(), Error> {
+        self.seal(name.gid, participants).await?;
         if !participants.is_empty() {
             self.change
                 .connection()
                 .batch(
                     &Command::Decide {
-                        gid,
+                        name,
                         participants: participants.to_vec(),
                     }
                     .text(),
@@ -92,7 +92,7 @@ impl SchemaChange {
         }
         match self.change.commit_announced().await {
             Err(Error::OutcomeUnknown { reason, .. }) => Err(Error::OutcomeUnknown {
-                gid: gid.to_string(),
+                gid: name.gid.to_string(),
                 reason,
             }),
             other => other.map(|_| ()),
@@ -106,13 +106,16 @@ impl SchemaChange {
 }
 
 /// A name for a change that no session made: with a router of its own, so that the sequence number need not be remembered.
-pub fn fresh_gid(cluster: ClusterId) -> Gid {
-    Gid {
+pub fn fresh_name(cluster: ClusterId) -> Named {
+    let proof = Proof::new(rand::random());
+    let gid = Gid {
         cluster,
         router: RouterId(rand::random()),
         sequence: 1,
+        pledge: proof.pledge(),
         coordinating: HOME,
-    }
+    };
+    Named { gid, proof }
 }
 
 impl Store {

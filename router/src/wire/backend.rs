@@ -97,6 +97,34 @@ pub fn rewrite_error(
     Ok(())
 }
 
+/// Whole messages again, in which every ErrorResponse ends the session.
+pub fn with_fatal_errors(mut messages: &[u8]) -> BytesMut {
+    let mut out = BytesMut::with_capacity(messages.len());
+    while let Some(total) = total_length(messages).filter(|total| *total <= messages.len()) {
+        let (message, rest) = messages.split_at(total);
+        messages = rest;
+        if message[0] != b'E' {
+            out.put_slice(message);
+            continue;
+        }
+        let start = out.len();
+        out.put_slice(b"E\0\0\0\0");
+        for (code, text) in fields(&message[5..]) {
+            out.put_u8(code);
+            out.put_slice(if matches!(code, b'S' | b'V') {
+                b"FATAL"
+            } else {
+                text
+            });
+            out.put_u8(0);
+        }
+        out.put_u8(0);
+        let length = (out.len() - start - 1) as u32;
+        out[start + 1..start + 5].copy_from_slice(&length.to_be_bytes());
+    }
+    out
+}
+
 /// Name and value of a ParameterStatus.
 pub fn parse_parameter_status(body: &[u8]) -> Result<(&str, &str), ProtocolError> {
     let mut reader = Reader(body);

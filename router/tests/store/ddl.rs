@@ -116,25 +116,8 @@ impl<'a> Client<'a> {
         }
         // The home is the participant that decides.
         let mut recording = Recording::begin(&self.store, &self.edits).await.unwrap();
-        let gids = txn::GidSequence::new(self.base.cluster_id(), txn::RouterId(rand::random()));
-        let mut participants: Vec<txn::Participant> = self
-            .links
-            .keys()
-            .map(|shard| txn::Participant {
-                shard: *shard,
-                access: txn::Access::Write,
-                preparable: true,
-            })
-            .collect();
-        participants.push(txn::Participant {
-            shard: HOME,
-            access: txn::Access::Write,
-            preparable: false,
-        });
-        let gid = txn::Request::new(&participants, false, &gids)
-            .unwrap()
-            .gid()
-            .unwrap();
+        let name = router::store::fresh_name(self.base.cluster_id());
+        let gid = name.gid;
         assert_eq!(gid.coordinating, HOME);
         let shards: Vec<ShardId> = self.links.keys().copied().collect();
         recording.seal(gid, &shards).await.unwrap();
@@ -146,7 +129,7 @@ impl<'a> Client<'a> {
         recording
             .send(
                 &Command::Decide {
-                    gid,
+                    name,
                     participants: shards,
                 }
                 .text(),
@@ -593,7 +576,8 @@ async fn a_router_that_dies_after_the_decision_is_stood_in_for() {
         ["∅"]
     );
 
-    let gid = router::store::fresh_gid(store.snapshot().cluster_id());
+    let name = router::store::fresh_name(store.snapshot().cluster_id());
+    let gid = name.gid;
     let link = cluster.shard(1).await;
     link.batch("BEGIN; CREATE TABLE public.born (k int)")
         .await
@@ -607,7 +591,7 @@ async fn a_router_that_dies_after_the_decision_is_stood_in_for() {
         .execute("INSERT INTO pgweave.relation (schema_name, table_name, kind, shard) VALUES ('public', 'born', 'unsharded', 2)", &[])
         .await
         .unwrap();
-    change.decide(gid, &[shard]).await.unwrap();
+    change.decide(name, &[shard]).await.unwrap();
     cluster
         .run(
             0,

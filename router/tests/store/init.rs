@@ -155,21 +155,11 @@ async fn anybody_reads_and_only_the_owner_writes() {
             .await
             .unwrap();
     }
-    for refused in [
-        "INSERT INTO pgweave.shard VALUES (9, 'x')",
-        "DELETE FROM pgweave.decision",
-        "SELECT * FROM pgweave.decision",
-    ] {
-        assert_eq!(
-            connection.rows(refused).await.unwrap_err().sqlstate(),
-            "42501",
-            "{refused}"
-        );
-    }
-    connection
-        .rows("INSERT INTO pgweave.decision (gid, outcome) VALUES ('x', 'commit')")
+    let refused = connection
+        .rows("INSERT INTO pgweave.shard VALUES (9, 'x')")
         .await
-        .unwrap();
+        .unwrap_err();
+    assert_eq!(refused.sqlstate(), "42501");
 }
 
 #[tokio::test]

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod check;
+mod collection;
 mod ddl;
+mod decision;
 mod definition;
 mod harness;
 mod init;

@@ -7,8 +7,8 @@ use txn::coordinator::{self, Coordinator};
 use txn::outcome::Failure;
 use txn::sql::Command;
 use txn::{
-    Access, Completion, Decision, Gid, GidSequence, Outcome, Participant, ParticipantGid, Request,
-    RouterId, ServerError,
+    Access, Completion, Decision, Gid, GidSequence, Outcome, Participant, ParticipantGid, ProofKey,
+    Request, RouterId, ServerError,
 };
 
 use super::mutation::Mutation;
@@ -46,7 +46,7 @@ pub struct Commit {
 impl Router {
     pub fn new(identity: u64) -> Self {
         Router {
-            gids: GidSequence::new(CLUSTER, RouterId(identity)),
+            gids: GidSequence::new(CLUSTER, RouterId(identity), ProofKey([0; 32])),
             commits: BTreeMap::new(),
             recoveries: BTreeMap::new(),
             collections: BTreeMap::new(),

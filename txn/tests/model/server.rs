@@ -136,7 +136,8 @@ impl Backend<'_> {
 
     fn command(&mut self, command: &Command) -> Option<Completion> {
         Some(match command {
-            Command::Decide { gid, participants } => {
+            Command::Decide { name, participants } => {
+                let gid = &name.gid;
                 if self.open.as_ref().is_none_or(|open| open.failed) {
                     return Some(error("25P02"));
                 }

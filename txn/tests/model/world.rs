@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use catalog::ShardId;
 use txn::recovery::PreparedRow;
-use txn::{Access, Gid, Outcome, Participant, RouterId};
+use txn::{Access, Gid, Outcome, Participant, Pledge, RouterId};
 
 use super::driver::{CLUSTER, DEADLINE, FOREIGN_CLUSTER, RETENTION, Router};
 use super::mutation::Mutation;
@@ -296,6 +296,7 @@ impl World {
             cluster,
             router: RouterId(7),
             sequence: 7,
+            pledge: Pledge([7; 16]),
             coordinating: ShardId(coordinating),
         };
         let names: Vec<(usize, String)> = vec![
