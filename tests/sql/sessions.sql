@@ -1,23 +1,23 @@
 -- Advisory locks, LISTEN, LOAD, DO and what else belongs to a session.
-SELECT pg_advisory_lock(4242);
+SELECT pg_advisory_lock(hashtext(':schema'));
 -- connect b
-SELECT pg_try_advisory_lock(4242);
-SELECT pg_try_advisory_lock(4243);
+SELECT pg_try_advisory_lock(hashtext(':schema'));
+SELECT pg_try_advisory_lock(hashtext(':schema') + 1);
 -- connect a
-SELECT pg_advisory_unlock(4242);
-SELECT pg_advisory_unlock(4242);
+SELECT pg_advisory_unlock(hashtext(':schema'));
+SELECT pg_advisory_unlock(hashtext(':schema'));
 -- connect b
-SELECT pg_try_advisory_lock(4242);
+SELECT pg_try_advisory_lock(hashtext(':schema'));
 SELECT pg_advisory_unlock_all();
 -- connect a
 BEGIN;
-SELECT pg_advisory_xact_lock(77);
+SELECT pg_advisory_xact_lock(hashtext(':schema') + 2);
 -- connect b
-SELECT pg_try_advisory_xact_lock(77);
+SELECT pg_try_advisory_xact_lock(hashtext(':schema') + 2);
 -- connect a
 COMMIT;
 -- connect b
-SELECT pg_try_advisory_lock(77);
+SELECT pg_try_advisory_lock(hashtext(':schema') + 2);
 -- disconnect b
 SELECT 1;
 LISTEN :schema_channel;
