@@ -12,7 +12,9 @@ async fn ask(client: &Client, sql: &str) -> Result<Vec<String>, tokio_postgres::
         .iter()
         .filter_map(|message| match message {
             SimpleQueryMessage::Row(row) => {
-                let values: Vec<&str> = (0..row.len()).map(|index| row.get(index).unwrap_or("∅")).collect();
+                let values: Vec<&str> = (0..row.len())
+                    .map(|index| row.get(index).unwrap_or("∅"))
+                    .collect();
                 Some(values.join("|"))
             }
             _ => None,
@@ -22,14 +24,20 @@ async fn ask(client: &Client, sql: &str) -> Result<Vec<String>, tokio_postgres::
 
 async fn sqlstate(client: &Client, sql: &str) -> String {
     let error = client.batch_execute(sql).await.expect_err(sql);
-    error.code().map(|code| code.code().to_owned()).unwrap_or_else(|| error.to_string())
+    error
+        .code()
+        .map(|code| code.code().to_owned())
+        .unwrap_or_else(|| error.to_string())
 }
 
 /// Nothing prepared anywhere, and the guards as many as there should be.
 async fn settled(cluster: &Cluster, guards: &[&str]) -> Result<(), Error> {
     for index in 0..cluster.local.shards().len() {
         let shard = cluster.connect_shard(index).await?;
-        assert_eq!(ask(&shard, "SELECT gid FROM pg_prepared_xacts").await?, Vec::<String>::new());
+        assert_eq!(
+            ask(&shard, "SELECT gid FROM pg_prepared_xacts").await?,
+            Vec::<String>::new()
+        );
         let found = ask(&shard, "SELECT conrelid::regclass FROM pg_constraint WHERE conname = 'pgweave_placement' ORDER BY conrelid::regclass::text").await?;
         assert_eq!(found, guards, "shard {index}");
     }
@@ -38,10 +46,16 @@ async fn settled(cluster: &Cluster, guards: &[&str]) -> Result<(), Error> {
 
 #[tokio::test]
 async fn tables_with_a_registered_column_are_sharded_as_they_are_created() -> Result<(), Error> {
-    let cluster = Cluster::start(Options { shards: 3, ..Options::default() }).await?;
+    let cluster = Cluster::start(Options {
+        shards: 3,
+        ..Options::default()
+    })
+    .await?;
     let client = cluster.connect().await?;
     ask(&client, "SELECT pgweave.auto_shard('tenant_id')").await?;
-    client.batch_execute("CREATE TABLE tenants (tenant_id bigint PRIMARY KEY, name text)").await?;
+    client
+        .batch_execute("CREATE TABLE tenants (tenant_id bigint PRIMARY KEY, name text)")
+        .await?;
     client
         .batch_execute(
             "CREATE TABLE users (tenant_id bigint NOT NULL REFERENCES tenants ON DELETE CASCADE, id serial, name text, PRIMARY KEY (tenant_id, id))",
@@ -53,12 +67,22 @@ async fn tables_with_a_registered_column_are_sharded_as_they_are_created() -> Re
     }
     let mut ids = Vec::new();
     for tenant in 1..=20 {
-        ids.extend(ask(&client, &format!("SELECT id FROM users WHERE tenant_id = {tenant}")).await?);
+        ids.extend(
+            ask(
+                &client,
+                &format!("SELECT id FROM users WHERE tenant_id = {tenant}"),
+            )
+            .await?,
+        );
     }
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), 20);
-    let spread = ask(&client, "SELECT shards FROM pgweave.tables WHERE table_name = 'users'").await?;
+    let spread = ask(
+        &client,
+        "SELECT shards FROM pgweave.tables WHERE table_name = 'users'",
+    )
+    .await?;
     assert_eq!(spread, ["{s1,s2,s3}"]);
     // The whole of it in one transaction, used at once; by another router too when it is done.
     client
@@ -67,20 +91,51 @@ async fn tables_with_a_registered_column_are_sharded_as_they_are_created() -> Re
              INSERT INTO posts (tenant_id, body) VALUES (7, 'first'); COMMIT",
         )
         .await?;
-    assert_eq!(ask(&client, "SELECT body FROM posts WHERE tenant_id = 7").await?, ["first"]);
+    assert_eq!(
+        ask(&client, "SELECT body FROM posts WHERE tenant_id = 7").await?,
+        ["first"]
+    );
     let other = cluster.another_router(&Options::default())?;
     let second = connect(other.address).await?;
-    assert_eq!(ask(&second, "SELECT body FROM posts WHERE tenant_id = 7").await?, ["first"]);
+    assert_eq!(
+        ask(&second, "SELECT body FROM posts WHERE tenant_id = 7").await?,
+        ["first"]
+    );
     settled(&cluster, &["posts", "tenants", "users"]).await?;
     // What cannot hold is refused, and the statement leaves nothing behind.
-    assert_eq!(sqlstate(&client, "CREATE TABLE bad (tenant_id bigint, id int PRIMARY KEY)").await, "0A000");
-    assert_eq!(sqlstate(&client, "CREATE TABLE bad (tenant_id text)").await, "0A000");
-    assert_eq!(sqlstate(&client, "ALTER TABLE users DROP CONSTRAINT pgweave_placement").await, "0A000");
-    assert_eq!(sqlstate(&client, "ALTER TABLE posts DROP COLUMN tenant_id").await, "0A000");
+    assert_eq!(
+        sqlstate(
+            &client,
+            "CREATE TABLE bad (tenant_id bigint, id int PRIMARY KEY)"
+        )
+        .await,
+        "0A000"
+    );
+    assert_eq!(
+        sqlstate(&client, "CREATE TABLE bad (tenant_id text)").await,
+        "0A000"
+    );
+    assert_eq!(
+        sqlstate(
+            &client,
+            "ALTER TABLE users DROP CONSTRAINT pgweave_placement"
+        )
+        .await,
+        "0A000"
+    );
+    assert_eq!(
+        sqlstate(&client, "ALTER TABLE posts DROP COLUMN tenant_id").await,
+        "0A000"
+    );
     settled(&cluster, &["posts", "tenants", "users"]).await?;
-    client.batch_execute("DROP TABLE posts; DROP TABLE tenants CASCADE").await?;
+    client
+        .batch_execute("DROP TABLE posts; DROP TABLE tenants CASCADE")
+        .await?;
     settled(&cluster, &["users"]).await?;
-    assert_eq!(ask(&client, "SELECT table_name FROM pgweave.tables").await?, ["users"]);
+    assert_eq!(
+        ask(&client, "SELECT table_name FROM pgweave.tables").await?,
+        ["users"]
+    );
     cluster.stop().await
 }
 
@@ -96,18 +151,34 @@ async fn transactions_and_savepoints_undo_schema_changes() -> Result<(), Error> 
         )
         .await?;
     settled(&cluster, &["one"]).await?;
-    assert_eq!(ask(&client, "SELECT * FROM one WHERE k = 1").await?, ["1|a"]);
-    assert_eq!(sqlstate(&client, "SELECT * FROM two WHERE k = 1").await, "42P01");
-    client.batch_execute("BEGIN; DROP TABLE one; CREATE TABLE three (k int); ROLLBACK").await?;
+    assert_eq!(
+        ask(&client, "SELECT * FROM one WHERE k = 1").await?,
+        ["1|a"]
+    );
+    assert_eq!(
+        sqlstate(&client, "SELECT * FROM two WHERE k = 1").await,
+        "42P01"
+    );
+    client
+        .batch_execute("BEGIN; DROP TABLE one; CREATE TABLE three (k int); ROLLBACK")
+        .await?;
     settled(&cluster, &["one"]).await?;
     assert_eq!(ask(&client, "SELECT v FROM one WHERE k = 1").await?, ["a"]);
     // A refused statement fails its transaction, and only that.
     client.batch_execute("BEGIN").await?;
-    assert_eq!(sqlstate(&client, "ALTER TABLE one DROP CONSTRAINT pgweave_placement").await, "0A000");
+    assert_eq!(
+        sqlstate(&client, "ALTER TABLE one DROP CONSTRAINT pgweave_placement").await,
+        "0A000"
+    );
     assert_eq!(sqlstate(&client, "SELECT 1").await, "25P02");
-    client.batch_execute("ROLLBACK; ALTER TABLE one RENAME TO uno").await?;
+    client
+        .batch_execute("ROLLBACK; ALTER TABLE one RENAME TO uno")
+        .await?;
     assert_eq!(ask(&client, "SELECT v FROM uno WHERE k = 1").await?, ["a"]);
-    assert_eq!(ask(&client, "SELECT table_name, kind FROM pgweave.tables").await?, ["uno|sharded"]);
+    assert_eq!(
+        ask(&client, "SELECT table_name, kind FROM pgweave.tables").await?,
+        ["uno|sharded"]
+    );
     settled(&cluster, &["uno"]).await?;
     cluster.stop().await
 }
@@ -120,12 +191,19 @@ async fn clients_change_the_schema_at_the_same_time() -> Result<(), Error> {
     let other = cluster.another_router(&Options::default())?;
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..6 {
-        let address = if number % 2 == 0 { cluster.router.address } else { other.address };
+        let address = if number % 2 == 0 {
+            cluster.router.address
+        } else {
+            other.address
+        };
         tasks.spawn(async move {
             let client = connect(address).await?;
             // The first of them makes the colocation group; whoever loses that race is told to try again.
             for _ in 0..20 {
-                match client.batch_execute(&format!("CREATE TABLE t{number} (k bigint, id serial)")).await {
+                match client
+                    .batch_execute(&format!("CREATE TABLE t{number} (k bigint, id serial)"))
+                    .await
+                {
                     Ok(()) => return Ok::<_, Error>(()),
                     Err(error) if error.code().is_some_and(|code| code.code() == "40001") => {}
                     Err(error) => return Err(error.into()),
@@ -138,7 +216,14 @@ async fn clients_change_the_schema_at_the_same_time() -> Result<(), Error> {
         done??;
     }
     settled(&cluster, &["t0", "t1", "t2", "t3", "t4", "t5"]).await?;
-    assert_eq!(ask(&client, "SELECT count(*), count(DISTINCT colocation_group) FROM pgweave.tables").await?, ["6|1"]);
+    assert_eq!(
+        ask(
+            &client,
+            "SELECT count(*), count(DISTINCT colocation_group) FROM pgweave.tables"
+        )
+        .await?,
+        ["6|1"]
+    );
     cluster.stop().await
 }
 
@@ -153,12 +238,32 @@ async fn plain_tables_stay_whole_and_change_freely() -> Result<(), Error> {
         )
         .await
         .err();
-    client.batch_execute("CREATE TABLE IF NOT EXISTS plain (id serial PRIMARY KEY, v text)").await?;
-    client.batch_execute("CREATE INDEX CONCURRENTLY IF NOT EXISTS plain_v ON plain (v)").await?;
-    client.batch_execute("ALTER TABLE plain ADD COLUMN w int DEFAULT 3").await?;
-    assert_eq!(ask(&client, "SELECT kind, shards FROM pgweave.tables WHERE table_name = 'plain'").await?, ["unsharded|{s1}"]);
-    client.batch_execute("CREATE TEMPORARY TABLE mine (a int); CREATE TABLE more (b int)").await?;
-    client.batch_execute("DROP TABLE plain CASCADE; DROP TABLE more").await?;
-    assert_eq!(ask(&client, "SELECT count(*) FROM pgweave.tables").await?, ["0"]);
+    client
+        .batch_execute("CREATE TABLE IF NOT EXISTS plain (id serial PRIMARY KEY, v text)")
+        .await?;
+    client
+        .batch_execute("CREATE INDEX CONCURRENTLY IF NOT EXISTS plain_v ON plain (v)")
+        .await?;
+    client
+        .batch_execute("ALTER TABLE plain ADD COLUMN w int DEFAULT 3")
+        .await?;
+    assert_eq!(
+        ask(
+            &client,
+            "SELECT kind, shards FROM pgweave.tables WHERE table_name = 'plain'"
+        )
+        .await?,
+        ["unsharded|{s1}"]
+    );
+    client
+        .batch_execute("CREATE TEMPORARY TABLE mine (a int); CREATE TABLE more (b int)")
+        .await?;
+    client
+        .batch_execute("DROP TABLE plain CASCADE; DROP TABLE more")
+        .await?;
+    assert_eq!(
+        ask(&client, "SELECT count(*) FROM pgweave.tables").await?,
+        ["0"]
+    );
     cluster.stop().await
 }

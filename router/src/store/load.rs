@@ -23,6 +23,9 @@ use super::relations::{self, ShardTable};
 /// The meaning of the home's tables that this router knows.
 pub const FORMAT: i32 = 1;
 
+/// Printing a view's definition waits for whoever has locked its tables: not for long, the next poll tries again.
+const LOCK_PATIENCE: &str = "3s";
+
 /// Tables that the catalog does not list have ids from here on, good for one snapshot only.
 pub const FIRST_UNLISTED: TableId = TableId(0x8000_0000);
 
@@ -31,8 +34,10 @@ pub(super) async fn load(
     connector: &Connector,
     last: Option<&Catalog>,
 ) -> Result<Catalog, Error> {
-    home.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .await?;
+    home.batch(&format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = '{LOCK_PATIENCE}'"
+    ))
+    .await?;
     let catalog = load_in_transaction(home, connector, last).await;
     let ended = home.batch("ROLLBACK").await;
     let catalog = catalog?;
@@ -311,7 +316,12 @@ async fn reach(connector: &Connector, shard: &Shard) -> Result<Connection, Error
     let mut first_error = None;
     for server in std::iter::once(&shard.primary).chain(&shard.replicas) {
         match connector.connect(server).await {
-            Ok(connection) => return Ok(connection),
+            Ok(connection) => {
+                connection
+                    .batch(&format!("SET lock_timeout = '{LOCK_PATIENCE}'"))
+                    .await?;
+                return Ok(connection);
+            }
             Err(error) => first_error = first_error.or(Some(error)),
         }
     }

@@ -8,4 +8,5 @@ mod harness;
 mod init;
 mod sequences;
 mod shard_table;
+mod tls;
 mod watch;
