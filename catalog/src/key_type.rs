@@ -129,14 +129,16 @@ impl KeyType {
     /// True when equal values of the two types have equal points and compare alike, so that tables keyed by either may
     /// share a shard map: integers of any width; text and varchar.
     pub fn colocates_with(self, other: KeyType) -> bool {
-        fn family(key_type: KeyType) -> KeyType {
-            match key_type {
-                KeyType::Int2 | KeyType::Int4 => KeyType::Int8,
-                KeyType::Varchar => KeyType::Text,
-                other => other,
-            }
+        self.widest() == other.widest()
+    }
+
+    /// Of the types that colocate with this one, the one that holds all their values.
+    pub fn widest(self) -> KeyType {
+        match self {
+            KeyType::Int2 | KeyType::Int4 => KeyType::Int8,
+            KeyType::Varchar => KeyType::Text,
+            other => other,
         }
-        family(self) == family(other)
     }
 }
 

@@ -5,7 +5,7 @@
 use crate::build::{To, route};
 use crate::ddl;
 use crate::operand::Source;
-use crate::parse::{Node, nodes};
+use crate::parse::{Node, OnCommitAction, nodes};
 use crate::relation::creation_schema;
 use crate::utility::single;
 use crate::{
@@ -51,6 +51,7 @@ pub(crate) fn create_table_as(
         };
         let mut effects = routed.findings.effects;
         effects.creates_temporary.push(name);
+        effects.until_commit = into.on_commit == OnCommitAction::ONCOMMIT_DROP;
         return Ok(Plan::Single(Single {
             pins: routed.findings.pins | Pins::TEMPORARY,
             effects,

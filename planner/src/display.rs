@@ -89,7 +89,12 @@ fn single_tree(single: &Single) -> Tree {
 fn effects(effects: &Effects) -> Vec<Tree> {
     let mut lines = Vec::new();
     for name in &effects.creates_temporary {
-        lines.push(Tree::leaf(format!("Creates temporary {name}")));
+        let until = if effects.until_commit {
+            " until COMMIT"
+        } else {
+            ""
+        };
+        lines.push(Tree::leaf(format!("Creates temporary {name}{until}")));
     }
     for name in &effects.drops_temporary {
         lines.push(Tree::leaf(format!("Drops temporary {name}")));

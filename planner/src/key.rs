@@ -8,7 +8,8 @@
 //!   side survive it; a FULL JOIN's condition narrows neither;
 //! - conditions from outside enter a subquery through its plain output columns, unless it has a barrier (LIMIT, windows, DISTINCT ON,
 //!   grouping sets, locks, writes); with GROUP BY, through grouped columns only;
-//! - a query inside an expression sees what is known of the rows it is evaluated for, and tells nothing about them.
+//! - a query inside an expression sees what is known of the rows it is evaluated for, and tells nothing about them;
+//! - an aggregate without GROUP BY gives a row even where WHERE accepts none, so that its level proves nothing of the queries around it.
 //!
 //! A table that no known equality ties to constants or parameters is the error that the caller reports.
 
@@ -84,7 +85,9 @@ impl Pinner<'_, '_> {
     fn query(&mut self, id: QueryId, known: Rc<Known>, tasks: &mut Vec<Task>) -> Result<(), Error> {
         self.visited[id] = true;
         match &self.bound.queries[id].kind {
-            QueryKind::Level(level) => self.level(level, known, tasks),
+            QueryKind::Level(level) => {
+                self.level(level, self.bound.queries[id].first_inner, known, tasks)
+            }
             QueryKind::SetOperation {
                 branches,
                 pushable,
@@ -158,6 +161,7 @@ impl Pinner<'_, '_> {
     fn level(
         &mut self,
         level: &Level,
+        first_inner: Variable,
         known: Rc<Known>,
         tasks: &mut Vec<Task>,
     ) -> Result<(), Error> {
@@ -182,6 +186,19 @@ impl Pinner<'_, '_> {
                 .iter()
                 .map(|query| Task::Query(*query, inner.clone())),
         );
+        if !level.computed.is_empty() {
+            let output = if level.unconditional {
+                Rc::new(known.with(level.facts_of_output(first_inner)))
+            } else {
+                inner.clone()
+            };
+            tasks.extend(
+                level
+                    .computed
+                    .iter()
+                    .map(|query| Task::Query(*query, output.clone())),
+            );
+        }
         tasks.extend(
             level
                 .loose_subqueries
@@ -285,7 +302,11 @@ impl Pinner<'_, '_> {
                 "a shard key column that its table does not have",
             ));
         }
-        self.add_product(group, &columns)
+        self.add_product(
+            group,
+            key.iter().map(|key| key.key_type).collect(),
+            &columns,
+        )
     }
 
     /// Of all sets that hold the column's value, the smallest; constants and literals before parameters.
@@ -317,7 +338,12 @@ impl Pinner<'_, '_> {
         })
     }
 
-    fn add_product(&mut self, group: GroupId, columns: &[Vec<KeySource>]) -> Result<(), Error> {
+    fn add_product(
+        &mut self,
+        group: GroupId,
+        types: SmallVec<[KeyType; 4]>,
+        columns: &[Vec<KeySource>],
+    ) -> Result<(), Error> {
         let combinations = columns.iter().map(Vec::len).product::<usize>();
         if columns.len() > 1 && combinations > COMBINATIONS {
             return Err(Error::TooComplex {
@@ -334,7 +360,11 @@ impl Pinner<'_, '_> {
                     source
                 })
                 .collect();
-            self.add(KeyTuple { group, sources });
+            self.add(KeyTuple {
+                group,
+                types: types.clone(),
+                sources,
+            });
         }
         Ok(())
     }
@@ -369,7 +399,11 @@ impl Pinner<'_, '_> {
                         })
                         .collect::<Result<_, _>>()?;
                     if columns.len() == insert.key_types.len() {
-                        self.add_product(insert.group, &columns)?;
+                        self.add_product(
+                            insert.group,
+                            insert.key_types.iter().copied().collect(),
+                            &columns,
+                        )?;
                     }
                 }
                 Ok(())
@@ -442,7 +476,11 @@ impl Pinner<'_, '_> {
             };
             columns.push(self.sources(set, *key_type, KeyRole::Stored)?);
         }
-        self.add_product(insert.group, &columns)
+        self.add_product(
+            insert.group,
+            insert.key_types.iter().copied().collect(),
+            &columns,
+        )
     }
 }
 

@@ -7,7 +7,7 @@
 pub(crate) use pg_raw_parse::list::NodeList;
 pub(crate) use pg_raw_parse::raw::{
     A_Expr_Kind, AlterTableType, BoolExprType, ConstrType, DiscardMode, JoinType, ObjectType,
-    ReindexObjectType, SetOperation, TransactionStmtKind, VariableSetKind,
+    OnCommitAction, ReindexObjectType, SetOperation, TransactionStmtKind, VariableSetKind,
 };
 pub(crate) use pg_raw_parse::{ConstValue, Node, nodes};
 

@@ -115,6 +115,11 @@ pub(crate) struct Level {
     pub facts: Vec<Fact>,
     /// Queries inside expressions that are evaluated for relevant rows.
     pub subqueries: Vec<QueryId>,
+    /// Queries inside what is computed from the rows: the select list, HAVING, ORDER BY, LIMIT.
+    pub computed: Vec<QueryId>,
+    /// There may be an output row although WHERE accepts none: aggregates without GROUP BY, grouping sets. So WHERE tells
+    /// nothing of the rows outside, which are all that such a row can name.
+    pub unconditional: bool,
     /// Queries inside expressions about whose rows nothing is known: arguments of table functions.
     pub loose_subqueries: Vec<QueryId>,
     /// Conditions from outside must not be applied to the rows of this level (LIMIT, windows, writes …).
@@ -124,6 +129,24 @@ pub(crate) struct Level {
     /// GROUP BY: conditions may be applied to these columns only.
     pub grouped: Option<Vec<Variable>>,
     pub insert: Option<Insert>,
+}
+
+impl Level {
+    /// What holds where output is computed. `first_inner`: the first variable of the level's own relations.
+    pub fn facts_of_output(&self, first_inner: Variable) -> Vec<Fact> {
+        self.item_facts
+            .iter()
+            .chain(&self.facts)
+            .copied()
+            .filter(|fact| {
+                !self.unconditional
+                    || match *fact {
+                        Fact::Same(a, b) => a >= first_inner && b >= first_inner,
+                        Fact::In(a, _) => a >= first_inner,
+                    }
+            })
+            .collect()
+    }
 }
 
 /// Rows that go into a sharded table.

@@ -1,10 +1,14 @@
 //! From a name in FROM to what stands behind it.
 //!
-//! Entry point: [`look_up`]. The order is PostgreSQL's: temporary relations first, then the system's, then the search path.
+//! Entry point: [`look_up`]. The order is PostgreSQL's: temporary relations first, then the system's, then the search path;
+//! a search path that names `pg_temp` puts temporary relations there.
 
 use catalog::{Relation, ShardId, Table, TableKind, View};
 
 use crate::{Context, Name};
+
+/// What a session calls the schema of its temporary relations.
+const TEMPORARY_SCHEMA: &str = "pg_temp";
 
 pub(crate) enum Found<'c> {
     Table(&'c Table),
@@ -55,7 +59,18 @@ fn temporary<'c>(context: &Context<'c>, name: &str) -> Found<'c> {
 }
 
 fn look_up_unqualified<'c>(context: &Context<'c>, name: &str) -> Found<'c> {
-    if let Found::Temporary(shard) = temporary(context, name) {
+    let before_temporary = context
+        .search_path
+        .iter()
+        .position(|schema| schema == TEMPORARY_SCHEMA)
+        .and_then(|at| context.search_path.get(..at))
+        .unwrap_or_default();
+    if let Found::Temporary(shard) = temporary(context, name)
+        && context
+            .catalog
+            .resolve_table(before_temporary, name)
+            .is_none()
+    {
         return Found::Temporary(shard);
     }
     match context.catalog.resolve_table(context.search_path, name) {
@@ -145,7 +160,7 @@ pub(crate) fn creation_schema(context: &Context<'_>) -> String {
     let mut path = context
         .search_path
         .iter()
-        .filter(|schema| *schema != "pg_catalog");
+        .filter(|schema| *schema != "pg_catalog" && *schema != TEMPORARY_SCHEMA);
     let first = path.clone().next();
     path.find(|schema| context.catalog.has_schema(schema))
         .or(first)

@@ -104,12 +104,11 @@ fn resolve_tuple(
             "a plan's key has another number of columns than its colocation group",
         ));
     }
-    if let ([KeySource::Constant(value)], [_]) = (tuple.sources.as_slice(), group.types.as_slice())
-    {
+    if let [KeySource::Constant(value)] = tuple.sources.as_slice() {
         return each(std::slice::from_ref(value));
     }
     let mut columns: SmallVec<[Choices; 2]> = SmallVec::new();
-    for (source, key_type) in tuple.sources.iter().zip(&group.types) {
+    for (source, key_type) in tuple.sources.iter().zip(&tuple.types) {
         let choices = choices(source, *key_type, values)?;
         if choices.is_empty() {
             return Ok(());

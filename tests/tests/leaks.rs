@@ -580,3 +580,115 @@ fn the_state_stays_with_its_owner() {
         );
     }
 }
+
+/// Prepared statements of equal text are one on the shared connection, but only where they mean the same.
+#[test]
+fn what_a_prepared_statement_means() {
+    const TIMES: &str = "SELECT '2024-01-01 00:00'::timestamptz AT TIME ZONE 'UTC', '01/02/2024'::date - '2024-01-01', \
+                         E'a\\'b', 'c\\d', '{NULL}'::text[]::text";
+    enum Does {
+        Asks(&'static str),
+        Prepares(&'static str),
+        Executes(&'static str),
+        /// The server connection is lost, so that what was prepared there has to be prepared again.
+        Loses,
+    }
+    use Does::*;
+    let steps: &[(usize, Does)] = &[
+        (0, Asks("SET TimeZone = 'UTC'")),
+        (
+            1,
+            Asks("SET TimeZone = 'Asia/Tokyo'; SET DateStyle = 'ISO, DMY'"),
+        ),
+        (0, Prepares("times")),
+        (1, Prepares("times")),
+        (0, Executes("times")),
+        (1, Executes("times")),
+        (0, Executes("times")),
+        (
+            0,
+            Asks("SET TimeZone = 'America/New_York'; SET array_nulls = off"),
+        ),
+        (0, Executes("times")),
+        (0, Prepares("later")),
+        (0, Executes("later")),
+        (0, Asks("SET standard_conforming_strings = off")),
+        (1, Executes("times")),
+        (0, Loses),
+        (0, Executes("times")),
+        (0, Asks("SHOW TimeZone")),
+        (0, Executes("later")),
+        (1, Executes("times")),
+        (
+            1,
+            Asks("BEGIN; SET LOCAL TimeZone = 'Europe/Paris'; SET LOCAL datestyle = 'German, DMY'"),
+        ),
+        (1, Executes("times")),
+        (1, Prepares("local")),
+        (1, Executes("local")),
+        (1, Asks("SHOW TimeZone")),
+        (1, Asks("SHOW datestyle")),
+        (1, Asks("COMMIT")),
+        (1, Executes("local")),
+        (0, Loses),
+        (1, Executes("local")),
+        (1, Asks("BEGIN")),
+        (1, Executes("times")),
+        (1, Asks("SHOW TimeZone")),
+        (1, Asks("SHOW datestyle")),
+        (1, Asks("COMMIT; SHOW TimeZone")),
+        (
+            0,
+            Asks(
+                "PREPARE by_sql (int) AS SELECT '2024-01-01 00:00'::timestamptz AT TIME ZONE 'UTC', $1",
+            ),
+        ),
+        (
+            0,
+            Asks("SET standard_conforming_strings = on; SET TimeZone = 'UTC'"),
+        ),
+        (0, Asks("EXECUTE by_sql(1)")),
+        (0, Loses),
+        (0, Asks("EXECUTE by_sql(2)")),
+        (0, Executes("times")),
+    ];
+    let _turn = turn();
+    let play = |clients: &mut [Client; 2], pooled: bool| -> Vec<Vec<Vec<Option<String>>>> {
+        steps
+            .iter()
+            .map(|(who, step)| {
+                let client = &mut clients[*who];
+                let mut out = BytesMut::new();
+                match step {
+                    Asks(sql) => return ask(client, sql),
+                    Prepares(name) => {
+                        encode::parse(&mut out, name.as_bytes(), TIMES.as_bytes(), &[])
+                    }
+                    Executes(name) => {
+                        tests::client::bind(&mut out, "", name, &[], false);
+                        encode::execute(&mut out, b"", 0);
+                    }
+                    Loses if pooled => {
+                        let pid = backend_pid(client).unwrap();
+                        let gone = format!("SELECT pg_terminate_backend({pid}, 10000)");
+                        assert_eq!(ask(&mut direct(), &gone)[0][0].as_deref(), Some("t"));
+                        return Vec::new();
+                    }
+                    Loses => return Vec::new(),
+                }
+                encode::sync(&mut out);
+                client.send(&out).unwrap();
+                let answer = client.until_ready().unwrap();
+                if let Some(error) = answer.iter().find(|message| message.tag == b'E') {
+                    panic!("{error:?}");
+                }
+                rows(&answer)
+            })
+            .collect()
+    };
+    let of_server = play(&mut [direct(), direct()], false);
+    let of_router = play(&mut [through(&[]), through(&[])], true);
+    for (step, (expected, found)) in of_server.iter().zip(&of_router).enumerate() {
+        assert_eq!(expected, found, "step {step}");
+    }
+}

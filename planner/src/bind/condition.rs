@@ -160,8 +160,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
         let mut facts = Vec::new();
         match &query.kind {
             QueryKind::Level(level) => {
-                let known =
-                    Known::new([level.item_facts.as_slice(), level.facts.as_slice()].concat());
+                let known = Known::new(level.facts_of_output(query.first_inner));
                 let mut seen: Vec<(Variable, Variable)> = Vec::new();
                 for (index, output) in query.outputs.iter().enumerate() {
                     let Some(variable) = output.variable else {

@@ -21,7 +21,9 @@ use crate::facts::Variable;
 use crate::operand::Source;
 use crate::parse::{ConstValue, Node, nodes};
 use crate::query::{Bound, QueryId};
-use crate::scope::{BoundRelation, Columns, RelationId, Relations, Scope, is_system_column};
+use crate::scope::{
+    BoundRelation, Columns, RelationId, Relations, Resolved, Scope, is_system_column,
+};
 use crate::walk::children;
 use crate::{Context, Error};
 
@@ -39,6 +41,8 @@ pub(crate) struct Binder<'c: 's, 's> {
     /// Bare `=` means PostgreSQL's own.
     trusted_equality: bool,
     in_view: bool,
+    /// Calls so far that may be aggregates over rows of a query around the one they stand in.
+    aggregates_outside: usize,
 }
 
 impl<'c: 's, 's> Binder<'c, 's> {
@@ -58,6 +62,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             recursion_used: false,
             trusted_equality: matches!(system, None | Some(0)),
             in_view: false,
+            aggregates_outside: 0,
         }
     }
 
@@ -104,7 +109,13 @@ impl<'c: 's, 's> Binder<'c, 's> {
                         self.bound.findings.unsettle(format!("the value '{text}'"));
                     }
                 }
-                Node::FuncCall(call) => self.call(call)?,
+                Node::FuncCall(call) => {
+                    self.call(call)?;
+                    self.note_aggregate(node, scope)?;
+                }
+                Node::JsonObjectAgg(_) | Node::JsonArrayAgg(_) => {
+                    self.note_aggregate(node, scope)?;
+                }
                 Node::TypeCast(cast) => self.cast(cast),
                 Node::SetToDefault(_) => self.bound.findings.unsettle("DEFAULT"),
                 Node::SQLValueFunction(_) => self
@@ -124,6 +135,31 @@ impl<'c: 's, 's> Binder<'c, 's> {
             children(node, &mut stack)
                 .map_err(|error| error.at(self.source.sql, location(node)))?;
         }
+        Ok(())
+    }
+
+    /// An aggregate belongs to the innermost query whose columns its arguments name; without columns, to its own.
+    fn note_aggregate(&mut self, call: Node<'_>, scope: &Scope<'_>) -> Result<(), Error> {
+        let own = Scope {
+            parent: None,
+            ..*scope
+        };
+        let mut columns = 0usize;
+        let mut stack = Vec::new();
+        children(call, &mut stack)?;
+        while let Some(node) = stack.pop() {
+            match node {
+                Node::ColumnRef(reference) => {
+                    if matches!(self.relations.resolve(reference, &own), Resolved::Column(_)) {
+                        return Ok(());
+                    }
+                    columns += 1;
+                }
+                Node::SelectStmt(_) => {}
+                _ => children(node, &mut stack)?,
+            }
+        }
+        self.aggregates_outside += usize::from(columns > 0);
         Ok(())
     }
 

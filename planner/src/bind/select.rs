@@ -6,6 +6,7 @@ use crate::facts::Variable;
 use crate::parse::{ConstValue, Node, NodeList, SetOperation, nodes};
 use crate::query::{Level, Output, Query, QueryId, QueryKind};
 use crate::scope::{Columns, CteScope, Namespace, Resolved, Scope};
+use crate::walk::children;
 use crate::{Access, Error};
 
 impl<'c: 's, 's> Binder<'c, 's> {
@@ -68,9 +69,10 @@ impl<'c: 's, 's> Binder<'c, 's> {
             ctes: outer.ctes,
         };
         let windows = self.bound.findings.windows;
-        let mut subqueries = Vec::new();
-        self.expression(select.where_clause(), &scope, &mut subqueries)?;
+        self.expression(select.where_clause(), &scope, &mut level.subqueries)?;
         self.conditions(select.where_clause(), &scope, &mut level.facts);
+        let mut subqueries = Vec::new();
+        let outside = self.aggregates_outside;
         for target in select.target_list() {
             self.expression(Node::ResTarget(target), &scope, &mut subqueries)?;
         }
@@ -91,7 +93,12 @@ impl<'c: 's, 's> Binder<'c, 's> {
             &mut subqueries,
         )?;
         let locking = self.lock(select, references, &namespace);
-        level.subqueries = subqueries;
+        level.computed = subqueries;
+        level.unconditional = grouping_sets
+            || level.grouped.is_none()
+                && (!matches!(select.having_clause(), Node::None)
+                    || self.aggregates_outside > outside
+                    || calls_a_function(select)?);
         level.barrier = limited
             || distinct_on
             || grouping_sets
@@ -272,6 +279,23 @@ impl<'c: 's, 's> Binder<'c, 's> {
         }
         locking
     }
+}
+
+/// Whether the level's own expressions call a function, which may be an aggregate: only the server knows them all.
+fn calls_a_function(select: &nodes::SelectStmt) -> Result<bool, Error> {
+    let mut stack: Vec<Node<'_>> = vec![select.having_clause()];
+    stack.extend(select.target_list().iter().map(Node::ResTarget));
+    stack.extend(select.sort_clause().iter().map(Node::SortBy));
+    stack.extend(select.distinct_clause());
+    while let Some(node) = stack.pop() {
+        match node {
+            Node::FuncCall(_) | Node::JsonObjectAgg(_) | Node::JsonArrayAgg(_) => return Ok(true),
+            // What its calls mean for this level, the binder has noted.
+            Node::SelectStmt(_) => {}
+            _ => children(node, &mut stack)?,
+        }
+    }
+    Ok(false)
 }
 
 /// `ORDER BY 1`: the value of the literal names a column.

@@ -5,7 +5,7 @@ use super::placement::{Placement, named, one, placement_of};
 use super::{alter_tag, concurrently, drop_tag, plan};
 use crate::operand::Source;
 use crate::parse::{Node, ObjectType, names, nodes};
-use crate::relation::full_name;
+use crate::relation::{Found, full_name, look_up};
 use crate::utility::single;
 use crate::{Change, Context, Effects, Error, Name, Pins, Plan, Route, Single};
 
@@ -102,12 +102,7 @@ pub(super) fn dropped_relations(
     let mut gone = Vec::new();
     for path in paths {
         let (schema, name) = split(path);
-        if (schema.is_none() || schema == Some("pg_temp"))
-            && context
-                .temporary
-                .iter()
-                .any(|(temporary, _)| temporary == name)
-        {
+        if matches!(look_up(context, schema, name), Found::Temporary(_)) {
             gone.push(name.to_owned());
         }
         placements.push((named(schema, name, context)?, name));

@@ -235,11 +235,12 @@ pub(crate) fn temporary_shard(context: &Context<'_>) -> ShardId {
     }
 }
 
-fn temporary(name: &str, tag: &'static str, context: &Context<'_>) -> Plan {
+fn temporary(name: &str, until_commit: bool, tag: &'static str, context: &Context<'_>) -> Plan {
     Plan::Single(Single {
         pins: Pins::TEMPORARY,
         effects: Effects {
             creates_temporary: vec![name.to_owned()],
+            until_commit,
             ..Effects::default()
         },
         tag: StatementTag(tag),

@@ -25,6 +25,7 @@ pub(super) fn create_view(
     if is_temporary(relation) {
         return Ok(temporary(
             relation.relname().unwrap_or_default(),
+            false,
             "CREATE VIEW",
             context,
         ));
@@ -104,6 +105,7 @@ pub(super) fn create_sequence(
     if is_temporary(sequence) {
         return Ok(temporary(
             sequence.relname().unwrap_or_default(),
+            false,
             "CREATE SEQUENCE",
             context,
         ));

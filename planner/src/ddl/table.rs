@@ -4,7 +4,7 @@ use super::constraints::{self, TableShape};
 use super::placement::{Placement, one, placement_of};
 use super::{alter_tag, concurrently, is_temporary, new_name, plan, temporary};
 use crate::operand::Source;
-use crate::parse::{AlterTableType, Node, ObjectType, nodes};
+use crate::parse::{AlterTableType, Node, ObjectType, OnCommitAction, nodes};
 use crate::relation::full_name;
 use crate::{Change, Context, Error, NewTable, Plan};
 
@@ -19,6 +19,7 @@ pub(super) fn create_table(
     if is_temporary(relation) {
         return Ok(temporary(
             relation.relname().unwrap_or_default(),
+            create.oncommit == OnCommitAction::ONCOMMIT_DROP,
             "CREATE TABLE",
             context,
         ));

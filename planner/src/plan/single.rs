@@ -57,6 +57,8 @@ pub struct KeyRoute {
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeyTuple {
     pub group: GroupId,
+    /// Of the table's columns. Its group may hold tables with wider or narrower integers.
+    pub types: SmallVec<[KeyType; 4]>,
     pub sources: SmallVec<[KeySource; 1]>,
 }
 
@@ -159,6 +161,8 @@ impl std::fmt::Debug for Pins {
 pub struct Effects {
     /// Names of temporary relations it creates.
     pub creates_temporary: Vec<String>,
+    /// They end with the transaction: ON COMMIT DROP.
+    pub until_commit: bool,
     /// Names of temporary relations it drops.
     pub drops_temporary: Vec<String>,
     /// `set_config` calls with literal arguments, in order.

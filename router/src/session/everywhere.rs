@@ -78,8 +78,7 @@ impl Session {
         }
         let own_block = self.block.is_none();
         if own_block {
-            self.block = Some(Block::implicit());
-            self.settings.begin();
+            self.open_block(Block::implicit());
         }
         if everywhere.tag.0 == "CREATE FUNCTION" || everywhere.tag.0 == "CREATE PROCEDURE" {
             self.relax_function_bodies(&shards, catalog).await?;

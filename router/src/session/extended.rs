@@ -14,8 +14,9 @@ use planner::{Access, Pins, Plan, Route, SessionStatement, Target, Value, Values
 
 use super::block::Block;
 use super::links::Need;
-use super::prepared::{ServerName, Statement};
+use super::prepared::{Reading, ServerName, Statement};
 use super::report::{Failure, Report};
+use super::settings::{local_statements_between, read_again};
 use super::{Session, Step};
 use crate::execute::expect::{Expect, Undo};
 use crate::wire::{encode, frontend};
@@ -139,7 +140,13 @@ impl Session {
         let sql = self.decode(parse.sql)?;
         let catalog = self.catalog();
         let types: smallvec::SmallVec<[u32; 8]> = parse.parameter_types().collect();
-        let statement = self.statement_of(sql, &types, !parse.name.is_empty(), &catalog)?;
+        let statement = self.statement_of(
+            sql,
+            &types,
+            !parse.name.is_empty(),
+            self.reading(),
+            &catalog,
+        )?;
         if self.block.as_ref().is_some_and(|block| block.failed)
             && !statement
                 .planned
@@ -175,21 +182,26 @@ impl Session {
         sql: &str,
         types: &[u32],
         named: bool,
+        reading: Reading,
         catalog: &Arc<Catalog>,
     ) -> Step<Arc<Statement>> {
         let manual = self.manual_shard(catalog)?;
+        let context = planner::Context {
+            standard_conforming_strings: reading.standard_conforming_strings,
+            ..self.context(catalog, manual)
+        };
         let plan = || {
             self.router
                 .plans
-                .plan_statement(sql, &self.context(catalog, manual))
+                .plan_statement(sql, &context)
                 .map(|planned| planned.map(Arc::new))
         };
         // Temporary tables and manual routing are this session's own, so a plan made with them is not shared.
-        if named && self.temporary.is_empty() && manual.is_none() {
+        if named && reading.temporary.is_empty() && manual.is_none() {
             return Ok(self.router.statements.intern(
                 sql,
                 types,
-                &self.derived.search_path,
+                &reading,
                 catalog.epoch(),
                 plan,
             )?);
@@ -201,11 +213,12 @@ impl Session {
             planned: plan()?,
             epoch: catalog.epoch(),
             manual,
+            reading,
             declared_types: None,
         }))
     }
 
-    /// The statement of that name, planned by today's catalog.
+    /// The statement of that name, planned by what the catalog and the session are now.
     pub(super) fn statement_named(
         &mut self,
         name: &[u8],
@@ -230,11 +243,43 @@ impl Session {
             }
             .into());
         };
-        if statement.epoch == catalog.epoch() && statement.manual == self.manual_shard(catalog)? {
+        let same_names = *statement.reading.search_path == *self.derived.search_path
+            && *statement.reading.temporary == *self.temporary.relations();
+        if statement.epoch == catalog.epoch()
+            && statement.manual == self.manual_shard(catalog)?
+            && same_names
+        {
             return Ok(statement.clone());
         }
         let old = statement.clone();
-        let fresh = self.statement_of(&old.sql, &old.parameter_types, !name.is_empty(), catalog)?;
+        let reading = if same_names {
+            old.reading.clone()
+        } else {
+            Reading {
+                standard_conforming_strings: old.reading.standard_conforming_strings,
+                settings: read_again(&old.reading.settings, &self.derived.reading),
+                ..self.reading()
+            }
+        };
+        let mut fresh = self.statement_of(
+            &old.sql,
+            &old.parameter_types,
+            !name.is_empty(),
+            reading,
+            catalog,
+        )?;
+        if old.declared_types.is_some() {
+            fresh = Arc::new(Statement {
+                key: self.router.statements.next_key(true),
+                sql: old.sql.clone(),
+                parameter_types: Box::default(),
+                planned: fresh.planned.clone(),
+                epoch: fresh.epoch,
+                manual: fresh.manual,
+                reading: fresh.reading.clone(),
+                declared_types: old.declared_types.clone(),
+            });
+        }
         if self
             .unanswered
             .as_ref()
@@ -275,8 +320,7 @@ impl Session {
                 && shares_block(&statement)
                 && self.batch_has_several_statements(Batch::MayGoOn)
             {
-                self.block = Some(Block::implicit());
-                self.settings.begin();
+                self.open_block(Block::implicit());
             }
             if unanswered {
                 self.parse_complete();
@@ -292,7 +336,7 @@ impl Session {
             return Ok(());
         };
         let index = self.extended_link(need, Batch::MayGoOn, &catalog).await?;
-        self.ensure_prepared(index, &statement, unanswered)?;
+        self.ensure_known(index, &statement, unanswered).await?;
         self.bind_on(index, &bind, statement)
     }
 
@@ -315,6 +359,7 @@ impl Session {
             planned: inner.planned.clone(),
             epoch: catalog.epoch(),
             manual: None,
+            reading: self.reading(),
             declared_types: None,
         });
         self.ensure_prepared(index, &ad_hoc, answer)?;
@@ -433,8 +478,7 @@ impl Session {
     /// several statements gets a block.
     async fn extended_link(&mut self, need: Need, batch: Batch, catalog: &Catalog) -> Step<usize> {
         if self.block.is_none() && !need.no_block && self.batch_has_several_statements(batch) {
-            self.block = Some(Block::implicit());
-            self.settings.begin();
+            self.open_block(Block::implicit());
         }
         let before = self.busy_link();
         if let Some(busy) = before
@@ -478,12 +522,63 @@ impl Session {
     }
 
     /// Makes the link's server know the statement. `answer`: its ParseComplete is the client's.
-    pub(super) fn ensure_prepared(
+    pub(super) async fn ensure_known(
         &mut self,
         index: usize,
         statement: &Arc<Statement>,
         answer: bool,
     ) -> Step {
+        if statement.reading.settings == self.derived.reading
+            || self.links[index].backend.knows(statement.key)
+        {
+            return self.ensure_prepared(index, statement, answer);
+        }
+        Box::pin(self.prepare_as_read(index, statement)).await?;
+        if answer {
+            self.parse_complete();
+        }
+        Ok(())
+    }
+
+    /// Prepares a statement under the settings that it was first read by, though the session's have changed since: its
+    /// constants must stay what they are.
+    async fn prepare_as_read(&mut self, index: usize, statement: &Arc<Statement>) -> Step {
+        self.drain().await?;
+        let (then, now) = (&statement.reading.settings, &self.derived.reading);
+        let mut before = local_statements_between(now, then);
+        let mut after = local_statements_between(then, now);
+        let in_block = self.links[index].in_block;
+        if !in_block {
+            before.insert_str(0, "BEGIN;");
+            after = "ROLLBACK".to_owned();
+        }
+        self.run_own(index, &before).await?;
+        let server = self.links[index].backend.cancel_target().clone();
+        let prepared = if statement.declared_types.is_some() {
+            self.prepare_by_sql(index, statement, 0).await
+        } else {
+            match self.ensure_prepared(index, statement, false) {
+                Ok(()) => {
+                    let link = &mut self.links[index];
+                    encode::sync(link.backend.out());
+                    link.expects.push_back(Expect::Sync { forward: false });
+                    self.exchange(index).await
+                }
+                failed => failed,
+            }
+        };
+        // A failed block undoes the settings by itself; a lost connection has none.
+        let still_there = self
+            .links
+            .get(index)
+            .is_some_and(|link| Arc::ptr_eq(link.backend.cancel_target(), &server));
+        if still_there && (prepared.is_ok() || !in_block) {
+            self.run_own(index, &after).await?;
+        }
+        prepared
+    }
+
+    fn ensure_prepared(&mut self, index: usize, statement: &Arc<Statement>, answer: bool) -> Step {
         let link = &mut self.links[index];
         if link.backend.knows(statement.key) {
             if answer {
@@ -549,7 +644,7 @@ impl Session {
             return self.describe_local(&statement, true, 0).await;
         };
         let index = self.extended_link(need, Batch::AsSeen, &catalog).await?;
-        self.ensure_prepared(index, &statement, unanswered)?;
+        self.ensure_known(index, &statement, unanswered).await?;
         let link = &mut self.links[index];
         encode::describe(
             link.backend.out(),
@@ -762,7 +857,7 @@ impl Session {
         match self.describing_need(&statement, &catalog) {
             Some(need) => {
                 let index = self.extended_link(need, Batch::AsSeen, &catalog).await?;
-                self.ensure_prepared(index, &statement, true)
+                self.ensure_known(index, &statement, true).await
             }
             None => {
                 self.parse_complete();
@@ -836,6 +931,7 @@ impl Session {
                 planned: None,
                 epoch: self.router.catalog.epoch(),
                 manual: None,
+                reading: self.reading(),
                 declared_types: None,
             }),
         })

@@ -24,6 +24,7 @@ mod show;
 mod simple;
 pub mod start;
 mod statement;
+mod temporary;
 mod transaction;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use catalog::{Catalog, ShardId};
 use planner::{Literals, Planned};
 use smallvec::SmallVec;
 
+use crate::backend::AppliedSettings;
 use crate::cancel::SessionHandle;
 use crate::config::ReadPreference;
 use crate::execute::Link;
@@ -46,9 +48,10 @@ use crate::worker::WorkerLocal;
 use block::Block;
 use client::ClientIo;
 use extended::Portal;
-use prepared::Statement;
+use prepared::{Reading, Statement};
 use report::{End, Failure, Report};
 use settings::{Assignment, Settings};
+use temporary::Temporary;
 
 pub use start::serve_client;
 
@@ -74,7 +77,7 @@ pub struct Session {
     registered: Option<Box<[u8]>>,
     portals: Vec<(Box<[u8]>, Portal)>,
     cursors: Vec<(String, ShardId)>,
-    temporary: Vec<(String, ShardId)>,
+    temporary: Temporary,
     links: SmallVec<[Link; 1]>,
     block: Option<Block>,
     /// Prepared transactions of this session's that are committed, but whose shards have not been told.
@@ -94,6 +97,8 @@ struct Derived {
     manual: Option<Manual>,
     read_preference: ReadPreference,
     standard_conforming_strings: bool,
+    /// The settings by which servers read this session's statements.
+    reading: AppliedSettings,
     /// The client's encoding is UTF-8.
     utf8: bool,
 }
@@ -290,10 +295,20 @@ impl Session {
         planner::Context {
             catalog,
             search_path: &self.derived.search_path,
-            temporary: &self.temporary,
+            temporary: self.temporary.relations(),
             user: self.identity.user(),
             manual,
             standard_conforming_strings: self.derived.standard_conforming_strings,
+        }
+    }
+
+    /// How this session reads a statement now.
+    fn reading(&self) -> Reading {
+        Reading {
+            search_path: self.derived.search_path.clone(),
+            temporary: self.temporary.relations().into(),
+            standard_conforming_strings: self.derived.standard_conforming_strings,
+            settings: self.derived.reading.clone(),
         }
     }
 
@@ -329,7 +344,12 @@ impl Session {
                         .set(&set.name, Assignment::Text(value.as_str().into()));
                 }
                 (None, false) => self.settings.reset(&set.name),
-                (_, true) => {}
+                // Without a block it has ended with the statement.
+                (_, true) if self.block.is_none() => {}
+                (value, true) => self.settings.set_local(
+                    &set.name,
+                    value.as_deref().map(|value| Assignment::Text(value.into())),
+                ),
             }
             if let (Some(value), Some(block)) = (&set.value, &mut self.block) {
                 block.remember(block::set_config_text(&set.name, value, set.is_local));
@@ -342,14 +362,12 @@ impl Session {
                 .backend
                 .set_applied(self.settings.wanted().clone());
         }
-        for name in &single.effects.drops_temporary {
-            self.temporary.retain(|(known, _)| known != name);
-        }
-        if let planner::Route::Shard(shard) = single.route {
-            for name in &single.effects.creates_temporary {
-                self.temporary.push((name.clone(), shard));
-            }
-        }
+        self.temporary.replace(
+            &single.effects.drops_temporary,
+            &single.effects.creates_temporary,
+            self.links[index].shard,
+            single.effects.until_commit,
+        );
     }
 }
 

@@ -4,7 +4,8 @@
 //! know it when it is to serve it. Named statements are interned over all sessions of the router: clients that
 //! prepare the same text share one server-side name (`pgweave_<id>`), so that a pooled connection prepares it once.
 //! The catalog's epoch is part of the identity, so that a statement prepared after a change of schema is not answered
-//! with a plan from before it. An unnamed statement is known to a connection only as "the Parse message with this id".
+//! with a plan from before it; so is its [`Reading`], because a server keeps the constants of a prepared statement as it
+//! read them: under one session's time zone they are not what they are under another's. An unnamed statement is known to a connection only as "the Parse message with this id".
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +14,7 @@ use catalog::{Epoch, ShardId};
 use planner::{Plan, Planned};
 use quick_cache::sync::Cache;
 
+use crate::backend::AppliedSettings;
 use crate::execute::expect::StatementKey;
 
 /// A client's prepared statement.
@@ -29,8 +31,20 @@ pub struct Statement {
     pub epoch: Epoch,
     /// The manual routing that `planned` was made with.
     pub manual: Option<ShardId>,
+    pub reading: Reading,
     /// Prepared by SQL: the types between the parentheses, as text.
     pub declared_types: Option<Box<str>>,
+}
+
+/// What the meaning of a text depends on besides the catalog: the session's part.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Reading {
+    pub search_path: Arc<[String]>,
+    /// The session's temporary relations.
+    pub temporary: Box<[(String, ShardId)]>,
+    pub standard_conforming_strings: bool,
+    /// Settings by which servers read texts and constants, as far as the session made any.
+    pub settings: AppliedSettings,
 }
 
 impl Statement {
@@ -91,7 +105,7 @@ impl ServerName {
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Identity {
     epoch: u64,
-    search_path: Box<[String]>,
+    reading: Reading,
     sql: Box<str>,
     parameter_types: Box<[u32]>,
 }
@@ -120,18 +134,18 @@ impl StatementRegistry {
         }
     }
 
-    /// The shared statement of this text, types, search path and epoch. `plan` makes its plan if it is new.
+    /// The shared statement of this text, types, reading and epoch. `plan` makes its plan if it is new.
     pub fn intern<E>(
         &self,
         sql: &str,
         parameter_types: &[u32],
-        search_path: &[String],
+        reading: &Reading,
         epoch: Epoch,
         plan: impl FnOnce() -> Result<Option<Arc<Planned>>, E>,
     ) -> Result<Arc<Statement>, E> {
         let identity = Identity {
             epoch: epoch.0,
-            search_path: search_path.into(),
+            reading: reading.clone(),
             sql: sql.into(),
             parameter_types: parameter_types.into(),
         };
@@ -143,6 +157,7 @@ impl StatementRegistry {
                 planned: plan()?,
                 epoch,
                 manual: None,
+                reading: reading.clone(),
                 declared_types: None,
             }))
         })

@@ -7,8 +7,9 @@
 //! Values are kept as SQL that recreates them, because PostgreSQL quotes list settings (`search_path`) by rules of
 //! its own: the client's text after `TO` for SET, a `set_config` call for startup options.
 //!
-//! Settings made inside a transaction block are undone by its ROLLBACK, as on PostgreSQL. SET LOCAL of a
-//! server's setting never comes here: it ends with the transaction.
+//! Settings made inside a transaction block are undone by its ROLLBACK, as on PostgreSQL. SET LOCAL ends with the
+//! transaction: no connection is brought to it (the block tells those that join), but the router itself must read
+//! `search_path` and its like as the servers read them meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,15 +28,43 @@ pub enum Assignment {
 /// The names that a later SET must not be able to shadow: a role restricts what may be set after it.
 const LAST: &str = "role";
 
+/// Settings by which a server reads a statement and the constants in it. Once it is prepared, only what they were then
+/// counts.
+const READING: [&str; 10] = [
+    "array_nulls",
+    "backslash_quote",
+    "datestyle",
+    "intervalstyle",
+    "lc_monetary",
+    "standard_conforming_strings",
+    "timezone",
+    "timezone_abbreviations",
+    "transform_null_equals",
+    "xmloption",
+];
+
+/// Those of them that count when the text is cut into words, which is done once; the others count whenever names are
+/// looked up again.
+const LEXICAL: [&str; 2] = ["backslash_quote", "standard_conforming_strings"];
+
 /// One session's settings, with what a ROLLBACK returns to.
 #[derive(Clone, Debug)]
 pub struct Settings {
     startup: AppliedSettings,
     current: AppliedSettings,
-    /// The router's own settings that end with the transaction.
-    local: BTreeMap<Box<str>, Assignment>,
-    /// `current` as it was when the open transaction block began, then at each savepoint, by name.
-    saved: Vec<(Box<str>, AppliedSettings)>,
+    /// Settings that end with the transaction; `None`: the default. They hide those of `current`.
+    local: LocalSettings,
+    /// Both as they were when the open transaction block began, then at each savepoint, by name.
+    saved: Vec<Saved>,
+}
+
+type LocalSettings = BTreeMap<Box<str>, Option<Assignment>>;
+
+#[derive(Clone, Debug)]
+struct Saved {
+    savepoint: Box<str>,
+    current: AppliedSettings,
+    local: LocalSettings,
 }
 
 impl Settings {
@@ -63,17 +92,20 @@ impl Settings {
     pub fn before_block(&self) -> &AppliedSettings {
         self.saved
             .first()
-            .map_or(&self.current, |(_, settings)| settings)
+            .map_or(&self.current, |saved| &saved.current)
     }
 
     /// Records a SET that a server has accepted.
     pub fn set(&mut self, name: &str, assignment: Assignment) {
-        Arc::make_mut(&mut self.current).insert(canonical_name(name), assignment);
+        let name = canonical_name(name);
+        self.local.remove(&name);
+        Arc::make_mut(&mut self.current).insert(name, assignment);
     }
 
     /// Records RESET of one setting, or SET … TO DEFAULT.
     pub fn reset(&mut self, name: &str) {
         let name = canonical_name(name);
+        self.local.remove(&name);
         match self.startup.get(&name) {
             Some(value) => Arc::make_mut(&mut self.current).insert(name, value.clone()),
             None => Arc::make_mut(&mut self.current).remove(&name),
@@ -83,6 +115,7 @@ impl Settings {
     /// Records RESET ALL, which PostgreSQL does not extend to the role.
     pub fn reset_all(&mut self) {
         let role = self.current.get(LAST).cloned();
+        self.local.retain(|name, _| &**name == LAST);
         self.current = self.startup.clone();
         if let Some(role) = role {
             Arc::make_mut(&mut self.current).insert(LAST.into(), role);
@@ -96,29 +129,46 @@ impl Settings {
 
     /// The value of one setting as the session made it, if it did.
     pub fn get(&self, name: &str) -> Option<&Assignment> {
-        self.local.get(name).or_else(|| self.current.get(name))
+        match self.local.get(name) {
+            Some(Some(assignment)) => Some(assignment),
+            Some(None) => self.startup.get(name),
+            None => self.current.get(name),
+        }
     }
 
-    /// SET LOCAL of one of the router's own settings.
-    pub fn set_local(&mut self, name: &str, assignment: Assignment) {
+    /// The settings in force by which servers read statements.
+    pub fn reading(&self) -> AppliedSettings {
+        let in_force = READING
+            .into_iter()
+            .filter_map(|name| Some((name.into(), self.get(name)?.clone())));
+        Arc::new(in_force.collect())
+    }
+
+    /// Records SET LOCAL, within a block; `None`: to its default.
+    pub fn set_local(&mut self, name: &str, assignment: Option<Assignment>) {
         self.local.insert(canonical_name(name), assignment);
     }
 
     /// A transaction block begins; its ROLLBACK returns to the settings of this moment.
     pub fn begin(&mut self) {
         self.saved.clear();
-        self.saved.push(("".into(), self.current.clone()));
+        self.savepoint("");
     }
 
     /// A savepoint within the block.
     pub fn savepoint(&mut self, name: &str) {
-        self.saved.push((name.into(), self.current.clone()));
+        self.saved.push(Saved {
+            savepoint: name.into(),
+            current: self.current.clone(),
+            local: self.local.clone(),
+        });
     }
 
     /// Settings made since the savepoint are undone; the savepoint stays.
     pub fn rollback_to(&mut self, name: &str) {
         if let Some(index) = self.position(name) {
-            self.current = self.saved[index].1.clone();
+            self.current = self.saved[index].current.clone();
+            self.local = self.saved[index].local.clone();
             self.saved.truncate(index + 1);
         }
     }
@@ -139,7 +189,10 @@ impl Settings {
     /// The block has rolled back. Returns whether any setting changed by that.
     pub fn rollback(&mut self) -> bool {
         let had_local = self.commit_local();
-        let Some((_, before)) = self.saved.drain(..).next() else {
+        let Some(Saved {
+            current: before, ..
+        }) = self.saved.drain(..).next()
+        else {
             return had_local;
         };
         let changed = had_local || !Arc::ptr_eq(&before, &self.current) && before != self.current;
@@ -157,7 +210,7 @@ impl Settings {
         self.saved
             .iter()
             .skip(1)
-            .rposition(|(saved, _)| &**saved == name)
+            .rposition(|saved| &*saved.savepoint == name)
             .map(|index| index + 1)
     }
 }
@@ -197,6 +250,34 @@ pub fn statements_between(applied: &AppliedSettings, wanted: &AppliedSettings) -
     (!sql.is_empty()).then_some(sql)
 }
 
+/// The settings by which a text is read again that was first read under `before`.
+pub fn read_again(before: &AppliedSettings, now: &AppliedSettings) -> AppliedSettings {
+    let lexical = |name: &str| LEXICAL.contains(&name);
+    let kept = before.iter().filter(|(name, _)| lexical(name));
+    let new = now.iter().filter(|(name, _)| !lexical(name));
+    Arc::new(
+        kept.chain(new)
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+    )
+}
+
+/// The statements that bring an open transaction from one set of settings to another, until it ends.
+pub fn local_statements_between(from: &AppliedSettings, to: &AppliedSettings) -> String {
+    let mut sql = String::new();
+    for name in from.keys().filter(|name| !to.contains_key(*name)) {
+        sql.push_str("SET LOCAL ");
+        push_name(&mut sql, name);
+        sql.push_str(" TO DEFAULT;");
+    }
+    for (name, assignment) in to.iter() {
+        if from.get(name) != Some(assignment) {
+            push_scoped(&mut sql, name, assignment, true);
+        }
+    }
+    sql
+}
+
 /// Settings of the router's own are not the servers'.
 fn is_own(name: &str) -> bool {
     name.starts_with("pgweave.")
@@ -204,9 +285,13 @@ fn is_own(name: &str) -> bool {
 
 /// One `SET` or `set_config` statement, ended with a semicolon.
 pub fn push_assignment(sql: &mut String, name: &str, assignment: &Assignment) {
+    push_scoped(sql, name, assignment, false);
+}
+
+fn push_scoped(sql: &mut String, name: &str, assignment: &Assignment, local: bool) {
     match assignment {
         Assignment::Sql(text) => {
-            sql.push_str("SET ");
+            sql.push_str(if local { "SET LOCAL " } else { "SET " });
             push_name(sql, name);
             sql.push_str(" TO ");
             sql.push_str(text);
@@ -216,7 +301,7 @@ pub fn push_assignment(sql: &mut String, name: &str, assignment: &Assignment) {
             push_literal(sql, name);
             sql.push_str(", ");
             push_literal(sql, value);
-            sql.push_str(", false)");
+            sql.push_str(if local { ", true)" } else { ", false)" });
         }
     }
     sql.push(';');
@@ -295,6 +380,49 @@ mod tests {
         assert_eq!(session.get("a"), Some(&sql("2")));
         assert!(session.rollback());
         assert_eq!(session.get("a"), Some(&sql("1")));
+    }
+
+    #[test]
+    fn a_local_setting_hides_the_sessions_own_until_the_block_or_its_savepoint_ends() {
+        let mut session = Settings::new([("a".to_owned(), "0".to_owned())]);
+        session.set("a", sql("1"));
+        session.begin();
+        session.savepoint("s");
+        session.set_local("A", Some(sql("2")));
+        assert_eq!(session.get("a"), Some(&sql("2")));
+        session.set_local("a", None);
+        assert_eq!(session.get("a"), Some(&Assignment::Text("0".into())));
+        session.rollback_to("s");
+        assert_eq!(session.get("a"), Some(&sql("1")));
+        session.set_local("a", Some(sql("3")));
+        session.set("a", sql("4"));
+        assert_eq!(session.get("a"), Some(&sql("4")));
+        session.set_local("a", Some(sql("5")));
+        assert!(session.commit());
+        assert_eq!(session.get("a"), Some(&sql("4")));
+    }
+
+    #[test]
+    fn what_a_statement_is_read_by_can_be_brought_back() {
+        let mut session = Settings::new([("TimeZone".to_owned(), "UTC".to_owned())]);
+        session.set("work_mem", sql("'1MB'"));
+        session.set("standard_conforming_strings", sql("off"));
+        let before = session.reading();
+        session.set("datestyle", sql("german"));
+        session.set("timezone", sql("'Asia/Tokyo'"));
+        session.set("standard_conforming_strings", sql("on"));
+        let now = session.reading();
+        assert_eq!(
+            local_statements_between(&now, &before),
+            "SET LOCAL \"datestyle\" TO DEFAULT;SET LOCAL \"standard_conforming_strings\" TO off;\
+             SELECT pg_catalog.set_config('timezone', 'UTC', true);"
+        );
+        let again = read_again(&before, &now);
+        assert_eq!(
+            local_statements_between(&now, &again),
+            "SET LOCAL \"standard_conforming_strings\" TO off;"
+        );
+        assert_eq!(local_statements_between(&now, &now), "");
     }
 
     #[test]

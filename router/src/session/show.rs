@@ -150,7 +150,7 @@ impl Session {
             (SetScope::Session, false) => self.settings.set(&name, Assignment::Text(text.into())),
             (SetScope::Local, _) => self
                 .settings
-                .set_local(&name, Assignment::Text(text.into())),
+                .set_local(&name, Some(Assignment::Text(text.into()))),
         }
         self.adopt_settings();
         Ok(())
@@ -195,6 +195,7 @@ impl Session {
                 .and_then(|text| parse_read_preference(&text))
                 .unwrap_or(self.router.config.replicas.read_preference),
             standard_conforming_strings: on("standard_conforming_strings", true),
+            reading: self.settings.reading(),
             utf8,
         };
     }
@@ -297,20 +298,22 @@ fn shard_of_key(text: &str, catalog: &Catalog) -> Step<ShardId> {
         Report::error("22023", message)
             .hint("Give the key as 'value', or as 'schema.table=value' where tables are sharded in several ways.")
     };
-    let (group, value) = match text.split_once('=') {
+    let of_group = |group: &catalog::Group| group.types.iter().map(|own| own.widest()).collect();
+    let (group, types, value): (_, Vec<_>, _) = match text.split_once('=') {
         Some((name, value)) => {
             let (schema, table) = name.split_once('.').unwrap_or(("public", name));
-            let group = catalog
+            let (group, key) = catalog
                 .table(schema.trim(), table.trim())
                 .and_then(|table| match &table.kind {
-                    catalog::TableKind::Sharded { group, .. } => Some(*group),
+                    catalog::TableKind::Sharded { group, key } => Some((*group, key)),
                     _ => None,
                 })
                 .ok_or_else(|| bad(format!("\"{name}\" is not a sharded table")))?;
-            (catalog.group(group), value)
+            let types = key.iter().map(|column| column.key_type).collect();
+            (catalog.group(group), types, value)
         }
         None => match catalog.groups() {
-            [only] => (Some(only), text),
+            [only] => (Some(only), of_group(only), text),
             [] => return Err(bad("no table is sharded yet".to_owned()).into()),
             _ => {
                 return Err(bad(
@@ -321,16 +324,16 @@ fn shard_of_key(text: &str, catalog: &Catalog) -> Step<ShardId> {
         },
     };
     let group = group.ok_or_else(|| bad("the catalog lacks the table's shard map".to_owned()))?;
-    let parts: Vec<&str> = if group.types.len() == 1 {
+    let parts: Vec<&str> = if types.len() == 1 {
         vec![value]
     } else {
         value.split(',').map(str::trim).collect()
     };
-    if parts.len() != group.types.len() {
-        return Err(bad(format!("the shard key has {} columns", group.types.len())).into());
+    if parts.len() != types.len() {
+        return Err(bad(format!("the shard key has {} columns", types.len())).into());
     }
     let mut values = Vec::with_capacity(parts.len());
-    for (key_type, part) in group.types.iter().zip(parts) {
+    for (key_type, part) in types.iter().zip(parts) {
         values.push(KeyValue::from_text(*key_type, part).map_err(|_| {
             bad(format!(
                 "\"{part}\" is not a plain value of type {}",
@@ -338,12 +341,12 @@ fn shard_of_key(text: &str, catalog: &Catalog) -> Step<ShardId> {
             ))
         })?);
     }
-    group.map.shard(&group.types, &values).map_err(|_| {
+    group.map.shard(&types, &values).map_err(|_| {
         Report::error("23514", format!("no placement covers the shard key {text}")).into()
     })
 }
 
-/// The schemas of a search_path, as SET takes it or SHOW gives it, with `$user` expanded and `pg_temp` left out.
+/// The schemas of a search_path, as SET takes it or SHOW gives it, with `$user` expanded.
 fn parse_search_path(text: &str, user: &str) -> Vec<String> {
     let mut schemas = Vec::new();
     let mut rest = text.trim();
@@ -367,7 +370,7 @@ fn parse_search_path(text: &str, user: &str) -> Vec<String> {
                 name
             }
         })
-        .filter(|name| name != "pg_temp" && !name.is_empty())
+        .filter(|name| !name.is_empty())
         .collect()
 }
 
@@ -437,7 +440,7 @@ mod tests {
         let path = |text| parse_search_path(text, "ann");
         assert_eq!(path("\"$user\", public"), ["ann", "public"]);
         assert_eq!(path("a,B , 'c''d', \"E f\""), ["a", "b", "c'd", "E f"]);
-        assert_eq!(path("pg_temp, x"), ["x"]);
+        assert_eq!(path("x, pg_temp"), ["x", "pg_temp"]);
         assert!(path("''").is_empty());
     }
 }

@@ -257,8 +257,7 @@ impl Session {
         loop {
             for one in planned.iter() {
                 if self.block.is_none() {
-                    self.block = Some(Block::implicit());
-                    self.settings.begin();
+                    self.open_block(Block::implicit());
                 }
                 let start = base + one.part.as_ref().map_or(0, |range| range.start);
                 let before = sql.get(..start).map_or(0, |text| text.chars().count());

@@ -14,6 +14,7 @@ use super::client::{ClientIo, Parameters};
 use super::links::Need;
 use super::report::{End, Failure, Report};
 use super::settings::Settings;
+use super::temporary::Temporary;
 use super::{Session, Step};
 use crate::auth;
 use crate::backend::AppliedSettings;
@@ -198,7 +199,7 @@ impl Session {
             registered: None,
             portals: Vec::new(),
             cursors: Vec::new(),
-            temporary: Vec::new(),
+            temporary: Temporary::default(),
             links: Default::default(),
             block: None,
             unfinished: Vec::new(),

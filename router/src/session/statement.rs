@@ -231,7 +231,16 @@ impl Session {
                     "25P01",
                     "SET LOCAL can only be used in transaction blocks",
                 ));
+                return Ok(());
             }
+            match value {
+                SetValue::Values { text, .. } => self
+                    .settings
+                    .set_local(name, Some(Assignment::Sql(text.as_str().into()))),
+                SetValue::Default => self.settings.set_local(name, None),
+                SetValue::Current => {}
+            }
+            self.adopt_settings();
             return Ok(());
         }
         match value {
@@ -394,6 +403,7 @@ impl Session {
             })),
             epoch: catalog.epoch(),
             manual: self.manual_shard(catalog)?,
+            reading: self.reading(),
             declared_types: Some(types.join(", ").into()),
         });
         let need = self.describing_need(&statement, catalog).ok_or_else(|| {
@@ -503,10 +513,11 @@ impl Session {
         statement: &Arc<Statement>,
     ) -> Step {
         self.drain().await?;
-        if statement.declared_types.is_some() {
+        if statement.declared_types.is_some() && statement.reading.settings == self.derived.reading
+        {
             return self.prepare_by_sql(index, statement, 0).await;
         }
-        self.ensure_prepared(index, statement, false)?;
+        self.ensure_known(index, statement, false).await?;
         self.drain().await
     }
 

@@ -32,8 +32,7 @@ impl Session {
     pub(super) fn begin(&mut self, modes: TransactionModes) {
         match &mut self.block {
             None => {
-                self.block = Some(Block::explicit(modes));
-                self.settings.begin();
+                self.open_block(Block::explicit(modes));
             }
             Some(block) if !block.explicit => block.explicit = true,
             Some(_) => self.notice(Report::warning(
@@ -41,6 +40,13 @@ impl Session {
                 "there is already a transaction in progress",
             )),
         }
+    }
+
+    /// From here on a ROLLBACK returns to what the session is now.
+    pub(super) fn open_block(&mut self, block: Block) {
+        self.block = Some(block);
+        self.settings.begin();
+        self.temporary.begin();
     }
 
     pub(super) fn notice(&mut self, report: Report) {
@@ -135,6 +141,7 @@ impl Session {
         if self.settings.commit() {
             self.adopt_settings();
         }
+        self.temporary.commit();
         for link in &mut self.links {
             link.applied_at_begin = None;
         }
@@ -226,6 +233,7 @@ impl Session {
             }
         }
         let changed = self.settings.rollback();
+        self.temporary.rollback();
         self.block = None;
         if changed {
             self.adopt_settings();
@@ -277,10 +285,12 @@ impl Session {
             Savepoint::Set => {
                 block.savepoint(name);
                 self.settings.savepoint(name);
+                self.temporary.savepoint(name);
             }
             Savepoint::Release => {
                 block.release(name);
                 self.settings.release(name);
+                self.temporary.release(name);
             }
             Savepoint::RollbackTo => {
                 block.rollback_to(name);
@@ -290,6 +300,7 @@ impl Session {
                     block.overlay = Some(block.edits().overlay(base)?);
                 }
                 self.settings.rollback_to(name);
+                self.temporary.rollback_to(name);
                 self.adopt_settings();
                 let wanted = self.settings.wanted().clone();
                 for link in self.links.iter_mut().filter(|link| link.in_block) {
