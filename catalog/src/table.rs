@@ -42,6 +42,8 @@ pub struct Column {
     pub name: String,
     /// `pg_type.oid`.
     pub type_oid: u32,
+    /// `pg_attribute.atttypmod`: a length or a precision in the type's own terms, -1 for none.
+    pub type_modifier: i32,
     pub not_null: bool,
     /// A default, an identity or a generation expression.
     pub has_default: bool,

@@ -67,6 +67,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                     table: table.name.clone(),
                     rows,
                     key_types: key.iter().map(|key| key.key_type).collect(),
+                    type_modifiers: key.iter().map(|key| type_modifier(table, key)).collect(),
                     key_names: key.iter().map(|key| key.name.clone()).collect(),
                 });
             }
@@ -185,9 +186,17 @@ impl<'c: 's, 's> Binder<'c, 's> {
         level: &mut Level,
     ) {
         for (column, key) in key.iter().enumerate() {
+            let modifier = target
+                .table
+                .map(|table| type_modifier(table, key))
+                .filter(|modifier| *modifier >= 0);
             let set: Vec<Operand> = rows
                 .iter()
                 .filter_map(|row| row.get(column).cloned())
+                .map(|operand| Operand {
+                    stored: modifier,
+                    ..operand
+                })
                 .collect();
             if let Some(variable) = self.relations.0[target.relation].column(&key.name)
                 && set.len() == rows.len()
@@ -322,6 +331,12 @@ impl<'c: 's, 's> Binder<'c, 's> {
         }
         true
     }
+}
+
+fn type_modifier(table: &Table, key: &KeyColumn) -> i32 {
+    table
+        .column(&key.name)
+        .map_or(-1, |column| column.type_modifier)
 }
 
 /// Where the shard key's columns stand among those that values are given for.

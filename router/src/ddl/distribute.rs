@@ -287,6 +287,7 @@ pub fn catalog_columns(table: &TableDefinition) -> Vec<Column> {
         Column {
             name: column.name.clone(),
             type_oid: column.type_oid,
+            type_modifier: column.type_modifier,
             not_null: column.not_null,
             has_default: column.expression.is_some() || column.generated.is_some(),
             default_expression,

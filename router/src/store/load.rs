@@ -279,6 +279,7 @@ fn fit(kind: TableKind, mut columns: Vec<Column>) -> (TableKind, Vec<Column>) {
             None => columns.push(Column {
                 name: key_column.name.clone(),
                 type_oid: key_column.key_type.oid(),
+                type_modifier: -1,
                 not_null: true,
                 has_default: false,
                 default_expression: None,

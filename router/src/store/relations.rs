@@ -44,10 +44,13 @@ pub async fn tables(
             format!("AND (n.nspname, c.relname) IN ({})", pairs.join(", "))
         }
     };
+    // A default names no columns, so it can be printed without its table, which would be locked for it: whoever holds that
+    // lock may be waiting for the catalog's.
     let sql = format!(
-        "SELECT n.nspname, c.relname, a.attname, a.atttypid, a.attnotnull, a.atthasdef OR a.attidentity <> '', \
+        "SELECT n.nspname, c.relname, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.atthasdef OR a.attidentity <> '', \
                 CASE WHEN a.attidentity <> '' \
                      THEN 'nextval(' || quote_literal(pg_get_serial_sequence(format('%I.%I', n.nspname, c.relname), a.attname)) || '::regclass)' \
+                     WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, 0) \
                      ELSE pg_get_expr(d.adbin, d.adrelid) END \
            FROM pg_class c \
            JOIN pg_namespace n ON n.oid = c.relnamespace \
@@ -73,9 +76,10 @@ pub async fn tables(
             table.columns.push(Column {
                 name: column,
                 type_oid: number(text(&row, 3, "pg_attribute")?)?,
-                not_null: truth(&row, 4),
-                has_default: truth(&row, 5),
-                default_expression: row[6].clone(),
+                type_modifier: number(text(&row, 4, "pg_attribute")?)?,
+                not_null: truth(&row, 5),
+                has_default: truth(&row, 6),
+                default_expression: row[7].clone(),
             });
         }
     }

@@ -217,7 +217,7 @@ impl Reader<'_> {
                         coalesce(co.collisdeterministic, true), a.attnotnull, {not_null_name}, pg_get_expr(d.adbin, d.adrelid), \
                         a.attidentity::text, a.attgenerated::text, \
                         CASE WHEN a.attstorage <> t.typstorage THEN a.attstorage::text END, {compression}, \
-                        a.attstattarget, coalesce(a.attoptions, '{{}}')::text, a.attacl IS NOT NULL, a.attnum \
+                        a.attstattarget, coalesce(a.attoptions, '{{}}')::text, a.attacl IS NOT NULL, a.attnum, a.atttypmod \
                    FROM pg_attribute a \
                    JOIN pg_type t ON t.oid = a.atttypid \
                    LEFT JOIN pg_collation co ON co.oid = a.attcollation \
@@ -241,6 +241,7 @@ impl Reader<'_> {
                 name: field(0)?.to_owned(),
                 type_name: field(1)?.to_owned(),
                 type_oid: number(field(2)?)?,
+                type_modifier: number(field(16)?)?,
                 collation: row[3].clone(),
                 deterministic: truth(&row, 4),
                 not_null: truth(&row, 5),
