@@ -32,7 +32,7 @@ pub use key_type::KeyType;
 pub use point::{HASH_SEED, MAX_KEY_COLUMNS, Point, hash_point, point_expression};
 pub use quote::{quote_identifier, quote_literal};
 pub use shard_map::{
-    HashShardMap, KeyRange, ListShardMap, Placement, RangeShardMap, ShardMap, UnmappedKey,
+    GUARD, HashShardMap, KeyRange, ListShardMap, Placement, RangeShardMap, ShardMap, UnmappedKey,
 };
 pub use snapshot::{Catalog, Relation};
 pub use table::{

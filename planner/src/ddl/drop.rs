@@ -1,5 +1,8 @@
 //! DROP, RENAME and SET SCHEMA.
 
+use catalog::GUARD;
+
+use super::constraints::guarded;
 use super::object::relation_or_holding;
 use super::placement::{Placement, named, one, placement_of};
 use super::{alter_tag, concurrently, drop_tag, plan};
@@ -236,6 +239,9 @@ pub(super) fn renamed(
                     new,
                 }],
             ))
+        }
+        ObjectType::OBJECT_TABCONSTRAINT if rename.subname() == Some(GUARD) || new == GUARD => {
+            Err(guarded().at(source.sql, relation.location))
         }
         _ => Ok(plan(
             placement_of(relation, source, context)?,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use catalog::{Catalog, GroupId, KeyColumn, ShardId, TableKind};
+use catalog::{Catalog, GUARD, GroupId, KeyColumn, ShardId, TableKind};
 use planner::Name;
 
 use super::apply::{Ran, first_shard};
@@ -12,7 +12,7 @@ use super::distribute::{catalog_columns, divide};
 use super::edit::{Edit, Edits, GroupChoice, Kind, Placing};
 use super::error::{Answer, Error};
 use super::participants::Participants;
-use super::requirements::{self, GUARD};
+use super::requirements;
 use crate::store::connection::truth;
 use crate::store::quote::{literal, qualified};
 use crate::store::{Block, Division, Store};

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use catalog::{Column, Group, KeyColumn, ShardId};
+use catalog::{Column, GUARD, Group, KeyColumn, ShardId};
 
 use super::definition::{
     self, SequenceDefinition, SequenceLink, TableDefinition, extensions, types,
@@ -15,7 +15,6 @@ use super::definition::{
 use super::edit::{Edit, Edits, GroupChoice, Placing};
 use super::error::{Answer, Error};
 use super::participants::Participants;
-use super::requirements::GUARD;
 use crate::store::connection::truth;
 use crate::store::quote::{identifier, literal};
 use crate::store::{Block, Division, ServerError};

@@ -9,9 +9,6 @@ use super::definition::{ConstraintKind, Generated, Persistence, RelationKind, Ta
 use super::error::{Answer, Error};
 use super::foreign_keys::{inbound, kind_of, outbound, refused};
 
-/// The name of the CHECK constraint that keeps rows of other shards out.
-pub const GUARD: &str = "pgweave_placement";
-
 /// A table that is to be sharded by `key`, in a group that has the id `group` in `catalog`, or is none yet.
 /// Returns the key's columns with their types.
 pub fn sharded(
