@@ -90,6 +90,22 @@ pub enum Touches {
     Unknown,
 }
 
+/// What a write to a relation does besides: a trigger calls a function, a rule reaches for another relation or a function.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reaction {
+    /// The relation that is written to.
+    pub schema: String,
+    pub name: String,
+    pub reaches: Reached,
+}
+
+/// Schema and name of what a trigger or a rule uses.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reached {
+    Function(String, String),
+    Relation(String, String),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Volatility {
     Immutable,

@@ -42,7 +42,7 @@ pub(super) fn dropped(drop: &nodes::DropStmt, context: &Context<'_>) -> Result<P
             Ok(plan(
                 named(schema, name, context)?,
                 tag,
-                vec![Change::Other],
+                vec![Change::TableAltered { table: full(table) }],
             ))
         }
         ObjectType::OBJECT_STATISTIC_EXT => match paths.as_slice() {

@@ -103,13 +103,13 @@ async fn unguarded(
         participants.query(*shard, &sql).await?;
     }
     let source = ran.shards.first().copied();
-    Ok(definition::read(
+    definition::read(
         participants,
         source.unwrap_or(ran.catalog.default_shard()),
         &table.schema,
         &table.name,
     )
-    .await?)
+    .await
 }
 
 fn unsharded(table: &TableDefinition, shard: ShardId, ran: &Ran<'_>) -> Result<Edits, Error> {

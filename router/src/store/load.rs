@@ -91,6 +91,7 @@ struct Found {
     tables: Vec<ShardTable>,
     views: Vec<catalog::View>,
     functions: Vec<functions::FunctionSource>,
+    reactions: Vec<catalog::Reaction>,
     sequences: Vec<catalog::Sequence>,
     schemas: Vec<String>,
 }
@@ -102,6 +103,7 @@ impl Found {
             tables: relations::tables(connection, None).await?,
             views: relations::views(connection).await?,
             functions: relations::function_sources(connection).await?,
+            reactions: relations::reactions(connection, None).await?,
             sequences: relations::sequences(connection).await?,
             schemas: relations::schemas(connection).await?,
         })
@@ -124,6 +126,16 @@ async fn reach(connector: &Connector, shard: &Shard) -> Result<Connection, Error
     }
     Err(first_error
         .unwrap_or_else(|| Error::corrupt(format!("shard {} without servers", shard.name))))
+}
+
+async fn read_named(
+    connection: &Connection,
+    names: &[(String, String)],
+) -> Result<(Vec<ShardTable>, Vec<catalog::Reaction>), Error> {
+    Ok((
+        relations::tables(connection, Some(names)).await?,
+        relations::reactions(connection, Some(names)).await?,
+    ))
 }
 
 /// Adds tables, views, functions and sequences to the snapshot.
@@ -150,10 +162,13 @@ async fn place(
         })
         .collect();
 
+    let mut reactions = found.reactions;
     let mut elsewhere: BTreeMap<ShardId, Vec<(String, String)>> = BTreeMap::new();
     for table in &listed {
         if let Some(shard) = look_up_on(table, groups, found.shard) {
             columns.remove(&(table.schema.clone(), table.name.clone()));
+            reactions
+                .retain(|reaction| reaction.schema != table.schema || reaction.name != table.name);
             elsewhere
                 .entry(shard)
                 .or_default()
@@ -166,15 +181,18 @@ async fn place(
             .find(|shard| shard.id == id)
             .ok_or_else(|| Error::corrupt(format!("no shard {id}")))?;
         let there = match reach(connector, shard).await {
-            Ok(connection) => relations::tables(&connection, Some(&names)).await,
+            Ok(connection) => read_named(&connection, &names).await,
             Err(error) => Err(error),
         };
         match there {
-            Ok(tables) => columns.extend(
-                tables
-                    .into_iter()
-                    .map(|table| ((table.schema, table.name), table.columns)),
-            ),
+            Ok((tables, found)) => {
+                reactions.extend(found);
+                columns.extend(
+                    tables
+                        .into_iter()
+                        .map(|table| ((table.schema, table.name), table.columns)),
+                );
+            }
             Err(error) => {
                 for (schema, name) in names {
                     let known = last
@@ -184,6 +202,9 @@ async fn place(
                         return Err(error);
                     };
                     tracing::warn!(shard = %shard.name, %error, "columns of {schema}.{name} cannot be read; the last known ones stay");
+                    if let Some(last) = last {
+                        reactions.extend_from_slice(last.reactions(&schema, &name));
+                    }
                     columns.insert((schema, name), known);
                 }
             }
@@ -230,6 +251,9 @@ async fn place(
         if names.insert((sequence.schema.clone(), sequence.name.clone())) {
             builder = builder.sequence(sequence);
         }
+    }
+    for reaction in reactions {
+        builder = builder.reaction(reaction);
     }
     for schema in found.schemas {
         builder = builder.schema(schema);
