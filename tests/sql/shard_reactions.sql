@@ -108,3 +108,32 @@ TRUNCATE log;
 DROP TRIGGER emptied ON log;
 TRUNCATE log;
 SELECT * FROM spread WHERE k = 3;
+-- A trigger that changes the key: the row stays on its shard, or is refused.
+CREATE TABLE signs (k int PRIMARY KEY, n int);
+-- setup pgweave: SELECT pgweave.shard_table(':schema.signs', 'k', by => 'range', shards => array['s1', 's2'], bounds => array[0])
+CREATE FUNCTION moved() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.k := NEW.k + NEW.n; RETURN NEW; END $$;
+CREATE TRIGGER moved BEFORE INSERT OR UPDATE ON signs FOR EACH ROW EXECUTE FUNCTION moved();
+INSERT INTO signs VALUES (1, 10) RETURNING k;
+INSERT INTO signs VALUES (-30, 10) RETURNING k;
+SELECT * FROM signs WHERE k = 11;
+SELECT * FROM signs WHERE k = -20;
+SELECT * FROM signs WHERE k = 1;
+-- expect-refusal 23514
+INSERT INTO signs VALUES (1, -10);
+UPDATE signs SET n = 5 WHERE k = 11 RETURNING *;
+SELECT * FROM signs WHERE k = 16;
+-- expect-refusal 23514
+UPDATE signs SET n = 50 WHERE k = -20;
+WITH x AS (UPDATE signs SET n = 1 WHERE k = 16 RETURNING k) SELECT x.k, s.n FROM x LEFT JOIN signs s ON s.k = x.k;
+WITH x AS (INSERT INTO signs VALUES (100, 1) RETURNING k) SELECT x.k, s.n FROM x LEFT JOIN signs s ON s.k = x.k;
+INSERT INTO signs VALUES (99, 2) ON CONFLICT (k) DO UPDATE SET n = 0 RETURNING *;
+DROP TRIGGER moved ON signs;
+-- A default and an identity of the key do not matter where it is given.
+ALTER TABLE signs ALTER COLUMN k SET DEFAULT 7;
+INSERT INTO signs VALUES (8, 8) RETURNING *;
+-- expect-refusal 0A000
+INSERT INTO signs (n) VALUES (7);
+-- expect-refusal 0A000
+INSERT INTO signs DEFAULT VALUES;
+-- expect-refusal 0A000
+UPDATE signs SET k = DEFAULT WHERE k = 8;
