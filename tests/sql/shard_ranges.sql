@@ -275,3 +275,8 @@ SELECT * FROM grid WHERE x = $1 AND y = $2;
 UPDATE grid SET v = v || '!' WHERE x = 'm' AND y = 10 RETURNING *;
 DELETE FROM grid WHERE x = 'z' AND y = -100;
 SELECT a.v, b.v FROM grid a JOIN grid b ON a.x = b.x AND a.y = b.y WHERE a.x = 'm' AND b.y = 10;
+-- A key given for the whole session.
+-- only simple
+-- expect-refusal 22023
+SET pgweave.shard_key = '5';
+SELECT v FROM numbers WHERE k = 2;
