@@ -11,6 +11,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use router::serve::Stop;
+use router::wire::encode;
 use tests::client::{Client, Message, rows};
 use tests::cluster::{Cluster, Options};
 use tests::shared::Shared;
@@ -443,4 +444,89 @@ fn several_routers_over_one_catalog() {
     cancel.send(&out).unwrap();
     assert!(cancel.is_closed_by_server());
     assert_eq!(one(&mut one_client, "SELECT 1"), "1");
+}
+
+/// A driver that has been told what a statement's columns are decodes by that; it must not be sent others.
+#[test]
+fn a_described_statement_keeps_its_columns_or_fails() {
+    let router = SHARED.cluster().router.address;
+    let port = SHARED.cluster().local.shards()[0].primary.port();
+    let server = SocketAddr::from(([127, 0, 0, 1], port));
+    ask(
+        &mut Client::connect(server, &[]).unwrap(),
+        "CREATE DATABASE plain",
+    );
+    let play = |connect: &dyn Fn() -> Client| -> Vec<(String, Vec<Option<String>>)> {
+        let (mut owner, mut driver, mut other) = (connect(), connect(), connect());
+        let mut answers = Vec::new();
+        ask(
+            &mut owner,
+            "CREATE TABLE described (a int, b int); INSERT INTO described VALUES (1, 2); CREATE TABLE beside (a int)",
+        );
+        let mut run = |client: &mut Client, prepare: Option<&str>, name: &str, bind: bool| {
+            let mut out = bytes::BytesMut::new();
+            if let Some(sql) = prepare {
+                encode::parse(&mut out, name.as_bytes(), sql.as_bytes(), &[]);
+                encode::describe(&mut out, b'S', name.as_bytes());
+            }
+            if bind {
+                tests::client::bind(&mut out, "", name, &[], false);
+                encode::execute(&mut out, b"", 0);
+            }
+            encode::sync(&mut out);
+            client.send(&out).unwrap();
+            let answer = client.until_ready().unwrap();
+            let tags: String = answer
+                .iter()
+                .filter(|message| message.tag != b'S')
+                .map(|message| char::from(message.tag))
+                .collect();
+            let row = rows(&answer).into_iter().next().unwrap_or_default();
+            answers.push((format!("{tags} {:?}", sqlstate(&answer)), row));
+        };
+        let all = "SELECT * FROM described";
+        run(&mut driver, Some(all), "all", true);
+        run(&mut driver, Some("SELECT a FROM described"), "one", true);
+        run(
+            &mut driver,
+            Some("UPDATE described SET b = 3"),
+            "none",
+            true,
+        );
+        ask(&mut owner, "ALTER TABLE beside ADD b int");
+        run(&mut driver, None, "all", true);
+        ask(&mut owner, "ALTER TABLE described ADD c int");
+        run(&mut driver, None, "all", true);
+        run(&mut driver, None, "all", true);
+        run(&mut driver, None, "one", true);
+        run(&mut driver, None, "none", true);
+        run(&mut other, Some(all), "all", true);
+        run(&mut driver, Some(all), "again", true);
+        run(&mut driver, None, "again", true);
+        ask(&mut owner, "ALTER TABLE described ALTER a TYPE bigint");
+        run(&mut driver, None, "one", true);
+        run(&mut driver, None, "again", true);
+        run(&mut driver, None, "none", true);
+        ask(
+            &mut owner,
+            "ALTER TABLE described ALTER a TYPE int; ALTER TABLE described DROP c",
+        );
+        run(&mut driver, None, "one", true);
+        run(&mut driver, None, "all", true);
+        run(&mut driver, None, "again", true);
+        ask(&mut owner, "BEGIN");
+        run(&mut owner, Some(all), "in_block", true);
+        ask(&mut owner, "ALTER TABLE described RENAME b TO d");
+        run(&mut owner, None, "in_block", true);
+        ask(&mut owner, "ROLLBACK");
+        run(&mut owner, None, "in_block", true);
+        ask(&mut owner, "DROP TABLE described, beside");
+        run(&mut owner, None, "in_block", true);
+        answers
+    };
+    let expected = play(&|| Client::connect(server, &[("database", "plain")]).unwrap());
+    let found = play(&|| Client::connect(router, &[]).unwrap());
+    for (step, (expected, found)) in expected.iter().zip(&found).enumerate() {
+        assert_eq!(expected, found, "step {step}");
+    }
 }

@@ -229,6 +229,11 @@ impl Backend {
         self.broken
     }
 
+    /// Whether the socket is registered with the runtime of the calling thread.
+    pub fn is_at_home(&self, worker: &WorkerLocal) -> bool {
+        self.home == worker.id()
+    }
+
     /// Registers the socket with the runtime of the calling thread, if it was another's.
     pub fn rehome(&mut self, worker: &WorkerLocal) -> io::Result<()> {
         if self.home != worker.id() {

@@ -28,7 +28,8 @@ pub enum Expect {
     Close {
         forward: bool,
     },
-    DescribeStatement,
+    /// The result's shape is noted there.
+    DescribeStatement(crate::session::prepared::Shape),
     DescribePortal,
     Execute {
         planned: Option<Arc<Planned>>,

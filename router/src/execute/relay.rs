@@ -297,10 +297,13 @@ fn judge(
         (Expect::Bind, b'2') => (true, Verdict::Forward),
         (Expect::Close { forward: true }, b'3') => (true, Verdict::Forward),
         (Expect::Close { forward: false }, b'3') => (true, Verdict::Swallow),
-        (Expect::DescribeStatement, b't') => (false, Verdict::Forward),
-        (Expect::DescribeStatement | Expect::DescribePortal, b'T' | b'n') => {
+        (Expect::DescribeStatement(_), b't') => (false, Verdict::Forward),
+        (Expect::DescribeStatement(shape), b'T' | b'n') => {
+            let body = &backend.input()[position + 5..position + frame.total];
+            shape.note(body);
             (true, Verdict::Forward)
         }
+        (Expect::DescribePortal, b'T' | b'n') => (true, Verdict::Forward),
         _ => return Err(LinkError::unexpected(frame.tag)),
     };
     if done {

@@ -188,8 +188,14 @@ impl Pools {
 async fn take_fit(pool: Arc<ServerPool>, worker: &WorkerLocal) -> Result<Pooled, PoolError> {
     pool.count_slow_checkout();
     loop {
-        let mut taken = pool.take_or_wait().await?;
-        if taken.backend.rehome(worker).is_ok() && !taken.backend.has_news_now() {
+        let mut taken = pool.take_or_wait(worker.id()).await?;
+        let at_home = taken.backend.is_at_home(worker);
+        let fit = if at_home {
+            !taken.backend.has_news()
+        } else {
+            taken.backend.rehome(worker).is_ok() && !taken.backend.has_news_now()
+        };
+        if fit {
             taken.backend.wake(worker);
             return Ok(Pooled::new(taken, pool));
         }

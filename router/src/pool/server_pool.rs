@@ -6,13 +6,19 @@
 //! Invariant: while somebody waits, no connection stays on a shelf. A waiter first says that it waits and then looks at
 //! all shelves; a connection is first put on its shelf and then it is looked whether anybody waits; and the shelf's lock
 //! orders the two, so that one of them sees the other.
+//!
+//! A connection that comes back goes to the first who waits on the same worker: to another it would have to change its
+//! runtime, which costs more than a short statement. Only when another worker's first has waited noticeably longer does
+//! deadpool decide, which serves in the order of arrival.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use deadpool::managed::{Object, PoolError as DeadpoolError, QueueMode, Timeouts};
 use deadpool::{Runtime, Status};
+use tokio::sync::oneshot;
 
 use super::manager::Manager;
 use super::reach::Reach;
@@ -20,6 +26,9 @@ use super::{PoolError, PoolKey, PoolSettings, PoolStatus};
 use crate::backend::ConnectError;
 use crate::tls::ServerTls;
 use crate::worker::WorkerId;
+
+/// How much longer than a neighbour somebody on another worker may wait.
+const UNFAIR_US: u64 = 5_000;
 
 /// A connection that counts as checked out with deadpool.
 pub(super) type Taken = Object<Manager>;
@@ -37,17 +46,31 @@ pub struct ServerPool {
     slow_checkouts: AtomicU64,
     filling: AtomicBool,
     activity: Mutex<Activity>,
+    made: Instant,
 }
 
 /// One worker's idle connections, the one used last on top. A cache line of its own: workers do not share.
 #[repr(align(128))]
 #[derive(Default)]
-struct Shelf(Mutex<Idle>);
+struct Shelf {
+    idle: Mutex<Idle>,
+    /// Since when the worker's first has been waiting, in microseconds of the pool's life; 0 if nobody is.
+    waiting_since_us: AtomicU64,
+}
 
 #[derive(Default)]
 struct Idle {
     connections: Vec<Taken>,
     checkouts: u64,
+    /// Those who wait on this worker, in the order of arrival.
+    queue: VecDeque<Place>,
+}
+
+/// One who waits.
+struct Place {
+    since_us: u64,
+    /// Closed when nobody waits there any more.
+    hand: oneshot::Sender<Taken>,
 }
 
 /// When the pool was seen in use last.
@@ -92,6 +115,7 @@ impl ServerPool {
                 checkouts: 0,
                 seen: Instant::now(),
             }),
+            made: Instant::now(),
         }
     }
 
@@ -113,7 +137,7 @@ impl ServerPool {
     }
 
     /// A connection from anywhere: deadpool's idle ones, a new one, another worker's, or the first that comes back.
-    pub(super) async fn take_or_wait(&self) -> Result<Taken, PoolError> {
+    pub(super) async fn take_or_wait(&self, worker: WorkerId) -> Result<Taken, PoolError> {
         match self.take_now().await {
             Ok(taken) => return Ok(taken),
             Err(DeadpoolError::Timeout(_)) => {}
@@ -123,11 +147,16 @@ impl ServerPool {
             }
             Err(error) => return Err(self.error(error)),
         }
-        let waiting = Waiting::new(self);
+        let (waiting, handed) = Waiting::new(self, worker);
         if let Some(taken) = self.take_from_any() {
             return Ok(taken);
         }
-        let taken = self.deadpool.get().await;
+        // What is handed over in the moment that the other branch wins goes back to deadpool with the channel.
+        let taken = tokio::select! {
+            biased;
+            Ok(taken) = handed => Ok(taken),
+            taken = self.deadpool.get() => taken,
+        };
         drop(waiting);
         taken.map_err(|error| self.error(error))
     }
@@ -152,6 +181,7 @@ impl ServerPool {
             return;
         };
         if self.has_waiters() {
+            let taken = self.hand_over(taken, worker, &mut idle);
             drop(idle);
             // deadpool hands it to the first who waits.
             return drop(taken);
@@ -163,6 +193,38 @@ impl ServerPool {
                 .shelf(worker)
                 .and_then(|mut idle| idle.connections.pop());
             drop(taken);
+        }
+    }
+
+    /// To the first who waits on this worker, unless another's has waited too long.
+    fn hand_over(&self, taken: Taken, worker: WorkerId, idle: &mut Idle) -> Option<Taken> {
+        let longest_us = self
+            .shelves
+            .iter()
+            .map(|shelf| shelf.waiting_since_us.load(Ordering::Relaxed))
+            .filter(|since_us| *since_us > 0)
+            .min()
+            .unwrap_or(u64::MAX);
+        let mut taken = Some(taken);
+        while let Some(unserved) = taken.take() {
+            match idle.queue.front() {
+                Some(place) if place.since_us <= longest_us.saturating_add(UNFAIR_US) => {}
+                _ => return Some(unserved),
+            }
+            taken = idle
+                .queue
+                .pop_front()
+                .and_then(|place| place.hand.send(unserved).err());
+        }
+        self.note_first(worker, idle);
+        None
+    }
+
+    /// Tells the other workers since when this one's first has been waiting. Call with the shelf locked.
+    fn note_first(&self, worker: WorkerId, idle: &Idle) {
+        if let Some(shelf) = self.shelves.get(worker.0) {
+            let since_us = idle.queue.front().map_or(0, |place| place.since_us);
+            shelf.waiting_since_us.store(since_us, Ordering::Relaxed);
         }
     }
 
@@ -230,7 +292,7 @@ impl ServerPool {
         let shelves: u64 = self
             .shelves
             .iter()
-            .map(|shelf| lock(&shelf.0).checkouts)
+            .map(|shelf| lock(&shelf.idle).checkouts)
             .sum();
         shelves + self.slow_checkouts.load(Ordering::Relaxed)
     }
@@ -245,7 +307,7 @@ impl ServerPool {
         let stashed: usize = self
             .shelves
             .iter()
-            .map(|shelf| lock(&shelf.0).connections.len())
+            .map(|shelf| lock(&shelf.idle).connections.len())
             .sum();
         let (connects, failures) = self.manager().totals();
         // The figures are of slightly different moments.
@@ -269,7 +331,7 @@ impl ServerPool {
     }
 
     fn shelf(&self, worker: WorkerId) -> Option<MutexGuard<'_, Idle>> {
-        self.shelves.get(worker.0).map(|shelf| lock(&shelf.0))
+        self.shelves.get(worker.0).map(|shelf| lock(&shelf.idle))
     }
 
     fn error(&self, error: DeadpoolError<ConnectError>) -> PoolError {
@@ -277,26 +339,48 @@ impl ServerPool {
     }
 }
 
-/// Counts one who waits, as long as it waits.
+/// One who waits, as long as it waits: counted, and in its worker's queue.
 struct Waiting<'a> {
     pool: &'a ServerPool,
+    worker: WorkerId,
     since: Instant,
 }
 
 impl<'a> Waiting<'a> {
-    fn new(pool: &'a ServerPool) -> Self {
+    fn new(pool: &'a ServerPool, worker: WorkerId) -> (Self, oneshot::Receiver<Taken>) {
         pool.waiters.fetch_add(1, Ordering::SeqCst);
         pool.waits.fetch_add(1, Ordering::Relaxed);
-        Self {
-            pool,
-            since: Instant::now(),
+        let since = Instant::now();
+        let (hand, handed) = oneshot::channel();
+        if let Some(mut idle) = pool.shelf(worker) {
+            let since_us = since.duration_since(pool.made).as_micros();
+            idle.queue.push_back(Place {
+                since_us: u64::try_from(since_us).unwrap_or(u64::MAX).max(1),
+                hand,
+            });
+            pool.note_first(worker, &idle);
         }
+        let waiting = Self {
+            pool,
+            worker,
+            since,
+        };
+        (waiting, handed)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.pool.waiters.fetch_sub(1, Ordering::SeqCst);
+        if let Some(mut idle) = self.pool.shelf(self.worker) {
+            // One that has left from the middle goes when it has come to the front.
+            while idle
+                .queue
+                .pop_front_if(|place| place.hand.is_closed())
+                .is_some()
+            {}
+            self.pool.note_first(self.worker, &idle);
+        }
         let us = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.pool.waited_us.fetch_add(us, Ordering::Relaxed);
     }

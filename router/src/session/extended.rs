@@ -9,17 +9,19 @@
 
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use catalog::Catalog;
 use planner::{Access, Pins, Plan, Route, SessionStatement, Target, Value, Values};
 
 use super::block::Block;
 use super::links::Need;
-use super::prepared::{Reading, ServerName, Statement};
+use super::prepared::{Reading, ServerName, Shape, Statement};
 use super::report::{Failure, Report};
 use super::settings::{local_statements_between, read_again};
 use super::{Session, Step};
+use crate::execute::LinkError;
 use crate::execute::expect::{Expect, Undo};
-use crate::wire::{encode, frontend};
+use crate::wire::{backend, encode, frame, frontend};
 
 /// Where a portal lives.
 #[derive(Clone, Debug)]
@@ -215,6 +217,8 @@ impl Session {
             manual,
             reading,
             declared_types: None,
+            shape: Shape::default(),
+            promised: None,
         }))
     }
 
@@ -278,6 +282,15 @@ impl Session {
                 manual: fresh.manual,
                 reading: fresh.reading.clone(),
                 declared_types: old.declared_types.clone(),
+                shape: Shape::default(),
+                promised: None,
+            });
+        }
+        let promised = old.promised.or(old.shape.get());
+        if promised.is_some() && fresh.shape.get() != promised {
+            fresh = Arc::new(Statement {
+                promised,
+                ..Statement::clone(&fresh)
             });
         }
         if self
@@ -301,6 +314,7 @@ impl Session {
         let statement = self.statement_named(bind.statement, &catalog)?;
         let unanswered = self.take_unanswered(&statement).await?;
         self.check_block(&statement)?;
+        self.check_promise(&statement, &catalog).await?;
         let values = BindValues {
             types: &statement.parameter_types,
             bind: &bind,
@@ -309,7 +323,7 @@ impl Session {
             && self.client.statements.contains_key(name.as_bytes())
         {
             let (index, ad_hoc) = self
-                .place_execution(name, arguments, unanswered, &catalog)
+                .place_execution(name, arguments, unanswered, false, &catalog)
                 .await?;
             self.links[index].position_offset =
                 super::statement::arguments_offset(&statement.sql, &ad_hoc.sql);
@@ -340,16 +354,26 @@ impl Session {
         self.bind_on(index, &bind, statement)
     }
 
-    /// An EXECUTE by the extended protocol: the statement it names is made known to its server, and the EXECUTE becomes
+    /// An EXECUTE by the extended protocol, which is to be bound or `described`: the statement it names is made known to its server, and the EXECUTE becomes
     /// a statement of its own there, so that formats and row limits work as for any other.
     async fn place_execution(
         &mut self,
         name: &str,
         arguments: &[String],
         answer: bool,
+        described: bool,
         catalog: &Arc<Catalog>,
     ) -> Step<(usize, Arc<Statement>)> {
         let (inner, need) = self.execution(name, arguments, catalog)?;
+        if let Err(failure) = self.check_promise(&inner, catalog).await {
+            if answer {
+                self.parse_complete();
+            }
+            if described {
+                self.local(|out| encode::parameter_description(out, &[]));
+            }
+            return Err(failure);
+        }
         let index = self.extended_link(need, Batch::MayGoOn, catalog).await?;
         self.prepare_for_execution(index, &inner).await?;
         let ad_hoc = Arc::new(Statement {
@@ -361,6 +385,8 @@ impl Session {
             manual: None,
             reading: self.reading(),
             declared_types: None,
+            shape: Shape::default(),
+            promised: None,
         });
         self.ensure_prepared(index, &ad_hoc, answer)?;
         self.links[index].unsynced = true;
@@ -617,6 +643,10 @@ impl Session {
                 }
                 Portal::Local { statement, bind } => {
                     let bind = frontend::parse_bind(&bind[5..])?;
+                    if matches!(statement.plan(), Some(Plan::Everywhere(everywhere)) if everywhere.returns_rows)
+                    {
+                        return Box::pin(self.describe_returning(&statement, &bind)).await;
+                    }
                     self.describe_local(&statement, false, bind.result_format(0))
                         .await
                 }
@@ -626,15 +656,17 @@ impl Session {
         let statement = self.statement_named(describe.name, &catalog)?;
         let unanswered = self.take_unanswered(&statement).await?;
         self.check_block(&statement)?;
+        self.check_promise(&statement, &catalog).await?;
         if let Some(Plan::Session(SessionStatement::Execute { name, arguments })) = statement.plan()
             && self.client.statements.contains_key(name.as_bytes())
         {
             let (index, _) = self
-                .place_execution(name, arguments, unanswered, &catalog)
+                .place_execution(name, arguments, unanswered, true, &catalog)
                 .await?;
             let link = &mut self.links[index];
             encode::describe(link.backend.out(), b'S', b"");
-            link.expects.push_back(Expect::DescribeStatement);
+            link.expects
+                .push_back(Expect::DescribeStatement(Shape::default()));
             return Ok(());
         }
         let Some(need) = self.describing_need(&statement, &catalog) else {
@@ -651,8 +683,90 @@ impl Session {
             b'S',
             ServerName::of(statement.key).as_bytes(),
         );
-        link.expects.push_back(Expect::DescribeStatement);
+        link.expects
+            .push_back(Expect::DescribeStatement(statement.shape.clone()));
         Ok(())
+    }
+
+    /// A client that has been told what a statement's result looks like must not be sent another.
+    pub(super) async fn check_promise(
+        &mut self,
+        statement: &Arc<Statement>,
+        catalog: &Arc<Catalog>,
+    ) -> Step {
+        let Some(promised) = statement.promised else {
+            return Ok(());
+        };
+        if statement.shape.get().is_none()
+            && let Some(need) = self.describing_need(statement, catalog)
+        {
+            let index = Box::pin(self.extended_link(need, Batch::AsSeen, catalog)).await?;
+            Box::pin(self.learn_shape(index, statement)).await?;
+        }
+        match statement.shape.get() {
+            Some(shape) if shape != promised => {
+                Err(Report::error("0A000", "cached plan must not change result type").into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Describes the rows that a write to every shard returns: those of the first.
+    async fn describe_returning(
+        &mut self,
+        statement: &Arc<Statement>,
+        bind: &frontend::Bind<'_>,
+    ) -> Step {
+        let catalog = self.catalog();
+        let need = self.describing_need(statement, &catalog).ok_or_else(|| {
+            Report::error("XX000", "no shard can describe a write to every shard")
+        })?;
+        let index = self.extended_link(need, Batch::AsSeen, &catalog).await?;
+        let described = self.learn_shape(index, statement).await?;
+        let mut described = described.unwrap_or_else(|| {
+            let mut out = BytesMut::new();
+            encode::no_data(&mut out);
+            out
+        });
+        backend::set_formats(&mut described, |column| bind.result_format(column));
+        self.local(|out| out.extend_from_slice(&described));
+        Ok(())
+    }
+
+    /// Has a server describe a statement to the router. Its RowDescription, if it returns rows.
+    pub(super) async fn learn_shape(
+        &mut self,
+        index: usize,
+        statement: &Arc<Statement>,
+    ) -> Step<Option<BytesMut>> {
+        self.prepare_for_execution(index, statement).await?;
+        let link = &mut self.links[index];
+        link.captured.clear();
+        encode::describe(
+            link.backend.out(),
+            b'S',
+            ServerName::of(statement.key).as_bytes(),
+        );
+        encode::sync(link.backend.out());
+        link.expects.push_back(Expect::Captured);
+        self.exchange(index).await?;
+        self.own_error(index)?;
+        let link = &mut self.links[index];
+        let captured = std::mem::take(&mut link.captured);
+        let mut row_description = None;
+        let mut rest = &captured[..];
+        while let Some(frame) =
+            frame::next_frame(rest, &link.limits).map_err(LinkError::Protocol)?
+        {
+            if matches!(frame.tag, b'T' | b'n') {
+                statement.shape.note(&rest[5..frame.total]);
+            }
+            if frame.tag == b'T' {
+                row_description = Some(BytesMut::from(&rest[..frame.total]));
+            }
+            rest = &rest[frame.total..];
+        }
+        Ok(row_description)
     }
 
     /// A server that can describe the statement before its values are known; `None` if the router describes it.
@@ -933,6 +1047,8 @@ impl Session {
                 manual: None,
                 reading: self.reading(),
                 declared_types: None,
+                shape: Shape::default(),
+                promised: None,
             }),
         })
     }

@@ -82,14 +82,7 @@ impl Session {
                 .into());
             }
             Some(Plan::Everywhere(everywhere)) => {
-                if bind.result_format(0) != 0 && everywhere.returns_rows {
-                    return Err(Report::error(
-                        "0A000",
-                        "binary results of a write to every shard are not supported",
-                    )
-                    .into());
-                }
-                let carrier = if everywhere.parameters == 0 {
+                let carrier = if everywhere.parameters == 0 && !everywhere.returns_rows {
                     Carrier::Text(&statement.sql)
                 } else {
                     Carrier::Bind {

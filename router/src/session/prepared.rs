@@ -7,8 +7,9 @@
 //! with a plan from before it; so is its [`Reading`], because a server keeps the constants of a prepared statement as it
 //! read them: under one session's time zone they are not what they are under another's. An unnamed statement is known to a connection only as "the Parse message with this id".
 
-use std::sync::Arc;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use catalog::{Epoch, ShardId};
 use planner::{Plan, Planned};
@@ -16,9 +17,10 @@ use quick_cache::sync::Cache;
 
 use crate::backend::AppliedSettings;
 use crate::execute::expect::StatementKey;
+use crate::wire::backend::columns;
 
 /// A client's prepared statement.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Statement {
     pub key: StatementKey,
     /// The statement's text, in the client's bytes.
@@ -34,6 +36,50 @@ pub struct Statement {
     pub reading: Reading,
     /// Prepared by SQL: the types between the parentheses, as text.
     pub declared_types: Option<Box<str>>,
+    /// What its result looks like, once a server has said so.
+    pub shape: Shape,
+    /// What the client has been told that it looks like, before the catalog changed.
+    pub promised: Option<u64>,
+}
+
+/// A digest of the columns of a statement's result, which nobody may know yet. Copies share it.
+#[derive(Clone, Debug, Default)]
+pub struct Shape(Arc<OnceLock<u64>>);
+
+impl Shape {
+    pub fn get(&self) -> Option<u64> {
+        self.0.get().copied()
+    }
+
+    /// Notes the body of a RowDescription, or of NoData.
+    pub fn note(&self, body: &[u8]) {
+        self.0.get_or_init(|| shape_of(body));
+    }
+}
+
+/// Digests names, types and type modifiers. Objects that users made have other numbers on each shard, so these do not count.
+fn shape_of(body: &[u8]) -> u64 {
+    /// `FirstNormalObjectId` of `src/include/access/transam.h`.
+    const FIRST_OF_USERS: u32 = 16_384;
+    let mut hasher = DefaultHasher::new();
+    body.get(..2).hash(&mut hasher);
+    for (name, fixed) in columns(body) {
+        let Some(&[_, _, _, _, _, _, a, b, c, d, ref size_and_modifier @ ..]) =
+            body.get(fixed..fixed + 16)
+        else {
+            break;
+        };
+        name.hash(&mut hasher);
+        let type_oid = u32::from_be_bytes([a, b, c, d]);
+        (if type_oid < FIRST_OF_USERS {
+            type_oid
+        } else {
+            0
+        })
+        .hash(&mut hasher);
+        size_and_modifier.hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 /// What the meaning of a text depends on besides the catalog: the session's part.
@@ -159,6 +205,8 @@ impl StatementRegistry {
                 manual: None,
                 reading: reading.clone(),
                 declared_types: None,
+                shape: Shape::default(),
+                promised: None,
             }))
         })
     }
@@ -167,6 +215,34 @@ impl StatementRegistry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shape_is_names_and_types() {
+        let body = |name: &[u8], table: u32, type_oid: u32, modifier: i32| {
+            let mut body = vec![0, 1];
+            body.extend_from_slice(name);
+            body.push(0);
+            body.extend_from_slice(&table.to_be_bytes());
+            body.extend_from_slice(&[0, 1]);
+            body.extend_from_slice(&type_oid.to_be_bytes());
+            body.extend_from_slice(&[0, 4]);
+            body.extend_from_slice(&modifier.to_be_bytes());
+            body.extend_from_slice(&[0, 0]);
+            shape_of(&body)
+        };
+        let one = body(b"a", 20_000, 23, -1);
+        assert_eq!(one, body(b"a", 30_000, 23, -1));
+        assert_eq!(body(b"a", 0, 20_000, -1), body(b"a", 0, 30_000, -1));
+        for other in [
+            body(b"b", 20_000, 23, -1),
+            body(b"a", 20_000, 20, -1),
+            body(b"a", 20_000, 23, 5),
+            shape_of(&[]),
+            shape_of(&[0, 0]),
+        ] {
+            assert_ne!(one, other);
+        }
+    }
 
     #[test]
     fn server_names_are_built_from_the_id() {

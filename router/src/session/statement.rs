@@ -12,7 +12,7 @@ use planner::{
 };
 
 use super::links::Need;
-use super::prepared::{ServerName, Statement};
+use super::prepared::{ServerName, Shape, Statement};
 use super::report::{Failure, Report};
 use super::settings::Assignment;
 use super::simple::Part;
@@ -405,6 +405,8 @@ impl Session {
             manual: self.manual_shard(catalog)?,
             reading: self.reading(),
             declared_types: Some(types.join(", ").into()),
+            shape: Shape::default(),
+            promised: None,
         });
         let need = self.describing_need(&statement, catalog).ok_or_else(|| {
             Report::error(
@@ -415,6 +417,7 @@ impl Session {
         })?;
         let index = self.link(need, catalog).await?;
         self.prepare_by_sql(index, &statement, body_start).await?;
+        self.learn_shape(index, &statement).await?;
         self.client
             .statements
             .insert(name.as_bytes().into(), statement);
@@ -463,6 +466,7 @@ impl Session {
         catalog: &Arc<Catalog>,
     ) -> Step<bool> {
         let (statement, need) = self.execution(name, arguments, catalog)?;
+        self.check_promise(&statement, catalog).await?;
         let index = self.link(need, catalog).await?;
         self.prepare_for_execution(index, &statement).await?;
         let sql = execute_text(&statement, arguments);

@@ -168,7 +168,8 @@ impl Session {
         let base = self.block.as_ref().and_then(|block| block.base.clone());
         let catalog = base.unwrap_or_else(|| catalog.clone());
         if writers > 1 || edits.need_decision(&catalog) {
-            return self.commit_in_two_phases(&edits, &catalog).await;
+            // Boxed, like all that is rare and large: every idle session would carry it.
+            return Box::pin(self.commit_in_two_phases(&edits, &catalog)).await;
         }
         let mut order: smallvec::SmallVec<[usize; 4]> = (0..self.links.len())
             .filter(|&index| self.links[index].in_block)

@@ -118,6 +118,33 @@ pub fn parse_parameter_status(body: &[u8]) -> Result<(&str, &str), ProtocolError
 }
 
 /// Process id and key of a BackendKeyData.
+/// The columns of a RowDescription's body: each name, and where in the body the 18 bytes after it begin (table, column
+/// number, type, size, modifier, format).
+pub fn columns(body: &[u8]) -> impl Iterator<Item = (&[u8], usize)> {
+    let mut at = 2;
+    std::iter::from_fn(move || {
+        let rest = body.get(at..)?;
+        let end = memchr::memchr(0, rest)?;
+        let fixed = at + end + 1;
+        at = fixed + COLUMN_BYTES;
+        (at <= body.len()).then(|| (&rest[..end], fixed))
+    })
+}
+
+const COLUMN_BYTES: usize = 18;
+
+/// Gives every column of a whole RowDescription message its format.
+pub fn set_formats(message: &mut [u8], format: impl Fn(usize) -> i16) {
+    let Some((_, body)) = message.split_at_mut_checked(5) else {
+        return;
+    };
+    let places: Vec<usize> = columns(body).map(|(_, fixed)| fixed).collect();
+    for (column, fixed) in places.into_iter().enumerate() {
+        body[fixed + COLUMN_BYTES - 2..fixed + COLUMN_BYTES]
+            .copy_from_slice(&format(column).to_be_bytes());
+    }
+}
+
 pub fn parse_backend_key_data(body: &[u8]) -> Result<(u32, &[u8]), ProtocolError> {
     let mut reader = Reader(body);
     let process_id = reader.u32()?;

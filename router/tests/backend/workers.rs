@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use router::pool::{PoolIdentity, PoolSettings, Pools};
 use router::tls::ServerTls;
+use router::worker::WorkerLocal;
 
 use crate::harness::{
-    ask, checkout, connect, identity, login, runtime, settings, shared, status, value, worker,
+    ask, checkout, connect, identity, login, runtime, settings, shared, status, until, value,
+    worker,
 };
 
 fn pools(max_size: usize) -> Pools {
@@ -153,4 +156,39 @@ fn workers_share_few_connections_without_losing_anybody() {
         (figures.size, figures.connects),
         (CONNECTIONS, CONNECTIONS as u64)
     );
+}
+
+/// A connection stays with the worker that has just used it, where it serves at once; but nobody on another worker waits
+/// much longer for that.
+#[test]
+fn a_neighbour_is_served_first_but_not_for_long() {
+    let pools = pools(1);
+    let workers = [worker(0), worker(1)];
+    runtime().block_on(async {
+        let order = std::sync::Mutex::new(Vec::new());
+        let waiter = async |number: usize, at: &WorkerLocal| {
+            until(|| status(&pools).waiting == number).await;
+            let pooled = checkout(&pools, at, &shared()).await;
+            order.lock().unwrap().push(number);
+            pooled.release(at);
+        };
+        let held = checkout(&pools, &workers[0], &shared()).await;
+        // Let both wait before it is given back; the first to come is on the other worker.
+        let release = async |pause: Duration| {
+            until(|| status(&pools).waiting == 1).await;
+            tokio::time::sleep(pause).await;
+            until(|| status(&pools).waiting == 2).await;
+        };
+        let second = async |pause: Duration| {
+            until(|| status(&pools).waiting == 1).await;
+            tokio::time::sleep(pause).await;
+            waiter(1, &workers[0]).await;
+        };
+        let long = Duration::from_millis(50);
+        tokio::join!(waiter(0, &workers[1]), second(long), async {
+            release(long).await;
+            held.release(&workers[0]);
+        });
+        assert_eq!(*order.lock().unwrap(), [0, 1]);
+    });
 }
