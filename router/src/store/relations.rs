@@ -29,11 +29,15 @@ pub async fn tables(
         return Ok(Vec::new());
     };
     // A default names no columns, so it can be printed without its table, which would be locked for it: whoever holds that
-    // lock may be waiting for the catalog's.
+    // lock may be waiting for the catalog's. For the same reason, and because a table may be gone by then, nothing is looked up by
+    // name.
     let sql = format!(
         "SELECT n.nspname, c.relname, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.atthasdef OR a.attidentity <> '', \
                 CASE WHEN a.attidentity <> '' \
-                     THEN 'nextval(' || quote_literal(pg_get_serial_sequence(format('%I.%I', n.nspname, c.relname), a.attname)) || '::regclass)' \
+                     THEN (SELECT 'nextval(' || quote_literal(format('%I.%I', sn.nspname, s.relname)) || '::regclass)' \
+                             FROM pg_depend o JOIN pg_class s ON s.oid = o.objid JOIN pg_namespace sn ON sn.oid = s.relnamespace \
+                            WHERE o.classid = 'pg_class'::regclass AND o.refclassid = 'pg_class'::regclass \
+                              AND o.refobjid = c.oid AND o.refobjsubid = a.attnum AND o.deptype = 'i' AND s.relkind = 'S' LIMIT 1) \
                      WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, 0) \
                      ELSE pg_get_expr(d.adbin, d.adrelid) END \
            FROM pg_class c \
