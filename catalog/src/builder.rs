@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::{
-    AutoShard, Catalog, ClusterId, Epoch, Error, Function, Group, Sequence, Shard, ShardId, Table,
-    View,
+    AutoShard, Catalog, ClusterId, Epoch, Error, Function, Group, Reaction, Sequence, Shard,
+    ShardId, Table, View,
 };
 
 /// Makes a [`Catalog`]. Parts may be added in any order; [`CatalogBuilder::build`] checks them.
@@ -19,6 +19,7 @@ pub struct CatalogBuilder {
     pub(crate) tables: Vec<Table>,
     pub(crate) views: Vec<View>,
     pub(crate) functions: Vec<Function>,
+    pub(crate) reactions: Vec<Reaction>,
     pub(crate) sequences: Vec<Sequence>,
     pub(crate) auto_shard: Vec<AutoShard>,
     pub(crate) schemas: BTreeSet<String>,
@@ -76,6 +77,20 @@ impl CatalogBuilder {
         self
     }
 
+    /// What a write to a relation does besides; the relation need not be one of the catalog's.
+    pub fn reaction(mut self, reaction: Reaction) -> Self {
+        self.reactions.push(reaction);
+        self
+    }
+
+    /// Replaces what writes to a relation do besides.
+    pub fn with_reactions(mut self, schema: &str, name: &str, reactions: Vec<Reaction>) -> Self {
+        self.reactions
+            .retain(|reaction| reaction.schema != schema || reaction.name != name);
+        self.reactions.extend(reactions);
+        self
+    }
+
     pub fn sequence(mut self, sequence: Sequence) -> Self {
         self.sequences.push(sequence);
         self
@@ -126,6 +141,7 @@ impl CatalogBuilder {
                 .or_default()
                 .push(function);
         }
+        self.reactions.sort();
         let first_shard = self.shards.first().map(|shard| shard.id);
         Ok(Catalog {
             epoch: self.epoch.unwrap_or(Epoch(0)),
@@ -137,6 +153,7 @@ impl CatalogBuilder {
             tables: self.tables,
             views: self.views,
             functions,
+            reactions: self.reactions,
             sequences: self.sequences,
             auto_shard: self.auto_shard,
             schemas: self.schemas,

@@ -32,12 +32,12 @@ pub use key_type::KeyType;
 pub use point::{HASH_SEED, MAX_KEY_COLUMNS, Point, hash_point, point_expression};
 pub use quote::{quote_identifier, quote_literal};
 pub use shard_map::{
-    HashShardMap, KeyRange, ListShardMap, Placement, RangeShardMap, ShardMap, UnmappedKey,
+    GUARD, HashShardMap, KeyRange, ListShardMap, Placement, RangeShardMap, ShardMap, UnmappedKey,
 };
 pub use snapshot::{Catalog, Relation};
 pub use table::{
-    AutoShard, Column, Function, Group, KeyColumn, Sequence, Table, TableKind, Touches, View,
-    Volatility,
+    AutoShard, Column, Function, Group, KeyColumn, Reached, Reaction, Sequence, Table, TableKind,
+    Touches, View, Volatility,
 };
 pub use topology::{Server, Shard};
 pub use value::{Key, KeyValue, ValueError};

@@ -41,7 +41,7 @@ pub fn cluster(shards: u32) -> CatalogBuilder {
     })
 }
 
-/// A column from `name type [not null] [default expression]`. Type names beyond the key types: numeric, real, double
+/// A column from `name type[(modifier)] [not null] [default expression]`. Type names beyond the key types: numeric, real, double
 /// precision, json, jsonb, oid; anything else becomes oid 0.
 pub fn column(definition: &str) -> Column {
     let (name, rest) = definition.split_once(' ').unwrap_or((definition, "text"));
@@ -53,12 +53,27 @@ pub fn column(definition: &str) -> Column {
         Some(type_name) => (type_name, true),
         None => (rest, false),
     };
+    let (type_name, type_modifier) = modifier(type_name);
     Column {
         name: name.to_owned(),
         type_oid: type_oid(type_name),
+        type_modifier,
         not_null,
         has_default: default_expression.is_some(),
         default_expression,
+    }
+}
+
+/// `varchar(5)` and `timestamp(0)` taken apart, as PostgreSQL counts: characters with four bytes of header, digits as they are.
+fn modifier(type_name: &str) -> (&str, i32) {
+    let parts = type_name
+        .strip_suffix(')')
+        .and_then(|rest| rest.split_once('('))
+        .and_then(|(name, number)| Some((name, number.parse::<i32>().ok()?)));
+    match parts {
+        Some((name, number)) if name.contains("char") => (name, number + 4),
+        Some((name, number)) => (name, number),
+        None => (type_name, -1),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::{
-    AutoShard, CatalogBuilder, ClusterId, Epoch, Function, Group, GroupId, Sequence, Shard,
-    ShardId, Table, TableId, View,
+    AutoShard, CatalogBuilder, ClusterId, Epoch, Function, Group, GroupId, Reaction, Sequence,
+    Shard, ShardId, Table, TableId, View,
 };
 
 /// An immutable snapshot, validated by [`CatalogBuilder::build`]. Share it as `Arc<Catalog>`. Lookups do not allocate.
@@ -20,6 +20,8 @@ pub struct Catalog {
     pub(crate) tables: Vec<Table>,
     pub(crate) views: Vec<View>,
     pub(crate) functions: HashMap<Box<str>, Vec<Function>>,
+    /// Sorted.
+    pub(crate) reactions: Vec<Reaction>,
     pub(crate) sequences: Vec<Sequence>,
     pub(crate) auto_shard: Vec<AutoShard>,
     pub(crate) schemas: BTreeSet<String>,
@@ -57,6 +59,7 @@ impl Catalog {
             tables: Vec::new(),
             views: Vec::new(),
             functions: HashMap::new(),
+            reactions: Vec::new(),
             sequences: Vec::new(),
             auto_shard: Vec::new(),
             schemas: BTreeSet::new(),
@@ -80,6 +83,7 @@ impl Catalog {
             tables: self.tables.clone(),
             views: self.views.clone(),
             functions: self.functions.values().flatten().cloned().collect(),
+            reactions: self.reactions.clone(),
             sequences: self.sequences.clone(),
             auto_shard: self.auto_shard.clone(),
             schemas: self.schemas.clone(),
@@ -156,6 +160,18 @@ impl Catalog {
     /// All functions of this name, in any schema, in the order they were added.
     pub fn functions(&self, name: &str) -> &[Function] {
         self.functions.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// What writes to this table or view do besides.
+    pub fn reactions(&self, schema: &str, name: &str) -> &[Reaction] {
+        let of = |reaction: &Reaction| {
+            (reaction.schema.as_str(), reaction.name.as_str()).cmp(&(schema, name))
+        };
+        let start = self
+            .reactions
+            .partition_point(|reaction| of(reaction).is_lt());
+        let rest = &self.reactions[start..];
+        &rest[..rest.partition_point(|reaction| of(reaction).is_eq())]
     }
 
     pub fn sequences(&self) -> &[Sequence] {

@@ -42,6 +42,8 @@ pub struct Column {
     pub name: String,
     /// `pg_type.oid`.
     pub type_oid: u32,
+    /// `pg_attribute.atttypmod`: a length or a precision in the type's own terms, -1 for none.
+    pub type_modifier: i32,
     pub not_null: bool,
     /// A default, an identity or a generation expression.
     pub has_default: bool,
@@ -86,6 +88,22 @@ pub enum Touches {
     /// Schema and name of each.
     Tables(Vec<(String, String)>),
     Unknown,
+}
+
+/// What a write to a relation does besides: a trigger calls a function, a rule reaches for another relation or a function.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reaction {
+    /// The relation that is written to.
+    pub schema: String,
+    pub name: String,
+    pub reaches: Reached,
+}
+
+/// Schema and name of what a trigger or a rule uses.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reached {
+    Function(String, String),
+    Relation(String, String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

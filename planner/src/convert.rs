@@ -196,6 +196,7 @@ pub(crate) fn text_key(
     text: &str,
     cast: Option<KeyType>,
     key_type: KeyType,
+    role: KeyRole,
 ) -> Result<Option<KeyValue>, Error> {
     let read_as = cast.unwrap_or(key_type);
     if family(read_as) != family(key_type) {
@@ -203,13 +204,21 @@ pub(crate) fn text_key(
     }
     match KeyValue::from_text(read_as, text) {
         Ok(KeyValue::Int(number)) if !in_range(number, key_type) => Ok(None),
-        Ok(value) => Ok(Some(value)),
+        Ok(value) => Ok(in_role(value, key_type, role)),
         Err(ValueError::Invalid | ValueError::OutOfRange) => Ok(None),
         Err(ValueError::Ambiguous) => Err(Error::unsupported(format!(
             "only the server can tell what the shard key '{text}' means as {}",
             key_type.name()
         ))
         .with_hint("Write it plainly: integers in decimal, dates and times in ISO 8601, with the UTC offset if the type has one.")),
+    }
+}
+
+/// The value as it is once it has played its role; `None` if the server will not store it.
+pub(crate) fn in_role(value: KeyValue, key_type: KeyType, role: KeyRole) -> Option<KeyValue> {
+    match role {
+        KeyRole::Compared => Some(value),
+        KeyRole::Stored { type_modifier } => value.stored(key_type, type_modifier).ok(),
     }
 }
 
@@ -243,7 +252,7 @@ mod tests {
         assert_eq!(integer("9223372036854775807"), Some(i64::MAX));
         assert_eq!(integer("-9223372036854775808"), Some(i64::MIN));
         assert_eq!(integer("9223372036854775808"), None);
-        assert!(number_key("1.5", KeyType::Int8, KeyRole::Stored).is_err());
+        assert!(number_key("1.5", KeyType::Int8, KeyRole::Stored { type_modifier: -1 }).is_err());
         assert!(number_key("abc", KeyType::Int8, KeyRole::Compared).is_err());
         assert!(matches!(
             number_key("70000", KeyType::Int2, KeyRole::Compared),

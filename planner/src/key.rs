@@ -394,8 +394,12 @@ impl Pinner<'_, '_> {
                     let columns: Vec<Vec<KeySource>> = row
                         .iter()
                         .zip(&insert.key_types)
-                        .map(|(operand, key_type)| {
-                            self.sources(std::slice::from_ref(operand), *key_type, KeyRole::Stored)
+                        .zip(&insert.type_modifiers)
+                        .map(|((operand, key_type), type_modifier)| {
+                            let role = KeyRole::Stored {
+                                type_modifier: *type_modifier,
+                            };
+                            self.sources(std::slice::from_ref(operand), *key_type, role)
                         })
                         .collect::<Result<_, _>>()?;
                     if columns.len() == insert.key_types.len() {
@@ -447,7 +451,8 @@ impl Pinner<'_, '_> {
         }
         let inner = known.with(level.item_facts.iter().chain(&level.facts).copied());
         let mut columns = Vec::with_capacity(positions.len());
-        for (position, key_type) in positions.iter().zip(&insert.key_types) {
+        let keys = insert.key_types.iter().zip(&insert.type_modifiers);
+        for (position, (key_type, type_modifier)) in positions.iter().zip(keys) {
             let output = source
                 .outputs
                 .get(*position)
@@ -474,7 +479,10 @@ impl Pinner<'_, '_> {
                 }
                 (None, _) => return Err(not_selected(insert)),
             };
-            columns.push(self.sources(set, *key_type, KeyRole::Stored)?);
+            let role = KeyRole::Stored {
+                type_modifier: *type_modifier,
+            };
+            columns.push(self.sources(set, *key_type, role)?);
         }
         self.add_product(
             insert.group,

@@ -16,6 +16,8 @@ pub(crate) struct Operand {
     /// The explicit cast; of the elements when `array`.
     pub cast: Option<KeyType>,
     pub array: bool,
+    /// What a column with this type modifier makes of the value, which has been assigned to it.
+    pub stored: Option<i32>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -101,11 +103,13 @@ pub(crate) fn operand(node: Node<'_>, source: Source<'_>) -> Option<Operand> {
             value: constant_value(constant, source)?,
             cast: None,
             array: false,
+            stored: None,
         }),
         Node::ParamRef(parameter) => Some(Operand {
             value: OperandValue::Parameter(parameter_index(parameter)?),
             cast: None,
             array: false,
+            stored: None,
         }),
         Node::TypeCast(cast) => {
             let (key_type, array) = cast_type(cast.type_name()?)?;
@@ -137,6 +141,7 @@ pub(crate) fn operand(node: Node<'_>, source: Source<'_>) -> Option<Operand> {
                 value,
                 cast: Some(key_type),
                 array,
+                stored: None,
             })
         }
         _ => None,
@@ -311,6 +316,9 @@ pub(crate) fn sources(
     let mut sources = Vec::with_capacity(set.len());
     for operand in set {
         let Operand { cast, array, .. } = *operand;
+        let role = operand
+            .stored
+            .map_or(role, |type_modifier| KeyRole::Stored { type_modifier });
         match &operand.value {
             OperandValue::Null => {}
             OperandValue::Number { text, .. } => {
@@ -318,13 +326,13 @@ pub(crate) fn sources(
             }
             OperandValue::Text(text) if array => {
                 sources.extend(
-                    array_keys(text, cast, key_type)?
+                    array_keys(text, cast, key_type, role)?
                         .into_iter()
                         .map(KeySource::Constant),
                 );
             }
             OperandValue::Text(text) => {
-                sources.extend(text_key(text, cast, key_type)?.map(KeySource::Constant))
+                sources.extend(text_key(text, cast, key_type, role)?.map(KeySource::Constant))
             }
             OperandValue::Boolean(value) => {
                 sources.push(KeySource::Constant(catalog::KeyValue::Bool(*value)))

@@ -5,7 +5,9 @@
 use catalog::{KeyType, KeyValue, ValueError};
 
 use crate::array::{array_elements, binary_array};
-use crate::convert::{Family, family, in_range, key_type_of, number_key, oid, text_key, unclear};
+use crate::convert::{
+    Family, family, in_range, in_role, key_type_of, number_key, oid, text_key, unclear,
+};
 use crate::{Error, KeyRole, Value};
 
 /// A parameter of the wire as a key. `shared`: its undeclared type may have been inferred from another place.
@@ -26,7 +28,7 @@ pub(crate) fn parameter_key(
         } else {
             value.type_oid
         };
-        return binary_key(type_oid, bytes, cast, key_type);
+        return binary_key(type_oid, bytes, cast, key_type, role);
     }
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Ok(None);
@@ -38,7 +40,7 @@ pub(crate) fn parameter_key(
             )
             .with_hint("Cast the parameter, or declare its type."));
         }
-        return text_key(text, cast, key_type);
+        return text_key(text, cast, key_type, role);
     }
     if value.type_oid == oid::NUMERIC && cast.is_none() && family(key_type) == Family::Integer {
         return number_key(text.trim(), key_type, role);
@@ -46,12 +48,12 @@ pub(crate) fn parameter_key(
     match key_type_of(value.type_oid) {
         Some(declared) if family(declared) == family(key_type) => {
             cast_holds(declared, cast, key_type)?;
-            text_key(text, Some(declared), key_type)
+            text_key(text, Some(declared), key_type, role)
         }
         Some(KeyType::Text | KeyType::Varchar)
             if family(key_type) == Family::Bpchar && cast.is_none() =>
         {
-            text_key(text, None, key_type)
+            text_key(text, None, key_type, role)
         }
         _ => Err(wrong_type(key_type)),
     }
@@ -62,6 +64,7 @@ fn binary_key(
     bytes: &[u8],
     cast: Option<KeyType>,
     key_type: KeyType,
+    role: KeyRole,
 ) -> Result<Option<KeyValue>, Error> {
     match key_type_of(type_oid) {
         Some(declared) if family(declared) == family(key_type) => {
@@ -73,7 +76,7 @@ fn binary_key(
     }
     match KeyValue::from_binary(type_oid, bytes, key_type) {
         Ok(KeyValue::Int(number)) if !in_range(number, key_type) => Ok(None),
-        Ok(value) => Ok(Some(value)),
+        Ok(value) => Ok(in_role(value, key_type, role)),
         Err(ValueError::Invalid | ValueError::OutOfRange) => Ok(None),
         Err(ValueError::Ambiguous) => Err(wrong_type(key_type)),
     }

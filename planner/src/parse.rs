@@ -7,7 +7,8 @@
 pub(crate) use pg_raw_parse::list::NodeList;
 pub(crate) use pg_raw_parse::raw::{
     A_Expr_Kind, AlterTableType, BoolExprType, ConstrType, DiscardMode, JoinType, ObjectType,
-    OnCommitAction, ReindexObjectType, SetOperation, TransactionStmtKind, VariableSetKind,
+    OnCommitAction, OverridingKind, ReindexObjectType, SetOperation, TransactionStmtKind,
+    VariableSetKind,
 };
 pub(crate) use pg_raw_parse::{ConstValue, Node, nodes};
 

@@ -155,6 +155,8 @@ pub(crate) struct Insert {
     pub table: String,
     pub rows: InsertRows,
     pub key_types: Vec<catalog::KeyType>,
+    /// `pg_attribute.atttypmod` of each key column.
+    pub type_modifiers: Vec<i32>,
     pub key_names: Vec<String>,
 }
 

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use crate::array::array_elements;
 use crate::convert::{number_key, text_key};
 use crate::parameter::{parameter_elements, parameter_key};
-use crate::{Error, KeyRoute, KeySource, KeyTuple, Route, Values};
+use crate::{Error, KeyRole, KeyRoute, KeySource, KeyTuple, Route, Values};
 
 /// How many distinct shards an error names.
 const NAMED_SHARDS: usize = 8;
@@ -201,9 +201,11 @@ fn choices(
                 inner.into()
             };
             if *array {
-                array_keys(&unquoted, *cast, key_type)
+                array_keys(&unquoted, *cast, key_type, *role)
             } else {
-                Ok(text_key(&unquoted, *cast, key_type)?.into_iter().collect())
+                Ok(text_key(&unquoted, *cast, key_type, *role)?
+                    .into_iter()
+                    .collect())
             }
         }
     }
@@ -214,6 +216,7 @@ pub(crate) fn array_keys(
     text: &str,
     cast: Option<catalog::KeyType>,
     key_type: catalog::KeyType,
+    role: KeyRole,
 ) -> Result<Choices, Error> {
     let elements = array_elements(text).ok_or_else(|| {
         Error::unsupported("the array that gives the shard keys is not a plain list")
@@ -221,7 +224,7 @@ pub(crate) fn array_keys(
     })?;
     let mut keys = Choices::new();
     for element in elements.iter().flatten() {
-        keys.extend(text_key(element, cast, key_type)?);
+        keys.extend(text_key(element, cast, key_type, role)?);
     }
     Ok(keys)
 }

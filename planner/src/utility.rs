@@ -2,14 +2,16 @@
 //!
 //! Entry point: [`statement`]; DDL is handed on to `ddl`.
 
-use catalog::TableKind;
+use catalog::{ShardId, TableKind};
 
+use crate::bind::Binder;
 use crate::build::{self, To, option_text, route};
 use crate::create_as;
 use crate::ddl;
 use crate::ddl::placement::{Placement, everywhere_of, one, placement_of};
 use crate::operand::Source;
 use crate::parse::{Node, NodeList, nodes};
+use crate::relation::full_name;
 use crate::session;
 use crate::{
     Access, Context, Effects, Error, EverywhereKind, Explain, ExplainFormat, Pins, Plan, Route,
@@ -182,9 +184,13 @@ fn copied(
     };
     let name = relation.relname().unwrap_or_default();
     match placement_of(relation, source, context)? {
-        Placement::Shard(shard) | Placement::Temporary(shard) => {
+        Placement::Shard(shard) => {
+            if copy.is_from {
+                stays(relation, shard, source, context)?;
+            }
             Ok(copy_single(Route::Shard(shard), access))
         }
+        Placement::Temporary(shard) => Ok(copy_single(Route::Shard(shard), access)),
         Placement::Group(_) => match context.manual {
             Some(shard) => Ok(copy_single(Route::Shard(shard), access)),
             None => Err(Error::unsupported(format!("COPY of the sharded table {name}"))
@@ -196,6 +202,43 @@ fn copied(
             .with_hint("Use INSERT.")
             .at(source.sql, relation.location)),
         Placement::Holding(_) => Err(Error::unsupported(format!("COPY of {name}")).at(source.sql, relation.location)),
+    }
+}
+
+/// Triggers and rules must find all that they use on the table's own shard.
+fn stays(
+    relation: &nodes::RangeVar,
+    shard: ShardId,
+    source: Source<'_>,
+    context: &Context<'_>,
+) -> Result<(), Error> {
+    if context.manual.is_some() {
+        return Ok(());
+    }
+    let name = full_name(
+        context,
+        relation.schemaname(),
+        relation.relname().unwrap_or_default(),
+    );
+    let mut binder = Binder::new(
+        *context,
+        Source {
+            literals: None,
+            ..source
+        },
+    );
+    binder.reactions(&name.schema, &name.name, relation.location);
+    let findings = binder.bound.findings;
+    if let Some(refusal) = findings.refusal {
+        return Err(refusal);
+    }
+    match findings.homes.iter().find(|(home, _)| *home != shard) {
+        None => Ok(()),
+        Some((_, what)) => Err(Error::unsupported(format!(
+            "a trigger or a rule of {} uses {what}, which is on another shard",
+            name.name
+        ))
+        .at(source.sql, relation.location)),
     }
 }
 
@@ -219,6 +262,13 @@ fn truncated(
     context: &Context<'_>,
 ) -> Result<Plan, Error> {
     let placement = common(truncate.relations(), source, context)?;
+    if let Placement::Shard(shard) = placement {
+        for node in truncate.relations() {
+            if let Node::RangeVar(relation) = node {
+                stays(relation, shard, source, context)?;
+            }
+        }
+    }
     if truncate.restart_seqs && !matches!(placement, Placement::Shard(_) | Placement::Temporary(_))
     {
         return Err(Error::unsupported(

@@ -3,6 +3,9 @@
 use super::{HashShardMap, ListShardMap, RangeShardMap};
 use crate::{KeyType, KeyValue, Point, ShardId, point_expression, quote_identifier};
 
+/// The name of the CHECK constraint that keeps rows of other shards out.
+pub const GUARD: &str = "pgweave_placement";
+
 /// One range of a single column is a plain comparison. Otherwise the point, which costs more than finding its place, is
 /// computed once: `width_bucket` finds by binary search how many of the boundaries (start, end, start, end …) are at
 /// or before it, which is odd within a range.

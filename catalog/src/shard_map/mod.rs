@@ -11,6 +11,7 @@ mod range;
 use std::collections::BTreeSet;
 use std::fmt;
 
+pub use guard::GUARD;
 pub use hash::{HashShardMap, MAX_VIRTUAL_NODES};
 pub use list::ListShardMap;
 pub use range::RangeShardMap;

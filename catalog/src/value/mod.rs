@@ -1,6 +1,6 @@
 //! One value of a shard-key column, read exactly as the server would read it.
 //!
-//! Entry points: [`KeyValue::from_text`], [`KeyValue::from_binary`], and back [`KeyValue::to_sql_literal`].
+//! Entry points: [`KeyValue::from_text`], [`KeyValue::from_binary`], [`KeyValue::stored`], and back [`KeyValue::to_sql_literal`].
 //! Invariant: what the server would reject never becomes a value, and what it might read in more than one way is
 //! [`ValueError::Ambiguous`], never a guess.
 
@@ -8,6 +8,7 @@ mod binary;
 mod calendar;
 mod convert;
 mod datetime;
+mod stored;
 mod text;
 
 use std::fmt;

@@ -1,6 +1,6 @@
 //! Function calls and casts: what they reach for besides their arguments.
 
-use catalog::{TableKind, Touches, Volatility};
+use catalog::{Reached, TableKind, Touches, Volatility};
 
 use super::Binder;
 use crate::functions::{Builtin, classify};
@@ -82,25 +82,68 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 .unsettle(format!("the stable function {name}")),
             Volatility::Immutable => {}
         }
+        self.reach(function, &name, location);
+    }
+
+    /// What a function reads and writes besides its arguments.
+    fn reach(&mut self, function: &catalog::Function, name: &str, location: i32) {
         match &function.touches {
             Touches::Nothing => {}
-            Touches::Unknown if all_on(&self.context, self.context.catalog.default_shard()) => {
-                let default = self.context.catalog.default_shard();
-                self.bound
-                    .findings
-                    .home(default, format!("function {name}"));
-            }
-            Touches::Unknown => {
-                let error = Error::unsupported(format!(
-                    "function {name} may read or write tables that the router cannot see"
-                ))
-                .with_hint("SET pgweave.shard or pgweave.shard_key to say where it runs.")
-                .at(self.source.sql, location);
-                self.bound.findings.refuse(error);
-            }
+            Touches::Unknown => self.reach_unknown(name, location),
             Touches::Tables(tables) => {
                 for (schema, table) in tables {
-                    self.touch(&name, schema, table, function.volatility, location);
+                    self.touch(name, schema, table, function.volatility, location);
+                }
+            }
+        }
+    }
+
+    fn reach_unknown(&mut self, name: &str, location: i32) {
+        let default = self.context.catalog.default_shard();
+        if all_on(&self.context, default) {
+            self.bound
+                .findings
+                .home(default, format!("function {name}"));
+            return;
+        }
+        let error = Error::unsupported(format!(
+            "function {name} may read or write tables that the router cannot see"
+        ))
+        .with_hint("SET pgweave.shard or pgweave.shard_key to say where it runs.")
+        .at(self.source.sql, location);
+        self.bound.findings.refuse(error);
+    }
+
+    /// What triggers and rules do when this relation is written to.
+    pub fn reactions(&mut self, schema: &str, name: &str, location: i32) {
+        let context = self.context;
+        let reactions = context.catalog.reactions(schema, name);
+        let seen = |(known, other): &(String, String)| known == schema && other == name;
+        if reactions.is_empty() || self.reacted.iter().any(seen) {
+            return;
+        }
+        self.reacted.push((schema.to_owned(), name.to_owned()));
+        for reaction in reactions {
+            match &reaction.reaches {
+                Reached::Function(schema, function) => {
+                    let title = format!("{schema}.{function}, called by {name},");
+                    let mut known = context
+                        .catalog
+                        .functions(function)
+                        .iter()
+                        .filter(|function| function.schema == *schema)
+                        .peekable();
+                    // Made in this transaction, or on this shard alone.
+                    if known.peek().is_none() {
+                        self.reach_unknown(&title, location);
+                    }
+                    for function in known {
+                        self.reach(function, &title, location);
+                    }
+                }
+                Reached::Relation(schema, relation) => {
+                    let title = format!("of a rule on {name}");
+                    self.touch(&title, schema, relation, Volatility::Volatile, location);
                 }
             }
         }
@@ -131,10 +174,14 @@ impl<'c: 's, 's> Binder<'c, 's> {
                     self.bound.findings.refuse(error);
                 }
                 TableKind::Reference => {}
-                TableKind::Unsharded { shard } => self
-                    .bound
-                    .findings
-                    .home(*shard, format!("{schema}.{table}")),
+                TableKind::Unsharded { shard } => {
+                    self.bound
+                        .findings
+                        .home(*shard, format!("{schema}.{table}"));
+                    if volatility == Volatility::Volatile {
+                        self.reactions(schema, table, location);
+                    }
+                }
             },
             Found::View(_) | Found::Pgweave => {
                 let error = refused("view").at(self.source.sql, location);

@@ -9,7 +9,7 @@ use crate::convert::family;
 use crate::facts::Fact;
 use crate::functions::{Builtin, classify};
 use crate::operand::{Operand, operand};
-use crate::parse::{Node, NodeList, nodes, parse};
+use crate::parse::{Node, NodeList, OverridingKind, nodes, parse};
 use crate::query::{Insert, InsertRows, Level, Query, QueryId};
 use crate::scope::{Namespace, Resolved, Scope};
 use crate::walk::children;
@@ -31,7 +31,11 @@ impl<'c: 's, 's> Binder<'c, 's> {
             .table
             .filter(|table| matches!(table.kind, TableKind::Reference))
         {
-            self.judge_defaults(table, columns.as_deref());
+            // With OVERRIDING USER VALUE an identity column takes its next value, whatever is given.
+            match insert.override_ {
+                OverridingKind::OVERRIDING_USER_VALUE => self.judge_defaults(table, Some(&[])),
+                _ => self.judge_defaults(table, columns.as_deref()),
+            }
         }
         match (target.table, target.table.map(|table| &table.kind)) {
             (Some(table), Some(TableKind::Sharded { group, key })) => {
@@ -67,6 +71,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                     table: table.name.clone(),
                     rows,
                     key_types: key.iter().map(|key| key.key_type).collect(),
+                    type_modifiers: key.iter().map(|key| type_modifier(table, key)).collect(),
                     key_names: key.iter().map(|key| key.name.clone()).collect(),
                 });
             }
@@ -185,9 +190,17 @@ impl<'c: 's, 's> Binder<'c, 's> {
         level: &mut Level,
     ) {
         for (column, key) in key.iter().enumerate() {
+            let modifier = target
+                .table
+                .map(|table| type_modifier(table, key))
+                .filter(|modifier| *modifier >= 0);
             let set: Vec<Operand> = rows
                 .iter()
                 .filter_map(|row| row.get(column).cloned())
+                .map(|operand| Operand {
+                    stored: modifier,
+                    ..operand
+                })
                 .collect();
             if let Some(variable) = self.relations.0[target.relation].column(&key.name)
                 && set.len() == rows.len()
@@ -324,6 +337,12 @@ impl<'c: 's, 's> Binder<'c, 's> {
     }
 }
 
+fn type_modifier(table: &Table, key: &KeyColumn) -> i32 {
+    table
+        .column(&key.name)
+        .map_or(-1, |column| column.type_modifier)
+}
+
 /// Where the shard key's columns stand among those that values are given for.
 fn key_positions(
     table: &Table,
@@ -333,6 +352,18 @@ fn key_positions(
 ) -> Result<Vec<usize>, Error> {
     if matches!(insert.select_stmt(), Node::None) {
         return Ok(Vec::new());
+    }
+    if insert.override_ == OverridingKind::OVERRIDING_USER_VALUE
+        && let Some(column) = key
+            .iter()
+            .filter_map(|key| table.column(&key.name))
+            .find(|column| column.has_default)
+    {
+        return Err(Error::unsupported(format!(
+            "OVERRIDING USER VALUE on the sharded table {}, whose shard key {} has values of its own",
+            table.name, column.name
+        ))
+        .with_hint("Leave it out, or use OVERRIDING SYSTEM VALUE: the given key decides the shard."));
     }
     key.iter()
         .map(|key| {

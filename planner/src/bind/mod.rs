@@ -41,6 +41,8 @@ pub(crate) struct Binder<'c: 's, 's> {
     /// Bare `=` means PostgreSQL's own.
     trusted_equality: bool,
     in_view: bool,
+    /// Relations whose triggers and rules have been judged.
+    reacted: Vec<(String, String)>,
     /// Calls so far that may be aggregates over rows of a query around the one they stand in.
     aggregates_outside: usize,
 }
@@ -62,6 +64,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             recursion_used: false,
             trusted_equality: matches!(system, None | Some(0)),
             in_view: false,
+            reacted: Vec::new(),
             aggregates_outside: 0,
         }
     }

@@ -85,6 +85,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
         let found = look_up(&self.context, relation.schemaname(), name);
         if let Found::Table(table) = found {
             self.written(table);
+            self.reactions(&table.schema, &table.name, relation.location);
             let bound = self.table(table, alias, Vec::new(), relation.location);
             let relation = bound.namespace.entries[0].relation;
             return Ok(Target {
@@ -104,7 +105,10 @@ impl<'c: 's, 's> Binder<'c, 's> {
                     .at(self.source.sql, relation.location);
                 self.bound.findings.refuse(error);
             }
-            Found::View(view) => self.written_view(view, relation)?,
+            Found::View(view) => {
+                self.written_view(view, relation)?;
+                self.reactions(&view.schema, &view.name, relation.location);
+            }
             Found::Table(_) | Found::Unknown => self.bound.findings.home(default, name),
         }
         self.bound.findings.other_writes.push(name.to_owned());

@@ -4,7 +4,7 @@
 //! rows that could conflict are on one shard. A foreign key must lead to a reference table, to a colocated table by both
 //! shard keys, or from and to tables of one shard.
 
-use catalog::{GroupId, ShardId, TableKind};
+use catalog::{GUARD, GroupId, ShardId, TableKind};
 
 use crate::bind::Binder;
 use crate::operand::Source;
@@ -116,6 +116,9 @@ pub(crate) fn check(
     shape: &TableShape,
     context: &Context<'_>,
 ) -> Result<(), Error> {
+    if constraint.conname() == Some(GUARD) {
+        return Err(guarded());
+    }
     if is_local(constraint.contype) {
         return Ok(());
     }
@@ -143,6 +146,15 @@ pub(crate) fn check(
             context,
         ),
     }
+}
+
+/// The placement guard comes and goes with the table's placement.
+pub(crate) fn guarded() -> Error {
+    Error::unsupported(format!("a change of the constraint {GUARD}"))
+        .with_detail(
+            "The router keeps rows off shards where nobody would look for them by this constraint.",
+        )
+        .with_hint("Use another name for a constraint of your own.")
 }
 
 pub(crate) fn check_unique(

@@ -1,5 +1,8 @@
 //! DROP, RENAME and SET SCHEMA.
 
+use catalog::GUARD;
+
+use super::constraints::guarded;
 use super::object::relation_or_holding;
 use super::placement::{Placement, named, one, placement_of};
 use super::{alter_tag, concurrently, drop_tag, plan};
@@ -39,7 +42,7 @@ pub(super) fn dropped(drop: &nodes::DropStmt, context: &Context<'_>) -> Result<P
             Ok(plan(
                 named(schema, name, context)?,
                 tag,
-                vec![Change::Other],
+                vec![Change::TableAltered { table: full(table) }],
             ))
         }
         ObjectType::OBJECT_STATISTIC_EXT => match paths.as_slice() {
@@ -236,6 +239,9 @@ pub(super) fn renamed(
                     new,
                 }],
             ))
+        }
+        ObjectType::OBJECT_TABCONSTRAINT if rename.subname() == Some(GUARD) || new == GUARD => {
+            Err(guarded().at(source.sql, relation.location))
         }
         _ => Ok(plan(
             placement_of(relation, source, context)?,

@@ -182,7 +182,16 @@ pub(super) fn create_rule(
     };
     match placement_of(relation, source, context)? {
         placement @ (Placement::Shard(_) | Placement::Temporary(_)) => {
-            Ok(plan(placement, "CREATE RULE", vec![Change::Other]))
+            let table = full_name(
+                context,
+                relation.schemaname(),
+                relation.relname().unwrap_or_default(),
+            );
+            Ok(plan(
+                placement,
+                "CREATE RULE",
+                vec![Change::TableAltered { table }],
+            ))
         }
         _ => Err(Error::unsupported(format!(
             "a rule on {}, which is on several shards",

@@ -1,5 +1,7 @@
 //! CREATE TABLE, ALTER TABLE and CREATE INDEX.
 
+use catalog::GUARD;
+
 use super::constraints::{self, TableShape};
 use super::placement::{Placement, one, placement_of};
 use super::{alter_tag, concurrently, is_temporary, new_name, plan, temporary};
@@ -145,6 +147,11 @@ pub(super) fn alter_command(
         (AlterTableType::AT_AddConstraint, Node::Constraint(constraint)) => {
             constraints::check(constraint, &[], shape, context)
         }
+        (AlterTableType::AT_DropConstraint | AlterTableType::AT_AlterConstraint, _)
+            if command.name() == Some(GUARD) =>
+        {
+            Err(constraints::guarded())
+        }
         (AlterTableType::AT_AddColumn, Node::ColumnDef(column)) => {
             constraints::check_column(column, shape, context)?;
             if let TableShape::Reference { name } = shape {
@@ -172,6 +179,8 @@ pub(super) fn alter_command(
             let Some(child) = partition.name() else {
                 return Ok(());
             };
+            childless(shape)?;
+            childless(&constraints::shape_of(child, context))?;
             let child_placement = placement_of(child, source, context)?;
             one(
                 vec![
@@ -183,6 +192,8 @@ pub(super) fn alter_command(
             .map(|_| ())
         }
         (AlterTableType::AT_AddInherit, Node::RangeVar(parent)) => {
+            childless(shape)?;
+            childless(&constraints::shape_of(parent, context))?;
             let parent_placement = placement_of(parent, source, context)?;
             one(
                 vec![
@@ -203,6 +214,20 @@ pub(super) fn alter_command(
         }
         _ => Ok(()),
     }
+}
+
+/// A query of a parent reads its children's rows too, wherever those are.
+fn childless(shape: &TableShape) -> Result<(), Error> {
+    let what = match shape {
+        TableShape::Unsharded { .. } => return Ok(()),
+        TableShape::Sharded { .. } => "sharded",
+        TableShape::Reference { .. } => "reference",
+    };
+    Err(Error::unsupported(format!(
+        "inheritance or partitions with the {what} table {}",
+        shape.name()
+    ))
+    .with_hint("Sharded tables and reference tables have no partitions, parents or children."))
 }
 
 pub(super) fn create_index(

@@ -88,11 +88,14 @@ pub enum KeySource {
     },
 }
 
-/// A compared value that no key can equal matches nothing; a stored one must be convertible.
+/// A compared value that no key can equal matches nothing; a stored one must be convertible, and is what the column makes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyRole {
     Compared,
-    Stored,
+    Stored {
+        /// The column's `pg_attribute.atttypmod`.
+        type_modifier: i32,
+    },
 }
 
 /// A PostgreSQL command tag without its row counts: `SELECT`, `CREATE TABLE`.

@@ -10,6 +10,7 @@ mod auto_shard;
 mod other_tables;
 mod permission;
 mod refresh;
+mod shard_map;
 mod shard_table;
 mod subject;
 

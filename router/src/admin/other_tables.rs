@@ -6,7 +6,7 @@ use catalog::ShardId;
 
 use super::arguments::Arguments;
 use super::atomic::AtomicChange;
-use super::shard_table::shard_named;
+use super::shard_map::shard_named;
 use super::{Caller, Output, subject};
 use crate::ddl::distribute::Distribution;
 use crate::ddl::error::Error;

@@ -10,8 +10,8 @@ use crate::ddl::distribute::add_guard;
 use crate::ddl::edit::{Edit, Edits, Kind};
 use crate::ddl::error::Error;
 use crate::ddl::participants::Participants;
-use crate::ddl::requirements::GUARD;
 use crate::store::{FIRST_UNLISTED, Store};
+use catalog::GUARD;
 
 /// Forgets tables that no shard has, puts missing placement guards back, and reports what it cannot mend.
 pub async fn refresh(store: &Arc<Store>, caller: &Caller) -> Result<Output, Error> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use catalog::{Catalog, GroupId, KeyColumn, ShardId, TableKind};
+use catalog::{Catalog, GUARD, GroupId, KeyColumn, ShardId, TableKind};
 use planner::Name;
 
 use super::apply::{Ran, first_shard};
@@ -12,9 +12,10 @@ use super::distribute::{catalog_columns, divide};
 use super::edit::{Edit, Edits, GroupChoice, Kind, Placing};
 use super::error::{Answer, Error};
 use super::participants::Participants;
-use super::requirements::{self, GUARD};
+use super::requirements;
 use crate::store::connection::truth;
 use crate::store::quote::{literal, qualified};
+use crate::store::relations::{reactions_query, read_reactions};
 use crate::store::{Block, Division, Store};
 
 /// Looks at a table after ALTER TABLE: is what the catalog says of it still possible?
@@ -37,28 +38,31 @@ pub(super) async fn table(
     };
     let columns = catalog_columns(&table);
     let (schema, name) = (table.schema.clone(), table.name.clone());
+    let mut edits = reactions(&schema, &name, shard, participants).await?;
     match &known.kind {
         TableKind::Unsharded { shard } => {
             if !matches!(table.kind, definition::RelationKind::Other { .. }) {
                 requirements::unsharded(&table, *shard, false, ran.catalog)?;
             }
-            Ok(Edits(vec![Edit::Columns {
+            edits.push(Edit::Columns {
                 schema,
                 name,
                 columns,
-            }]))
+            });
+            Ok(edits)
         }
         TableKind::Reference => {
             requirements::reference(&table, ran.catalog)?;
-            Ok(Edits(vec![Edit::Columns {
+            edits.push(Edit::Columns {
                 schema,
                 name,
                 columns,
-            }]))
+            });
+            Ok(edits)
         }
         TableKind::Sharded { group, key } => {
             let key = sharded(&table, key, *group, ran.catalog)?;
-            let mut edits = sequences(&table, *group, ran, store, participants).await?;
+            edits.append(sequences(&table, *group, ran, store, participants).await?);
             // Not its columns alone: the type of a key column may have become another of the same family.
             let placing = Placing::Sharded {
                 key,
@@ -73,6 +77,26 @@ pub(super) async fn table(
             Ok(edits)
         }
     }
+}
+
+/// Triggers and rules as they are now.
+async fn reactions(
+    schema: &str,
+    name: &str,
+    shard: ShardId,
+    participants: &mut dyn Participants,
+) -> Result<Edits, Error> {
+    let names = [(schema.to_owned(), name.to_owned())];
+    let Some(sql) = reactions_query(Some(&names)) else {
+        return Ok(Edits::default());
+    };
+    let rows = participants.query(shard, &sql).await?;
+    let [(schema, name)] = names;
+    Ok(Edits(vec![Edit::Reactions {
+        schema,
+        name,
+        reactions: read_reactions(&rows)?,
+    }]))
 }
 
 fn sharded(

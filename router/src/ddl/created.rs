@@ -1,6 +1,6 @@
 //! A table that a client has just created.
 
-use catalog::{KeyType, ShardId, TableKind};
+use catalog::{GUARD, KeyType, ShardId, TableKind};
 use planner::{Name, NewTable};
 
 use super::apply::Ran;
@@ -13,7 +13,7 @@ use super::requirements;
 use crate::store::Store;
 use crate::store::connection::truth;
 use crate::store::default_groups::default_group;
-use crate::store::quote::qualified;
+use crate::store::quote::{identifier, qualified};
 
 /// Places a new table. One that was there before (IF NOT EXISTS) stays as it is.
 pub(super) async fn table(
@@ -52,6 +52,10 @@ pub(super) async fn table(
                 .wrong_state()),
         };
     };
+    let table = match unguarded(table, ran, participants).await? {
+        Some(table) => table,
+        None => return Ok(Edits(vec![Edit::Touch])),
+    };
     match sharding {
         NewTable::Unsharded { shard } => unsharded(&table, *shard, ran),
         NewTable::Child { parent } => match ran
@@ -75,6 +79,37 @@ pub(super) async fn table(
             automatic(table, column, source, ran, store, participants).await
         }
     }
+}
+
+/// `LIKE` a sharded table brings that table's placement guard along: it says nothing of this one.
+async fn unguarded(
+    table: TableDefinition,
+    ran: &Ran<'_>,
+    participants: &mut dyn Participants,
+) -> Result<Option<TableDefinition>, Error> {
+    if !table
+        .constraints
+        .iter()
+        .any(|constraint| constraint.name == GUARD)
+    {
+        return Ok(Some(table));
+    }
+    let sql = format!(
+        "ALTER TABLE {} DROP CONSTRAINT {}",
+        table.qualified(),
+        identifier(GUARD)
+    );
+    for shard in ran.shards {
+        participants.query(*shard, &sql).await?;
+    }
+    let source = ran.shards.first().copied();
+    definition::read(
+        participants,
+        source.unwrap_or(ran.catalog.default_shard()),
+        &table.schema,
+        &table.name,
+    )
+    .await
 }
 
 fn unsharded(table: &TableDefinition, shard: ShardId, ran: &Ran<'_>) -> Result<Edits, Error> {

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use catalog::{Column, Group, KeyColumn, ShardId};
+use catalog::{Column, GUARD, Group, KeyColumn, ShardId};
 
 use super::definition::{
     self, SequenceDefinition, SequenceLink, TableDefinition, extensions, types,
@@ -15,7 +15,6 @@ use super::definition::{
 use super::edit::{Edit, Edits, GroupChoice, Placing};
 use super::error::{Answer, Error};
 use super::participants::Participants;
-use super::requirements::GUARD;
 use crate::store::connection::truth;
 use crate::store::quote::{identifier, literal};
 use crate::store::{Block, Division, ServerError};
@@ -287,6 +286,7 @@ pub fn catalog_columns(table: &TableDefinition) -> Vec<Column> {
         Column {
             name: column.name.clone(),
             type_oid: column.type_oid,
+            type_modifier: column.type_modifier,
             not_null: column.not_null,
             has_default: column.expression.is_some() || column.generated.is_some(),
             default_expression,

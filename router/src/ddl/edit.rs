@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use catalog::{
     AutoShard, Catalog, CatalogBuilder, Column, Epoch, Group, GroupId, HashShardMap, KeyColumn,
-    KeyType, ShardId, ShardMap, Table, TableId, TableKind,
+    KeyType, Reaction, ShardId, ShardMap, Table, TableId, TableKind,
 };
 
 use super::error::{Answer, Error};
@@ -39,6 +39,12 @@ pub enum Edit {
         schema: String,
         name: String,
         columns: Vec<Column>,
+    },
+    /// What triggers and rules do when a table is written to. The catalog does not list it; the transaction's own snapshot does.
+    Reactions {
+        schema: String,
+        name: String,
+        reactions: Vec<Reaction>,
     },
     /// A table is gone. Only a listing of the same kind goes: another's would be that of a new table.
     Forget {
@@ -237,7 +243,9 @@ impl Edits {
                 .tables()
                 .iter()
                 .any(|table| table.schema == *schema && matters(schema, &table.name)),
-            Edit::Columns { .. } | Edit::Schema { .. } | Edit::Touch => false,
+            Edit::Columns { .. } | Edit::Reactions { .. } | Edit::Schema { .. } | Edit::Touch => {
+                false
+            }
         })
     }
 
@@ -318,6 +326,11 @@ fn apply(edit: &Edit, catalog: &Catalog, groups: &mut u32) -> CatalogBuilder {
             }),
             None => builder,
         },
+        Edit::Reactions {
+            schema,
+            name,
+            reactions,
+        } => builder.with_reactions(schema, name, reactions.clone()),
         Edit::Forget { schema, name, .. } => builder.without_relation(schema, name),
         Edit::RenameTable {
             schema,

@@ -12,6 +12,7 @@ pub mod definition;
 pub mod distribute;
 pub mod edit;
 pub mod error;
+mod foreign_keys;
 pub mod participants;
 pub mod requirements;
 mod write;

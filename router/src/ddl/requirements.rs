@@ -5,13 +5,9 @@
 
 use catalog::{Catalog, GroupId, KeyColumn, KeyType, ShardId, TableKind, Touches};
 
-use super::definition::{
-    ConstraintKind, ForeignKey, Generated, Persistence, RelationKind, TableDefinition,
-};
+use super::definition::{ConstraintKind, Generated, Persistence, RelationKind, TableDefinition};
 use super::error::{Answer, Error};
-
-/// The name of the CHECK constraint that keeps rows of other shards out.
-pub const GUARD: &str = "pgweave_placement";
+use super::foreign_keys::{inbound, kind_of, outbound, refused};
 
 /// A table that is to be sharded by `key`, in a group that has the id `group` in `catalog`, or is none yet.
 /// Returns the key's columns with their types.
@@ -89,7 +85,7 @@ pub fn reference(table: &TableDefinition, catalog: &Catalog) -> Result<(), Error
             && kind_of(catalog, &foreign.to_schema, &foreign.to_table)
                 != Some(&TableKind::Reference)
         {
-            return Err(refused_foreign_key(
+            return Err(refused(
                 foreign,
                 "a reference table can refer to reference tables only",
             )
@@ -127,18 +123,17 @@ pub fn unsharded(
             None => catalog.default_shard() == shard,
         };
         if !to_self && !fits {
-            return Err(refused_foreign_key(foreign, "the referenced rows are not all on the table's shard")
+            return Err(refused(foreign, "the referenced rows are not all on the table's shard")
                 .hint("Shard both tables by the same key, or make the referenced table a reference table.")
                 .unsupported());
         }
     }
     if moves && let Some(foreign) = table.inbound.first() {
-        return Err(refused_foreign_key(
-            foreign,
-            "the referenced table would move to another shard",
-        )
-        .hint("Drop the foreign key, move both tables, and add it again.")
-        .unsupported());
+        return Err(
+            refused(foreign, "the referenced table would move to another shard")
+                .hint("Drop the foreign key, move both tables, and add it again.")
+                .unsupported(),
+        );
     }
     Ok(())
 }
@@ -287,138 +282,6 @@ fn with_key(columns: &[String], key: &[String]) -> Vec<String> {
         .iter()
         .filter(|key_column| !columns.contains(key_column));
     columns.iter().chain(missing).cloned().collect()
-}
-
-/// The placement of a table; None for one that the catalog does not know.
-fn kind_of<'a>(catalog: &'a Catalog, schema: &str, name: &str) -> Option<&'a TableKind> {
-    catalog.table(schema, name).map(|table| &table.kind)
-}
-
-fn refused_foreign_key(foreign: &ForeignKey, why: &str) -> Answer {
-    Answer::new(format!(
-        "foreign key \"{}\" from {}.{} to {}.{} cannot be enforced: {why}",
-        foreign.name, foreign.from_schema, foreign.from_table, foreign.to_schema, foreign.to_table
-    ))
-}
-
-/// True if each key column of the one table refers to the same key column of the other.
-fn pairs_keys(foreign: &ForeignKey, from_key: &[String], to_key: &[String]) -> bool {
-    let pairs = || foreign.from_columns.iter().zip(&foreign.to_columns);
-    from_key.len() == to_key.len()
-        && from_key.iter().zip(to_key).all(|(from, to)| {
-            pairs().any(|(from_column, to_column)| from_column == from && to_column == to)
-        })
-}
-
-fn outbound(
-    table: &TableDefinition,
-    foreign: &ForeignKey,
-    key: &[String],
-    group: Option<GroupId>,
-    catalog: &Catalog,
-) -> Result<(), Error> {
-    if foreign.to_schema == table.schema && foreign.to_table == table.name {
-        if pairs_keys(foreign, key, key) {
-            return Ok(());
-        }
-        return Err(refused_foreign_key(
-            foreign,
-            "a row and the row it refers to may be on different shards",
-        )
-        .hint(format!(
-            "Add the shard key ({}) to both sides of the foreign key.",
-            key.join(", ")
-        ))
-        .unsupported());
-    }
-    match kind_of(catalog, &foreign.to_schema, &foreign.to_table) {
-        Some(TableKind::Reference) => Ok(()),
-        Some(TableKind::Sharded {
-            group: to_group,
-            key: to_key,
-        }) => {
-            let to_key: Vec<String> = to_key.iter().map(|column| column.name.clone()).collect();
-            if Some(*to_group) != group {
-                return Err(refused_foreign_key(foreign, "the tables are not colocated")
-                    .hint(format!(
-                        "Use colocate_with => '{}.{}', with keys of the same types.",
-                        foreign.to_schema, foreign.to_table
-                    ))
-                    .unsupported());
-            }
-            if pairs_keys(foreign, key, &to_key) {
-                return Ok(());
-            }
-            Err(
-                refused_foreign_key(foreign, "it does not pair the shard keys of both tables")
-                    .hint(format!(
-                        "Let ({}) refer to ({}) within the foreign key.",
-                        key.join(", "),
-                        to_key.join(", ")
-                    ))
-                    .unsupported(),
-            )
-        }
-        Some(TableKind::Unsharded { .. }) | None => Err(refused_foreign_key(
-            foreign,
-            "the referenced table is on one shard only",
-        )
-        .hint(format!(
-            "Shard {}.{} first, by the referenced columns, or make it a reference table.",
-            foreign.to_schema, foreign.to_table
-        ))
-        .unsupported()),
-    }
-}
-
-/// A foreign key of another table. That table may still be whole, since of two tables one has to be sharded first; until
-/// it is sharded too, the shard where it is refuses rows that refer to other shards, which is strict and not wrong.
-fn inbound(
-    table: &TableDefinition,
-    foreign: &ForeignKey,
-    key: &[String],
-    group: Option<GroupId>,
-    catalog: &Catalog,
-) -> Result<(), Error> {
-    match kind_of(catalog, &foreign.from_schema, &foreign.from_table) {
-        Some(TableKind::Sharded {
-            group: from_group,
-            key: from_key,
-        }) => {
-            let from_key: Vec<String> = from_key.iter().map(|column| column.name.clone()).collect();
-            if Some(*from_group) == group && pairs_keys(foreign, &from_key, key) {
-                return Ok(());
-            }
-            Err(
-                refused_foreign_key(foreign, "the tables are not colocated by it")
-                    .hint(format!(
-                        "Drop the foreign key, or include the shard key ({}) in it.",
-                        key.join(", ")
-                    ))
-                    .unsupported(),
-            )
-        }
-        Some(TableKind::Reference) => Err(refused_foreign_key(
-            foreign,
-            "a reference table can refer to reference tables only",
-        )
-        .hint("Drop the foreign key.")
-        .unsupported()),
-        Some(TableKind::Unsharded { .. }) | None => {
-            if key.iter().all(|column| foreign.to_columns.contains(column)) {
-                return Ok(());
-            }
-            Err(
-                refused_foreign_key(foreign, "it does not include the shard key")
-                    .hint(format!(
-                        "Include the shard key ({}) of {} in it.",
-                        key.join(", "),
-                        table.display_name()
-                    ))
-                    .unsupported(),
-            )
-        }
-    }
 }
 
 fn harmless_trigger(

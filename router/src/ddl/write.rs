@@ -180,7 +180,7 @@ async fn write(edit: &Edit, change: &Change, groups: &mut Groups) -> Result<(), 
                 )
                 .await?;
         }
-        Edit::Columns { .. } | Edit::Schema { .. } | Edit::Touch => {}
+        Edit::Columns { .. } | Edit::Reactions { .. } | Edit::Schema { .. } | Edit::Touch => {}
     }
     Ok(())
 }

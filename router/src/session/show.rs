@@ -125,6 +125,10 @@ impl Session {
                         .into(),
                 );
             }
+            // Otherwise every statement would fail by it, RESET included.
+            "pgweave.shard_key" if !text.is_empty() => {
+                shard_of_key(&text, catalog)?;
+            }
             "pgweave.shard" | "pgweave.shard_key" => {}
             "pgweave.read_preference"
                 if text.is_empty() || parse_read_preference(&text).is_some() => {}

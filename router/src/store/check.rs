@@ -334,43 +334,42 @@ fn standbys(probes: &[(Subject<'_>, Probe)], findings: &mut Vec<Finding>) {
         let Some((primary, primary_probe)) = primary else {
             continue;
         };
-        if let (Some(here), Some(there)) =
-            (probe.system_identifier, primary_probe.system_identifier)
-            && here != there
-        {
-            findings.push(Finding {
-                severity: Severity::Error,
-                server: subject.label.clone(),
-                what: format!(
-                    "is no copy of {}: the system identifiers differ",
-                    primary.label
-                ),
-                remedy:
-                    "correct the list, or make it a standby of that primary with pg_basebackup -R"
-                        .to_owned(),
-            });
-        } else if probe.in_recovery
-            && probe.member.is_some()
-            && probe.member != primary_probe.member
-        {
-            findings.push(Finding {
-                severity: Severity::Error,
-                server: subject.label.clone(),
-                what: format!(
-                    "is a copy of shard {}",
-                    probe.member.as_deref().unwrap_or_default()
-                ),
-                remedy:
-                    "correct the list, or make it a standby of that primary with pg_basebackup -R"
-                        .to_owned(),
-            });
+        const REMEDY: &str =
+            "correct the list, or make it a standby of that primary with pg_basebackup -R";
+        let foreign = probe.member.as_ref().filter(|name| {
+            probe.in_recovery && probe.member != primary_probe.member && !name.is_empty()
+        });
+        let differs = match (probe.system_identifier, primary_probe.system_identifier) {
+            (Some(here), Some(there)) => here != there,
+            _ => false,
+        };
+        let (severity, what, remedy) = if let Some(name) = foreign {
+            (
+                Severity::Error,
+                format!("is a copy of shard {name}"),
+                REMEDY,
+            )
+        } else if differs {
+            let what = format!(
+                "is no copy of {}: the system identifiers differ",
+                primary.label
+            );
+            (Severity::Error, what, REMEDY)
         } else if probe.in_recovery && probe.receives_wal == Some(false) {
-            findings.push(Finding {
-                severity: Severity::Warning,
-                server: subject.label.clone(),
-                what: "is not receiving WAL from its primary".to_owned(),
-                remedy: "look at primary_conninfo and the server's log".to_owned(),
-            });
-        }
+            let what = "is not receiving WAL from its primary".to_owned();
+            (
+                Severity::Warning,
+                what,
+                "look at primary_conninfo and the server's log",
+            )
+        } else {
+            continue;
+        };
+        findings.push(Finding {
+            severity,
+            server: subject.label.clone(),
+            what,
+            remedy: remedy.to_owned(),
+        });
     }
 }

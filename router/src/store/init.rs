@@ -9,7 +9,7 @@ use catalog::{ClusterId, Server};
 use super::connection::{Connection, Connector, column};
 use super::error::Error;
 use super::home::{Settings, Store};
-use super::load::FORMAT;
+use super::home_rows::FORMAT;
 use super::migrate;
 
 /// What `pgweave.toml` says of the cluster.

@@ -10,18 +10,17 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use catalog::{
-    AutoShard, Catalog, CatalogBuilder, ClusterId, Column, Epoch, Group, GroupId, KeyColumn,
-    KeyType, Server, Shard, ShardId, Table, TableId, TableKind,
+    Catalog, CatalogBuilder, Column, Group, KeyType, Shard, ShardId, Table, TableId, TableKind,
 };
 
-use super::connection::{Connection, Connector, column};
+use super::connection::{Connection, Connector};
 use super::error::Error;
 use super::functions;
-use super::map_rows::{PlacementRow, read_map};
+use super::home_rows::{Listed, auto_shard, groups, heading, listed, shards};
 use super::relations::{self, ShardTable};
 
-/// The meaning of the home's tables that this router knows.
-pub const FORMAT: i32 = 1;
+/// Printing a view's definition waits for whoever has locked its tables: not for long, the next poll tries again.
+const LOCK_PATIENCE: &str = "3s";
 
 /// Tables that the catalog does not list have ids from here on, good for one snapshot only.
 pub const FIRST_UNLISTED: TableId = TableId(0x8000_0000);
@@ -31,8 +30,10 @@ pub(super) async fn load(
     connector: &Connector,
     last: Option<&Catalog>,
 ) -> Result<Catalog, Error> {
-    home.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .await?;
+    home.batch(&format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = '{LOCK_PATIENCE}'"
+    ))
+    .await?;
     let catalog = load_in_transaction(home, connector, last).await;
     let ended = home.batch("ROLLBACK").await;
     let catalog = catalog?;
@@ -84,211 +85,13 @@ async fn load_in_transaction(
         .map_err(|error| Error::corrupt(format!("an inconsistency: {error}")))
 }
 
-/// The row of `pgweave.cluster`.
-struct Heading {
-    cluster: ClusterId,
-    epoch: Epoch,
-    default_shard: Option<ShardId>,
-    home_shard: Option<ShardId>,
-}
-
-async fn heading(home: &Connection) -> Result<Heading, Error> {
-    let not_initialized = || Error::NotInitialized {
-        server: home.label().to_owned(),
-    };
-    let there = home
-        .query_one("SELECT to_regclass('pgweave.cluster') IS NOT NULL", &[])
-        .await?;
-    if !column::<bool>(&there, 0)? {
-        return Err(not_initialized());
-    }
-    let row = home
-        .query_opt(
-            "SELECT format, uuid_send(id), epoch, default_shard, home_shard FROM pgweave.cluster",
-            &[],
-        )
-        .await?
-        .ok_or_else(not_initialized)?;
-    let found: i32 = column(&row, 0)?;
-    if found != FORMAT {
-        return Err(Error::Format {
-            server: home.label().to_owned(),
-            found,
-            known: FORMAT,
-        });
-    }
-    let id: Vec<u8> = column(&row, 1)?;
-    let id: [u8; 16] = id
-        .try_into()
-        .map_err(|_| Error::corrupt("a cluster id that is no uuid"))?;
-    Ok(Heading {
-        cluster: ClusterId(id),
-        epoch: Epoch(column::<i64>(&row, 2)?.unsigned_abs()),
-        default_shard: column::<Option<i32>>(&row, 3)?.map(shard_id),
-        home_shard: column::<Option<i32>>(&row, 4)?.map(shard_id),
-    })
-}
-
-fn shard_id(number: i32) -> ShardId {
-    ShardId(number.unsigned_abs())
-}
-
-async fn shards(home: &Connection) -> Result<Vec<Shard>, Error> {
-    let rows = home
-        .query(
-            "SELECT shard.id, shard.name, server.role = 'primary', server.host, server.port, server.dbname \
-               FROM pgweave.shard JOIN pgweave.server ON server.shard = shard.id \
-              ORDER BY shard.id, server.role, server.position",
-            &[],
-        )
-        .await?;
-    let mut shards: Vec<Shard> = Vec::new();
-    for row in rows {
-        let id = shard_id(column(&row, 0)?);
-        let port = u16::try_from(column::<i32>(&row, 4)?)
-            .map_err(|_| Error::corrupt("a port beyond 65535"))?;
-        let server = Server {
-            host: column(&row, 3)?,
-            port,
-            dbname: column(&row, 5)?,
-        };
-        let is_primary: bool = column(&row, 2)?;
-        match shards.last_mut() {
-            Some(shard) if shard.id == id => shard.replicas.push(server),
-            _ if is_primary => shards.push(Shard {
-                id,
-                name: column(&row, 1)?,
-                primary: server,
-                replicas: Vec::new(),
-            }),
-            _ => return Err(Error::corrupt(format!("shard {id} without a primary"))),
-        }
-    }
-    Ok(shards)
-}
-
-async fn groups(home: &Connection) -> Result<Vec<Group>, Error> {
-    let mut placements: BTreeMap<i32, Vec<PlacementRow>> = BTreeMap::new();
-    let rows = home
-        .query(
-            "SELECT colocation_group, start_point, lower_bound, upper_bound, value, shard \
-               FROM pgweave.placement ORDER BY colocation_group, position",
-            &[],
-        )
-        .await?;
-    for row in rows {
-        placements
-            .entry(column(&row, 0)?)
-            .or_default()
-            .push(PlacementRow {
-                start_point: column(&row, 1)?,
-                lower_bound: column(&row, 2)?,
-                upper_bound: column(&row, 3)?,
-                value: column(&row, 4)?,
-                shard: shard_id(column(&row, 5)?),
-            });
-    }
-    let mut groups = Vec::new();
-    for row in home
-        .query(
-            "SELECT id, method, key_types FROM pgweave.colocation_group ORDER BY id",
-            &[],
-        )
-        .await?
-    {
-        let id: i32 = column(&row, 0)?;
-        let mut types = Vec::new();
-        for name in column::<Vec<String>>(&row, 2)? {
-            types.push(
-                KeyType::from_name(&name)
-                    .ok_or_else(|| Error::corrupt(format!("the key type {name:?}")))?,
-            );
-        }
-        let rows = placements.remove(&id).unwrap_or_default();
-        let map = read_map(column(&row, 1)?, &types, &rows)?;
-        groups.push(Group {
-            id: GroupId(id.unsigned_abs()),
-            types,
-            map,
-        });
-    }
-    Ok(groups)
-}
-
-/// A row of `pgweave.relation`.
-struct Listed {
-    id: TableId,
-    schema: String,
-    name: String,
-    kind: TableKind,
-}
-
-async fn listed(home: &Connection, groups: &[Group]) -> Result<Vec<Listed>, Error> {
-    let rows = home
-        .query("SELECT id, schema_name, table_name, kind, key_columns, colocation_group, shard FROM pgweave.relation ORDER BY id", &[])
-        .await?;
-    rows.iter()
-        .map(|row| {
-            let kind = match column(row, 3)? {
-                "reference" => TableKind::Reference,
-                "unsharded" => TableKind::Unsharded {
-                    shard: shard_id(column(row, 6)?),
-                },
-                _ => {
-                    let id = GroupId(column::<i32>(row, 5)?.unsigned_abs());
-                    let group = groups.iter().find(|group| group.id == id);
-                    let types = group
-                        .map(|group| group.types.as_slice())
-                        .unwrap_or_default();
-                    let names: Vec<String> = column(row, 4)?;
-                    // The group's types stand in until the columns are known: integers of other widths may share it.
-                    let key = names
-                        .into_iter()
-                        .zip(types)
-                        .map(|(name, key_type)| KeyColumn {
-                            name,
-                            key_type: *key_type,
-                        });
-                    TableKind::Sharded {
-                        group: id,
-                        key: key.collect(),
-                    }
-                }
-            };
-            Ok(Listed {
-                id: TableId(column::<i32>(row, 0)?.unsigned_abs()),
-                schema: column(row, 1)?,
-                name: column(row, 2)?,
-                kind,
-            })
-        })
-        .collect()
-}
-
-async fn auto_shard(home: &Connection) -> Result<Vec<AutoShard>, Error> {
-    let rows = home
-        .query(
-            "SELECT column_name, colocation_group FROM pgweave.auto_shard ORDER BY column_name",
-            &[],
-        )
-        .await?;
-    rows.iter()
-        .map(|row| {
-            let group = column::<Option<i32>>(row, 1)?.map(|id| GroupId(id.unsigned_abs()));
-            Ok(AutoShard {
-                column: column(row, 0)?,
-                group,
-            })
-        })
-        .collect()
-}
-
 /// What the default shard's system catalogs say.
 struct Found {
     shard: ShardId,
     tables: Vec<ShardTable>,
     views: Vec<catalog::View>,
     functions: Vec<functions::FunctionSource>,
+    reactions: Vec<catalog::Reaction>,
     sequences: Vec<catalog::Sequence>,
     schemas: Vec<String>,
 }
@@ -300,6 +103,7 @@ impl Found {
             tables: relations::tables(connection, None).await?,
             views: relations::views(connection).await?,
             functions: relations::function_sources(connection).await?,
+            reactions: relations::reactions(connection, None).await?,
             sequences: relations::sequences(connection).await?,
             schemas: relations::schemas(connection).await?,
         })
@@ -311,12 +115,27 @@ async fn reach(connector: &Connector, shard: &Shard) -> Result<Connection, Error
     let mut first_error = None;
     for server in std::iter::once(&shard.primary).chain(&shard.replicas) {
         match connector.connect(server).await {
-            Ok(connection) => return Ok(connection),
+            Ok(connection) => {
+                connection
+                    .batch(&format!("SET lock_timeout = '{LOCK_PATIENCE}'"))
+                    .await?;
+                return Ok(connection);
+            }
             Err(error) => first_error = first_error.or(Some(error)),
         }
     }
     Err(first_error
         .unwrap_or_else(|| Error::corrupt(format!("shard {} without servers", shard.name))))
+}
+
+async fn read_named(
+    connection: &Connection,
+    names: &[(String, String)],
+) -> Result<(Vec<ShardTable>, Vec<catalog::Reaction>), Error> {
+    Ok((
+        relations::tables(connection, Some(names)).await?,
+        relations::reactions(connection, Some(names)).await?,
+    ))
 }
 
 /// Adds tables, views, functions and sequences to the snapshot.
@@ -343,10 +162,13 @@ async fn place(
         })
         .collect();
 
+    let mut reactions = found.reactions;
     let mut elsewhere: BTreeMap<ShardId, Vec<(String, String)>> = BTreeMap::new();
     for table in &listed {
         if let Some(shard) = look_up_on(table, groups, found.shard) {
             columns.remove(&(table.schema.clone(), table.name.clone()));
+            reactions
+                .retain(|reaction| reaction.schema != table.schema || reaction.name != table.name);
             elsewhere
                 .entry(shard)
                 .or_default()
@@ -359,15 +181,18 @@ async fn place(
             .find(|shard| shard.id == id)
             .ok_or_else(|| Error::corrupt(format!("no shard {id}")))?;
         let there = match reach(connector, shard).await {
-            Ok(connection) => relations::tables(&connection, Some(&names)).await,
+            Ok(connection) => read_named(&connection, &names).await,
             Err(error) => Err(error),
         };
         match there {
-            Ok(tables) => columns.extend(
-                tables
-                    .into_iter()
-                    .map(|table| ((table.schema, table.name), table.columns)),
-            ),
+            Ok((tables, found)) => {
+                reactions.extend(found);
+                columns.extend(
+                    tables
+                        .into_iter()
+                        .map(|table| ((table.schema, table.name), table.columns)),
+                );
+            }
             Err(error) => {
                 for (schema, name) in names {
                     let known = last
@@ -377,6 +202,9 @@ async fn place(
                         return Err(error);
                     };
                     tracing::warn!(shard = %shard.name, %error, "columns of {schema}.{name} cannot be read; the last known ones stay");
+                    if let Some(last) = last {
+                        reactions.extend_from_slice(last.reactions(&schema, &name));
+                    }
                     columns.insert((schema, name), known);
                 }
             }
@@ -423,6 +251,9 @@ async fn place(
         if names.insert((sequence.schema.clone(), sequence.name.clone())) {
             builder = builder.sequence(sequence);
         }
+    }
+    for reaction in reactions {
+        builder = builder.reaction(reaction);
     }
     for schema in found.schemas {
         builder = builder.schema(schema);
@@ -472,6 +303,7 @@ fn fit(kind: TableKind, mut columns: Vec<Column>) -> (TableKind, Vec<Column>) {
             None => columns.push(Column {
                 name: key_column.name.clone(),
                 type_oid: key_column.key_type.oid(),
+                type_modifier: -1,
                 not_null: true,
                 has_default: false,
                 default_expression: None,

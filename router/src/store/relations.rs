@@ -1,9 +1,9 @@
 //! What a shard's system catalogs say of tables, views, functions and sequences.
 //!
-//! Entry points: [`tables`], [`views`], [`function_sources`], [`sequences`]. All but PostgreSQL's own schemas and `pgweave` is
+//! Entry points: [`tables`], [`views`], [`reactions`], [`function_sources`], [`sequences`]. All but PostgreSQL's own schemas and `pgweave` is
 //! read. Invariant: read on a control connection, where names print qualified (see `connection::CANONICAL_SETTINGS`).
 
-use catalog::{Column, Sequence, View, Volatility};
+use catalog::{Column, Reached, Reaction, Sequence, View, Volatility};
 
 use super::connection::{Connection, column, text, truth};
 use super::error::Error;
@@ -25,29 +25,20 @@ pub async fn tables(
     connection: &Connection,
     only: Option<&[(String, String)]>,
 ) -> Result<Vec<ShardTable>, Error> {
-    let chosen = match only {
-        None => String::new(),
-        Some(names) => {
-            let pairs: Vec<String> = names
-                .iter()
-                .map(|(schema, name)| {
-                    format!(
-                        "({}, {})",
-                        super::quote::literal(schema),
-                        super::quote::literal(name)
-                    )
-                })
-                .collect();
-            if pairs.is_empty() {
-                return Ok(Vec::new());
-            }
-            format!("AND (n.nspname, c.relname) IN ({})", pairs.join(", "))
-        }
+    let Some(chosen) = chosen(only) else {
+        return Ok(Vec::new());
     };
+    // A default names no columns, so it can be printed without its table, which would be locked for it: whoever holds that
+    // lock may be waiting for the catalog's. For the same reason, and because a table may be gone by then, nothing is looked up by
+    // name.
     let sql = format!(
-        "SELECT n.nspname, c.relname, a.attname, a.atttypid, a.attnotnull, a.atthasdef OR a.attidentity <> '', \
+        "SELECT n.nspname, c.relname, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.atthasdef OR a.attidentity <> '', \
                 CASE WHEN a.attidentity <> '' \
-                     THEN 'nextval(' || quote_literal(pg_get_serial_sequence(format('%I.%I', n.nspname, c.relname), a.attname)) || '::regclass)' \
+                     THEN (SELECT 'nextval(' || quote_literal(format('%I.%I', sn.nspname, s.relname)) || '::regclass)' \
+                             FROM pg_depend o JOIN pg_class s ON s.oid = o.objid JOIN pg_namespace sn ON sn.oid = s.relnamespace \
+                            WHERE o.classid = 'pg_class'::regclass AND o.refclassid = 'pg_class'::regclass \
+                              AND o.refobjid = c.oid AND o.refobjsubid = a.attnum AND o.deptype = 'i' AND s.relkind = 'S' LIMIT 1) \
+                     WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, 0) \
                      ELSE pg_get_expr(d.adbin, d.adrelid) END \
            FROM pg_class c \
            JOIN pg_namespace n ON n.oid = c.relnamespace \
@@ -73,13 +64,86 @@ pub async fn tables(
             table.columns.push(Column {
                 name: column,
                 type_oid: number(text(&row, 3, "pg_attribute")?)?,
-                not_null: truth(&row, 4),
-                has_default: truth(&row, 5),
-                default_expression: row[6].clone(),
+                type_modifier: number(text(&row, 4, "pg_attribute")?)?,
+                not_null: truth(&row, 5),
+                has_default: truth(&row, 6),
+                default_expression: row[7].clone(),
             });
         }
     }
     Ok(tables)
+}
+
+/// What triggers and rules do when a relation is written to, ordered. `only` limits them to writes to these relations.
+pub async fn reactions(
+    connection: &Connection,
+    only: Option<&[(String, String)]>,
+) -> Result<Vec<Reaction>, Error> {
+    match reactions_query(only) {
+        Some(sql) => read_reactions(&connection.rows(&sql).await?),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// The query for [`reactions`]; `None` if it is about nothing.
+pub fn reactions_query(only: Option<&[(String, String)]>) -> Option<String> {
+    let chosen = chosen(only)?;
+    Some(format!(
+        "SELECT n.nspname, c.relname, 'function', un.nspname, u.proname \
+           FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+           JOIN pg_proc u ON u.oid = t.tgfoid JOIN pg_namespace un ON un.oid = u.pronamespace \
+          WHERE NOT t.tgisinternal AND un.nspname <> 'pg_catalog' AND {USER_SCHEMA} {chosen} \
+          UNION \
+         SELECT n.nspname, c.relname, CASE WHEN u.oid IS NULL THEN 'relation' ELSE 'function' END, \
+                un.nspname, coalesce(u.proname, o.relname) \
+           FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace \
+           JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refobjid <> c.oid \
+           LEFT JOIN pg_proc u ON d.refclassid = 'pg_proc'::regclass AND u.oid = d.refobjid \
+           LEFT JOIN pg_class o ON d.refclassid = 'pg_class'::regclass AND o.oid = d.refobjid \
+           JOIN pg_namespace un ON un.oid = coalesce(u.pronamespace, o.relnamespace) \
+          WHERE r.ev_type <> '1' AND un.nspname <> 'pg_catalog' AND {USER_SCHEMA} {chosen}"
+    ))
+}
+
+/// What [`reactions_query`] answers.
+pub fn read_reactions(rows: &[Vec<Option<String>>]) -> Result<Vec<Reaction>, Error> {
+    let mut reactions = Vec::new();
+    for row in rows {
+        let field = |index| text(row, index, "pg_trigger").map(str::to_owned);
+        let (schema, name) = (field(3)?, field(4)?);
+        reactions.push(Reaction {
+            schema: field(0)?,
+            name: field(1)?,
+            reaches: match text(row, 2, "pg_trigger")? {
+                "function" => Reached::Function(schema, name),
+                _ => Reached::Relation(schema, name),
+            },
+        });
+    }
+    Ok(reactions)
+}
+
+/// The condition that limits a query on `pg_class c` to these names; `None` if there are none.
+fn chosen(only: Option<&[(String, String)]>) -> Option<String> {
+    let names = match only {
+        None => return Some(String::new()),
+        Some([]) => return None,
+        Some(names) => names,
+    };
+    let pairs: Vec<String> = names
+        .iter()
+        .map(|(schema, name)| {
+            format!(
+                "({}, {})",
+                super::quote::literal(schema),
+                super::quote::literal(name)
+            )
+        })
+        .collect();
+    Some(format!(
+        "AND (n.nspname, c.relname) IN ({})",
+        pairs.join(", ")
+    ))
 }
 
 pub async fn views(connection: &Connection) -> Result<Vec<View>, Error> {

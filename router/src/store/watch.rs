@@ -101,7 +101,14 @@ impl Store {
             .await?;
         let epoch = Epoch(column::<i64>(&row, 0)?.unsigned_abs());
         if epoch > self.handle().epoch() {
-            self.reload().await?;
+            match self.reload().await {
+                Ok(_) => {}
+                Err(error) if error.is_connection() => return Err(error),
+                // The home is there; a definition is locked by a client, say. The next poll tries again.
+                Err(error) => {
+                    tracing::warn!(%epoch, %error, "the catalog changed, but its new snapshot cannot be read yet")
+                }
+            }
         }
         self.heartbeat(connection).await?;
         self.settle_pending(connection).await

@@ -53,8 +53,11 @@ pub fn error_fields(body: &[u8]) -> ErrorFields {
     result
 }
 
+/// For rows that a placement guard refuses: nobody but this router knows the constraint.
+const GUARD_HINT: &str = "The row's shard key is not the one that it was routed by: a trigger has changed it. Give the row the key that it is to have.";
+
 /// Writes an ErrorResponse again with `context` added to its CONTEXT and its position moved by `position_offset`
-/// characters.
+/// characters. An error of a placement guard gets a hint.
 pub fn rewrite_error(
     out: &mut BytesMut,
     body: &[u8],
@@ -64,9 +67,11 @@ pub fn rewrite_error(
     let start = out.len();
     out.put_u8(b'E');
     out.put_u32(0);
-    let mut seen_context = false;
+    let (mut seen_context, mut seen_hint, mut guarded) = (false, false, false);
     for (code, text) in fields(body) {
         out.put_u8(code);
+        seen_hint |= code == b'H';
+        guarded |= code == b'n' && text == catalog::GUARD.as_bytes();
         match (code, context) {
             (b'W', Some(context)) => {
                 seen_context = true;
@@ -89,6 +94,11 @@ pub fn rewrite_error(
     if let (Some(context), false) = (context, seen_context) {
         out.put_u8(b'W');
         out.put_slice(context.as_bytes());
+        out.put_u8(0);
+    }
+    if guarded && !seen_hint {
+        out.put_u8(b'H');
+        out.put_slice(GUARD_HINT.as_bytes());
         out.put_u8(0);
     }
     out.put_u8(0);
@@ -270,6 +280,20 @@ mod tests {
             (fields.sqlstate.as_str(), fields.message.as_str()),
             ("42P01", "no such")
         );
+    }
+
+    #[test]
+    fn a_placement_guard_explains_itself() {
+        let hint = |error: &[u8]| {
+            let mut out = BytesMut::new();
+            rewrite_error(&mut out, error, Some("shard s1"), 0).unwrap();
+            error_fields(&out[5..]).hint
+        };
+        assert_eq!(hint(ERROR), None);
+        let guard = b"SERROR\0C23514\0Mnew row\0npgweave_placement\0\0";
+        assert_eq!(hint(guard).as_deref(), Some(GUARD_HINT));
+        let other = b"SERROR\0C23514\0Mnew row\0npositive\0\0";
+        assert_eq!(hint(other), None);
     }
 
     #[test]

@@ -125,3 +125,66 @@ async fn privileges_that_are_missing() {
     }
     assert!(init(&request).await.is_err());
 }
+
+#[tokio::test]
+async fn replicas_are_told_apart() {
+    use router::local::{ClusterOptions, LocalCluster};
+    let options = ClusterOptions {
+        shards: 2,
+        replicas: 1,
+        server: fast(),
+        ..ClusterOptions::default()
+    };
+    let cluster = LocalCluster::start(options).await.unwrap();
+    let address = |server: &LocalServer| catalog::Server {
+        host: "127.0.0.1".into(),
+        port: server.port(),
+        dbname: "postgres".into(),
+    };
+    let mut shards: Vec<ShardRequest> = cluster
+        .shards()
+        .iter()
+        .map(|shard| ShardRequest {
+            name: shard.name.clone(),
+            primary: address(&shard.primary),
+            replicas: shard.replicas.iter().map(address).collect(),
+        })
+        .collect();
+    let request = |shards: &[ShardRequest]| InitRequest {
+        connector: connector(),
+        home: shards[0].primary.clone(),
+        shards: shards.to_vec(),
+    };
+    init(&request(&shards)).await.unwrap();
+    for shard in cluster.shards() {
+        shard
+            .catch_up(std::time::Duration::from_secs(20))
+            .await
+            .unwrap();
+    }
+    let findings = check(&request(&shards)).await;
+    assert_eq!(findings, []);
+    // Each other's replicas, and a replica for a primary.
+    let (first, second) = shards.split_at_mut(1);
+    std::mem::swap(&mut first[0].replicas, &mut second[0].replicas);
+    let findings = check(&request(&shards)).await;
+    assert!(
+        has(&findings, Severity::Error, "is a copy of shard s1"),
+        "{findings:?}"
+    );
+    assert!(
+        has(&findings, Severity::Error, "is a copy of shard s2"),
+        "{findings:?}"
+    );
+    shards[1].primary = shards[0].replicas[0].clone();
+    let findings = check(&request(&shards)).await;
+    assert!(
+        has(
+            &findings,
+            Severity::Error,
+            "is listed as a primary, but is a standby"
+        ),
+        "{findings:?}"
+    );
+    cluster.stop().await.unwrap();
+}

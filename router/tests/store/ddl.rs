@@ -400,10 +400,6 @@ async fn altered_tables_keep_what_they_rest_on() {
             "0A000 column customer_id is the shard key of table public.orders",
         ),
         (
-            "ALTER TABLE orders DROP CONSTRAINT pgweave_placement",
-            "0A000 the placement guard of table public.orders cannot be dropped",
-        ),
-        (
             "ALTER SEQUENCE orders_id_seq MAXVALUE 5000000000",
             "0A000 sequence public.orders_id_seq is divided",
         ),

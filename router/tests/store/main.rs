@@ -10,4 +10,5 @@ mod harness;
 mod init;
 mod sequences;
 mod shard_table;
+mod tls;
 mod watch;

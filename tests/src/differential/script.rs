@@ -140,6 +140,14 @@ impl Script {
         Ok(script)
     }
 
+    /// Whether it has pgweave shard tables, which changes what others are answered: a statement whose tables cannot be seen is
+    /// allowed while all tables are on one shard.
+    pub fn shards_tables(&self) -> bool {
+        self.steps
+            .iter()
+            .any(|step| matches!(&step.action, Action::SetUp(sql) if sql.contains("pgweave.")))
+    }
+
     pub fn runs_in(&self, mode: Mode) -> bool {
         self.modes
             .as_ref()

@@ -8,6 +8,7 @@
 //! replica identity, owner, privileges, comments, and the schemas, types, extensions and sequences that the table needs.
 //! Deliberately absent: tablespaces (places on one machine's disks), partitions and inheritance, rules, security labels.
 
+mod attachments;
 pub mod extensions;
 mod grants;
 mod parts;

@@ -65,6 +65,8 @@ pub struct ColumnDefinition {
     /// As `format_type` prints it.
     pub type_name: String,
     pub type_oid: u32,
+    /// `atttypmod`, -1 for none.
+    pub type_modifier: i32,
     /// Qualified and quoted, where it is not the type's own.
     pub collation: Option<String>,
     /// Whether equal under the collation means equal bytes. True for types without collation.
