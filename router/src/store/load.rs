@@ -8,6 +8,7 @@
 //! shard; if its columns cannot be read, those of the last snapshot stay, and without any the load fails.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
 
 use catalog::{
     Catalog, CatalogBuilder, Column, Group, KeyType, Shard, ShardId, Table, TableId, TableKind,
@@ -19,13 +20,38 @@ use super::functions;
 use super::home_rows::{Listed, auto_shard, groups, heading, listed, shards};
 use super::relations::{self, ShardTable};
 
-/// Printing a view's definition waits for whoever has locked its tables: not for long, the next poll tries again.
-const LOCK_PATIENCE: &str = "3s";
+/// Printing a view's definition waits for whoever has locked its tables. For less than `deadlock_timeout`, which is a
+/// second: where a client's DROP waits for the same tables in another order, it is this reading that must give way.
+const LOCK_PATIENCE: &str = "500ms";
+
+/// How often a reading that has given way is begun again, and after what pause.
+const ATTEMPTS: u32 = 20;
+
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Tables that the catalog does not list have ids from here on, good for one snapshot only.
 pub const FIRST_UNLISTED: TableId = TableId(0x8000_0000);
 
 pub(super) async fn load(
+    home: &Connection,
+    connector: &Connector,
+    last: Option<&Catalog>,
+) -> Result<Catalog, Error> {
+    let mut attempt = 1;
+    loop {
+        match load_once(home, connector, last).await {
+            // lock_not_available, deadlock_detected
+            Err(error) if attempt < ATTEMPTS && matches!(error.sqlstate(), "55P03" | "40P01") => {
+                tracing::debug!(%error, attempt, "reading the catalog again");
+                attempt += 1;
+            }
+            result => return result,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn load_once(
     home: &Connection,
     connector: &Connector,
     last: Option<&Catalog>,
