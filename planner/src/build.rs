@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use catalog::{Catalog, GroupId, ShardId};
 
 use crate::bind::Binder;
+use crate::gather::gather;
 use crate::key::pin;
 use crate::operand::Source;
 use crate::parse::{Node, nodes};
@@ -48,7 +49,16 @@ pub(crate) fn statement(
                 return crate::create_as::create_table_as(node, into, false, source, context)
                     .map(Built::only);
             }
-            query(node, source, context)
+            match query(node, source, context) {
+                // No single shard: bring the rows together. Without its literals a text may only seem so.
+                Err(refusal @ (Error::Unsupported { .. } | Error::SeveralShards { .. }))
+                    if source.literals.is_none() =>
+                {
+                    gather(node, span, source, context, refusal)
+                        .map(|gather| Built::only(Plan::Gather(gather)))
+                }
+                other => other,
+            }
         }
         Node::InsertStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_) | Node::MergeStmt(_) => {
             query(node, source, context)
@@ -115,19 +125,19 @@ pub(crate) enum To {
     EveryCopy,
 }
 
-pub(crate) struct Routed {
+pub(crate) struct Routed<'c> {
     pub to: To,
-    pub findings: Findings,
+    pub findings: Findings<'c>,
     /// Names of the result's columns, as far as they are known.
     pub columns: Vec<String>,
 }
 
 /// Binds a query, proves its keys and finds its route.
-pub(crate) fn route(
+pub(crate) fn route<'c>(
     node: Node<'_>,
     source: Source<'_>,
-    context: &Context<'_>,
-) -> Result<Routed, Error> {
+    context: &Context<'c>,
+) -> Result<Routed<'c>, Error> {
     let mut binder = Binder::new(*context, source);
     let namespace = Namespace::default();
     let scope = Scope {
@@ -185,7 +195,7 @@ pub(crate) fn route(
 }
 
 /// Manual routing takes what would be refused or routed by key, and what may run anywhere.
-fn manual(findings: &Findings, context: &Context<'_>) -> Option<Route> {
+fn manual(findings: &Findings<'_>, context: &Context<'_>) -> Option<Route> {
     let shard = context.manual?;
     let placed = findings.sharded.is_empty()
         && findings.refusal.is_none()
@@ -194,7 +204,7 @@ fn manual(findings: &Findings, context: &Context<'_>) -> Option<Route> {
 }
 
 /// The one shard that all unsharded tables of the statement live on.
-fn one_home(findings: &Findings, context: &Context<'_>) -> Result<Option<ShardId>, Error> {
+fn one_home(findings: &Findings<'_>, context: &Context<'_>) -> Result<Option<ShardId>, Error> {
     match findings.homes.as_slice() {
         [] => Ok(None),
         [(shard, _)] => Ok(Some(*shard)),
@@ -210,7 +220,7 @@ fn one_home(findings: &Findings, context: &Context<'_>) -> Result<Option<ShardId
 fn compose(
     keys: Vec<KeyTuple>,
     home: Option<ShardId>,
-    findings: &Findings,
+    findings: &Findings<'_>,
     context: &Context<'_>,
 ) -> Result<Route, Error> {
     if findings.uses_pgweave {
@@ -258,7 +268,7 @@ fn with_pgweave() -> Error {
 }
 
 /// A write to reference tables must do the same on every copy.
-fn every_copy(findings: &Findings) -> Result<(), Error> {
+fn every_copy(findings: &Findings<'_>) -> Result<(), Error> {
     let table = findings.reference_writes.first().map_or("", String::as_str);
     let refused =
         |why: String| Error::unsupported(format!("a write to the reference table {table} {why}"));
@@ -290,7 +300,7 @@ fn every_copy(findings: &Findings) -> Result<(), Error> {
 }
 
 /// Rows of a reference table are locked on the default shard's copy, so that all lockers meet; writers reach it too.
-fn lock_one_copy(findings: &mut Findings, context: &Context<'_>) -> Result<(), Error> {
+fn lock_one_copy(findings: &mut Findings<'_>, context: &Context<'_>) -> Result<(), Error> {
     let table = findings
         .reference_locks
         .first()

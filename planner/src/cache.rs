@@ -194,7 +194,11 @@ impl PlanCache {
                     Ok(plans)
                 }
                 // The values themselves may prove what the shape cannot.
-                Err(_) => self.plan_text(sql, context, session, None),
+                Err(_) => {
+                    let plans = self.plan_text(sql, context, session, None)?;
+                    self.entries.insert(key.to_owned(), Entry::TiedToValues);
+                    Ok(plans)
+                }
             },
         }
     }

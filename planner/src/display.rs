@@ -4,9 +4,11 @@
 
 use std::fmt;
 
+use catalog::ShardId;
+
 use crate::{
-    Access, AdminArg, AdminCall, Change, Effects, Everywhere, EverywhereKind, KeyRoute, KeySource,
-    KeyTuple, NewTable, Plan, Route, SessionStatement, Single, Where,
+    Access, AdminArg, AdminCall, Change, Effects, Everywhere, EverywhereKind, Gather, GatherPlace,
+    KeyRoute, KeySource, KeyTuple, NewTable, Plan, Route, SessionStatement, Single, Where,
 };
 
 /// Beyond this many keys the rest is only counted.
@@ -47,6 +49,7 @@ fn tree(plan: &Plan) -> Tree {
     match plan {
         Plan::Single(single) => single_tree(single),
         Plan::Everywhere(everywhere) => everywhere_tree(everywhere),
+        Plan::Gather(gather) => gather_tree(gather),
         Plan::Session(statement) => session_tree(statement),
         Plan::Admin(call) => admin_tree(call),
         Plan::Explain(explain) => Tree {
@@ -62,6 +65,26 @@ fn tree(plan: &Plan) -> Tree {
             children: vec![tree(&explain.inner)],
         },
     }
+}
+
+fn gather_tree(gather: &Gather) -> Tree {
+    let mut line = "Gather: SELECT, read".to_owned();
+    if gather.parameters > 0 {
+        line += &format!(", {} parameters", gather.parameters);
+    }
+    let shards: Vec<String> = gather.servers.iter().map(ShardId::to_string).collect();
+    let mut children = vec![Tree::leaf(format!("Finished on: {}", shards.join(" or ")))];
+    for table in &gather.tables {
+        let only = if table.only { "ONLY " } else { "" };
+        children.push(Tree::leaf(match table.place {
+            GatherPlace::Group(group) => {
+                format!("Rows of: {only}{} of group {group}", table.name.name)
+            }
+            GatherPlace::Everywhere => format!("Copy of: {only}{}", table.name.name),
+            GatherPlace::Shard(shard) => format!("There: {only}{} on {shard}", table.name.name),
+        }));
+    }
+    Tree { line, children }
 }
 
 fn single_tree(single: &Single) -> Tree {

@@ -29,6 +29,7 @@ mod display;
 mod error;
 mod facts;
 mod functions;
+mod gather;
 mod key;
 mod operand;
 mod operator;
@@ -65,6 +66,29 @@ pub fn plan_text(sql: &str, context: &Context<'_>) -> Result<Vec<Planned>, Error
         context,
     )
     .map(|(planned, _)| planned)
+}
+
+/// Plans the SELECT that starts at this byte of a text to be gathered: its values have led to several shards.
+pub fn plan_gather(sql: &str, start: usize, context: &Context<'_>) -> Result<Planned, Error> {
+    let source = Source {
+        sql,
+        literals: None,
+    };
+    let tree = parse::parse(sql)?;
+    let statements = tree.statements(sql);
+    let several = statements.len() > 1;
+    let statement = statements
+        .iter()
+        .find(|statement| !several || statement.start == start)
+        .ok_or_else(|| Error::internal("a statement is not where it was planned"))?;
+    let refusal = Error::unsupported("this statement's shard keys lie on several shards");
+    let span = (statement.start, statement.end);
+    let gather = gather::gather(statement.node, span, source, context, refusal)?;
+    Ok(Planned {
+        part: several.then_some(statement.start..statement.end),
+        plan: Arc::new(Plan::Gather(gather)),
+        rest: None,
+    })
 }
 
 /// Plans a text; the flag tells whether its plan holds for all texts of its shape.
@@ -160,6 +184,7 @@ fn changes_meaning(plan: &Plan) -> bool {
                 | SessionStatement::Unlisten(_)
                 | SessionStatement::Notify { .. }
         ),
+        Plan::Gather(_) => false,
         Plan::Admin(_) => true,
         Plan::Explain(explain) => explain.analyze,
     }

@@ -5,6 +5,8 @@
 
 use catalog::{GroupId, KeyColumn, ShardId, Table};
 
+use smallvec::SmallVec;
+
 use crate::convert::Family;
 use crate::facts::{Fact, SetId, Variable};
 use crate::operand::Operand;
@@ -23,7 +25,7 @@ pub(crate) struct Bound<'c> {
     pub families: Vec<Option<Family>>,
     /// Data-modifying CTEs: executed whether or not they are referred to.
     pub standalone: Vec<QueryId>,
-    pub findings: Findings,
+    pub findings: Findings<'c>,
 }
 
 /// An element of FROM, or the target of a write.
@@ -180,9 +182,29 @@ pub(crate) struct Output {
     pub operand: Option<Operand>,
 }
 
+/// A table named in a query's own text.
+pub(crate) struct Appearance<'c> {
+    pub table: &'c Table,
+    /// Byte in the text at which the name starts.
+    pub location: i32,
+    /// The name as it is written: with or without schema.
+    pub path: SmallVec<[&'c str; 2]>,
+    pub has_alias: bool,
+    /// `FROM ONLY`.
+    pub only: bool,
+}
+
 /// What the binder saw on its way that matters for the plan as a whole.
 #[derive(Default)]
-pub(crate) struct Findings {
+pub(crate) struct Findings<'c> {
+    /// Tables that queries read, where they are named.
+    pub appearances: Vec<Appearance<'c>>,
+    /// Tables are read through views.
+    pub in_place: bool,
+    /// There is a GROUP BY.
+    pub groups_rows: bool,
+    /// Why copies of the tables' rows would not do for the query.
+    pub not_gathered: Option<String>,
     /// Unsharded tables, temporary tables and functions that act on one server.
     pub homes: Vec<(ShardId, String)>,
     pub uses_pgweave: bool,
@@ -217,7 +239,11 @@ pub(crate) struct Findings {
     pub refusal: Option<Error>,
 }
 
-impl Findings {
+impl Findings<'_> {
+    pub fn keep_in_place(&mut self, why: impl Into<String>) {
+        self.not_gathered.get_or_insert_with(|| why.into());
+    }
+
     pub fn raise(&mut self, access: Access) {
         self.access = Some(self.access.map_or(access, |now| now.max(access)));
     }

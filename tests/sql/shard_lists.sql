@@ -34,7 +34,7 @@ SELECT * FROM lands WHERE k = ANY ('{fr,ä}') AND id = 1 ORDER BY v;
 SELECT * FROM lands WHERE k = ANY ($1) AND id = 1 ORDER BY v;
 -- bind '{de,it}'::text[]
 SELECT count(*) FROM lands WHERE k = ANY ($1);
--- expect-refusal 0A000
+-- unordered
 SELECT * FROM lands WHERE k IN ('de', 'fr');
 -- expect-refusal 23514
 SELECT * FROM lands WHERE k = 'es';
@@ -67,10 +67,10 @@ SELECT l.v, t.name FROM lands l JOIN towns t ON t.land = l.k WHERE l.k = 'de' AN
 SELECT l.v, t.name FROM lands l JOIN towns t ON t.land = l.k WHERE t.land IN ('de', 'it') AND l.id = 1 ORDER BY 2;
 SELECT t.name, (SELECT count(*) FROM lands l WHERE l.k = t.land) FROM towns t WHERE t.land = 'fr';
 SELECT land FROM towns WHERE land = 'de' UNION ALL SELECT k FROM lands WHERE k = 'it' ORDER BY 1;
--- expect-refusal 0A000
+-- unordered
 SELECT land FROM towns WHERE land = 'de' UNION ALL SELECT k FROM lands WHERE k = 'fr';
 INSERT INTO towns SELECT k, 'of ' || v, id FROM lands WHERE k = 'de' ORDER BY id RETURNING name;
--- expect-refusal 0A000
+-- unordered
 SELECT count(*) FROM lands;
 TRUNCATE lands, towns;
 SELECT count(*) FROM lands WHERE k = 'de';
@@ -92,7 +92,7 @@ SELECT * FROM rest WHERE k = 'es';
 SELECT * FROM rest WHERE k = '';
 SELECT * FROM rest WHERE k = 'nothing';
 SELECT * FROM rest WHERE k IN ('es', 'xx', 'yy') ORDER BY k;
--- expect-refusal 0A000
+-- unordered
 SELECT * FROM rest WHERE k IN ('es', 'de');
 UPDATE rest SET v = 'x' WHERE k = 'yy';
 DELETE FROM rest WHERE k = 'xx';
@@ -123,11 +123,11 @@ INSERT INTO flags VALUES ('no', 'no');
 SELECT * FROM flags WHERE k = true;
 SELECT * FROM flags WHERE k = 'f';
 SELECT * FROM flags WHERE k = '1';
--- expect-refusal 0A000
+-- unordered
 SELECT * FROM flags WHERE k;
--- expect-refusal 0A000
+-- unordered
 SELECT * FROM flags WHERE NOT k;
--- expect-refusal 0A000
+-- unordered
 SELECT * FROM flags WHERE k IS TRUE;
 -- bind 'true'::bool
 SELECT * FROM flags WHERE k = $1;
@@ -148,7 +148,7 @@ INSERT INTO days VALUES ('2024-02-29', 'leap');
 -- expect-refusal 23514
 INSERT INTO days VALUES ('-infinity', 'unlisted');
 SELECT v FROM days WHERE k = 'infinity';
--- expect-refusal 0A000
+-- unordered
 SELECT v FROM days WHERE k = '20240229';
 SELECT v FROM days WHERE k = '2024-02-29'::date;
 -- bind '2024-02-29'::date

@@ -49,21 +49,21 @@ SELECT * FROM (SELECT id, name FROM customers UNION ALL SELECT customer_id, 'ord
 SELECT count(*) FROM (SELECT id FROM customers WHERE id = 2 UNION SELECT id FROM customers WHERE id = 3) u;
 SELECT name FROM customers WHERE id = 2 UNION SELECT nothing FROM customers WHERE id = 2;
 SELECT id, name FROM customers WHERE id = 2 UNION SELECT name FROM customers WHERE id = 2;
--- expect-refusal 0A000
+-- unordered
 SELECT name FROM customers WHERE id = 1 UNION ALL SELECT name FROM customers WHERE id = 2;
--- expect-refusal 0A000
+-- unordered
 SELECT name FROM customers WHERE id = 1 UNION ALL SELECT name FROM customers;
--- expect-refusal 0A000
+-- unordered
 SELECT name FROM customers UNION ALL SELECT name FROM customers WHERE id = 1;
--- expect-refusal 0A000
+-- unordered
 WITH c AS (SELECT * FROM customers) SELECT * FROM c;
--- expect-refusal 0A000
+-- unordered
 WITH c AS (SELECT * FROM customers) SELECT * FROM orders WHERE customer_id = 1 AND EXISTS (SELECT FROM c);
--- expect-refusal 0A000
+-- unordered
 WITH c AS (SELECT * FROM customers WHERE id = 1) SELECT * FROM c JOIN orders o ON o.id = c.id;
--- expect-refusal 0A000
+-- unordered
 WITH c AS (SELECT * FROM customers WHERE id = 1) SELECT * FROM orders WHERE customer_id = 2;
 -- expect-refusal 0A000
 WITH d AS (DELETE FROM customers RETURNING *) SELECT count(*) FROM d;
--- expect-refusal 0A000
+-- unordered
 SELECT * FROM (SELECT id FROM customers WHERE id = 1 UNION ALL SELECT id FROM orders) u WHERE id > 0;

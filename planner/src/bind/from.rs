@@ -1,11 +1,13 @@
 //! FROM: what each of its elements is.
 
+use catalog::{Table, TableKind};
+
 use super::Binder;
 use super::appearance::overwrite;
 use crate::Error;
 use crate::facts::Fact;
 use crate::parse::{Node, nodes};
-use crate::query::{Item, ItemId, Level, QueryId};
+use crate::query::{Appearance, Item, ItemId, Level, QueryId};
 use crate::relation::{Found, look_up};
 use crate::scope::{BoundRelation, Columns, CteBody, Namespace, Scope};
 
@@ -150,7 +152,10 @@ impl<'c: 's, 's> Binder<'c, 's> {
             )));
         }
         match look_up(&self.context, relation.schemaname(), name) {
-            Found::Table(table) => Ok(self.table(table, alias, columns, relation.location)),
+            Found::Table(table) => {
+                self.appears(table, relation, alias.is_some());
+                Ok(self.table(table, alias, columns, relation.location))
+            }
             Found::View(view) => {
                 let empty = Namespace::default();
                 self.view(
@@ -168,8 +173,16 @@ impl<'c: 's, 's> Binder<'c, 's> {
             found => {
                 let default = self.context.catalog.default_shard();
                 match found {
-                    Found::Temporary(shard) => self.bound.findings.home(shard, name),
-                    Found::System => self.bound.findings.uses_system = true,
+                    Found::Temporary(shard) => {
+                        let why = format!("{name} is a temporary table of this session");
+                        self.bound.findings.keep_in_place(why);
+                        self.bound.findings.home(shard, name);
+                    }
+                    Found::System => {
+                        let why = format!("it reads the system catalog {name}");
+                        self.bound.findings.keep_in_place(why);
+                        self.bound.findings.uses_system = true;
+                    }
                     Found::Pgweave => self.bound.findings.uses_pgweave = true,
                     Found::Table(_) | Found::View(_) | Found::Unknown => {
                         self.bound.findings.home(default, name)
@@ -185,6 +198,31 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 Ok(self.other(relation))
             }
         }
+    }
+
+    /// Notes a table that a query reads.
+    fn appears(&mut self, table: &'c Table, relation: &nodes::RangeVar, has_alias: bool) {
+        if self.in_view {
+            if matches!(table.kind, TableKind::Sharded { .. }) {
+                let why = format!("it reads {} through a view", table.name);
+                self.bound.findings.keep_in_place(why);
+            }
+            self.bound.findings.in_place = true;
+            return;
+        }
+        if relation.catalogname().is_some() {
+            self.bound
+                .findings
+                .keep_in_place("it names a table with its database");
+        }
+        let schema = relation.schemaname().map(|_| table.schema.as_str());
+        self.bound.findings.appearances.push(Appearance {
+            table,
+            location: relation.location,
+            path: schema.into_iter().chain([table.name.as_str()]).collect(),
+            has_alias,
+            only: !relation.inh,
+        });
     }
 
     pub(super) fn opaque(&mut self, alias: Option<&nodes::Alias>, name: &str) -> FromItem {

@@ -127,7 +127,15 @@ impl<'c: 's, 's> Binder<'c, 's> {
                     .unsettle("CURRENT_TIMESTAMP, CURRENT_USER and the like"),
                 Node::ColumnRef(reference) => {
                     let last = reference.fields().iter().next_back().and_then(Node::as_str);
+                    if reference.fields().len() > 2 {
+                        self.bound
+                            .findings
+                            .keep_in_place("it names a column with its schema");
+                    }
                     if let Some(column) = last.filter(|name| is_system_column(name)) {
+                        self.bound
+                            .findings
+                            .keep_in_place(format!("it reads the system column {column}"));
                         self.bound
                             .findings
                             .unsettle(format!("the system column {column}"));

@@ -211,6 +211,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
         if clause.is_empty() {
             return Ok(false);
         }
+        self.bound.findings.groups_rows = true;
         let mut grouped = Vec::new();
         let mut sets = false;
         for expression in clause {

@@ -2,13 +2,15 @@
 //!
 //! Entry point: [`Plan`]. A plan holds no values of an execution; [`crate::resolve()`] turns its [`Route`] and the values into a
 //! shard. Plans are built once, shared by all sessions, and drawn by `Display` (see `display.rs`).
-//! Deliberately absent until later rungs of the ladder exist: scatter, partial aggregation, gather.
+//! Deliberately absent until later rungs of the ladder exist: scatter, partial aggregation.
 
 mod everywhere;
+mod gather;
 mod session;
 mod single;
 
 pub use everywhere::*;
+pub use gather::*;
 pub use session::*;
 pub use single::*;
 
@@ -44,6 +46,8 @@ pub enum Plan {
     Single(Single),
     /// The same text on several shards, atomically: DDL and writes to reference tables.
     Everywhere(Everywhere),
+    /// A query over several shards, finished by one server over the rows of all.
+    Gather(Gather),
     /// The session itself answers, or must know.
     Session(SessionStatement),
     /// An operator's function or statement.

@@ -33,8 +33,8 @@ pub use identity::{
 pub use passfile::Passfile;
 pub use rule::{AuthMethod, AuthRule, NameMatch};
 pub use sections::{
-    Listen, Log, LogFormat, LogLevel, Planner, Pool, ReadPreference, Replicas, Shutdown, Tls,
-    TlsMode,
+    Gather, Listen, Log, LogFormat, LogLevel, Planner, Pool, ReadPreference, Replicas, Shutdown,
+    Tls, TlsMode,
 };
 pub use value::Secret;
 
@@ -55,6 +55,7 @@ pub struct Config {
     pub pool: Pool,
     pub replicas: Replicas,
     pub planner: Planner,
+    pub gather: Gather,
     pub log: Log,
     pub shutdown: Shutdown,
 }

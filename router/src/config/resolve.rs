@@ -9,7 +9,7 @@ use super::document::Document;
 use super::error::Error;
 use super::login::{RawCatalog, RawServers, RawUser};
 use super::{
-    AuthMethod, AuthQuery, AuthRule, Config, Listen, Log, Planner, Pool, Replicas, Secret,
+    AuthMethod, AuthQuery, AuthRule, Config, Gather, Listen, Log, Planner, Pool, Replicas, Secret,
     Shutdown, Tls, TlsMode,
 };
 
@@ -42,6 +42,8 @@ pub(super) struct Raw {
     #[serde(default)]
     planner: Planner,
     #[serde(default)]
+    gather: Gather,
+    #[serde(default)]
     log: Log,
     #[serde(default)]
     shutdown: Shutdown,
@@ -65,6 +67,7 @@ pub(super) fn resolve(
         pool,
         replicas,
         planner,
+        gather,
         log,
         shutdown,
         ..
@@ -104,6 +107,7 @@ pub(super) fn resolve(
         pool,
         replicas,
         planner,
+        gather,
         log,
         shutdown,
     })

@@ -166,6 +166,24 @@ impl Default for Planner {
     }
 }
 
+/// `[gather]`: queries whose rows are brought to one server.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Gather {
+    /// What one query may move.
+    pub max_bytes: u64,
+    pub max_rows: u64,
+}
+
+impl Default for Gather {
+    fn default() -> Self {
+        Gather {
+            max_bytes: 1 << 30,
+            max_rows: 10_000_000,
+        }
+    }
+}
+
 /// `[log]`: to standard error.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -13,6 +13,8 @@ use planner::Planned;
 pub enum Expect {
     /// A simple query of the router's own, up to its ReadyForQuery. Nothing of it reaches the client; an error is kept.
     Own,
+    /// One answer to Parse, Bind or Close that is not for the client.
+    Swallowed,
     /// A BEGIN of the router's own, which the next message follows without waiting.
     Opening,
     /// Answers up to ReadyForQuery are kept in the link, in place of being forwarded.

@@ -60,6 +60,29 @@ pub struct Link {
 }
 
 impl Link {
+    pub fn new(shard: ShardId, backend: Pooled, limits: Limits, context: Arc<str>) -> Self {
+        Self {
+            shard,
+            replica: false,
+            backend,
+            expects: VecDeque::new(),
+            streaming: 0,
+            limits,
+            quiet: false,
+            listening: false,
+            context,
+            position_offset: 0,
+            own_offset: 0,
+            in_block: false,
+            wrote: false,
+            pins: Pins::NONE,
+            unsynced: false,
+            applied_at_begin: None,
+            copying: false,
+            captured: Vec::new(),
+        }
+    }
+
     /// Opens a block, by messages that ask for no answer of their own: it comes with that of the statement that follows. If
     /// the BEGIN fails, to a late cancel for example, the server skips that statement.
     pub fn begin(&mut self) {

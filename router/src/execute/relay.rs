@@ -285,6 +285,7 @@ fn judge(
     let (done, verdict) = match (front, frame.tag) {
         (Expect::Own | Expect::Captured, b'G') => return Err(LinkError::unexpected(frame.tag)),
         (Expect::Own, _) => (false, Verdict::Swallow),
+        (Expect::Swallowed, b'1' | b'2' | b'3') => (true, Verdict::Swallow),
         (Expect::Opening, b'1' | b'2') => (false, Verdict::Swallow),
         (Expect::Opening, b'C') => (true, Verdict::Swallow),
         (Expect::Captured, _) => (false, Verdict::Capture),

@@ -54,16 +54,16 @@ impl PoolIdentity {
     pub(super) fn pool(
         &self,
         server: &Server,
-        replica: bool,
+        (replica, merge): (bool, bool),
         find: impl FnOnce() -> Arc<ServerPool>,
     ) -> Arc<ServerPool> {
         let mut met = self
             .met
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
-        let known = met
-            .iter()
-            .find(|pool| pool.key.replica == replica && pool.key.server == *server);
+        let known = met.iter().find(|pool| {
+            (pool.key.replica, pool.key.merge) == (replica, merge) && pool.key.server == *server
+        });
         if let Some(pool) = known {
             return pool.clone();
         }

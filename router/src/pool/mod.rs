@@ -68,6 +68,8 @@ struct Registry {
 struct PoolKey {
     server: Server,
     replica: bool,
+    /// For queries that are finished over gathered rows.
+    merge: bool,
     credentials: Credentials,
 }
 
@@ -117,7 +119,26 @@ impl Pools {
         replica: bool,
         worker: &WorkerLocal,
     ) -> Result<Pooled, PoolError> {
-        let pool = identity.pool(server, replica, || self.pool(identity, server, replica));
+        let pool = identity.pool(server, (replica, false), || {
+            self.pool(identity, server, (replica, false))
+        });
+        Self::take(pool, worker).await
+    }
+
+    /// The same of a pool that serves nothing but the end of queries over gathered rows.
+    pub async fn checkout_merge(
+        &self,
+        identity: &PoolIdentity,
+        server: &Server,
+        worker: &WorkerLocal,
+    ) -> Result<Pooled, PoolError> {
+        let pool = identity.pool(server, (false, true), || {
+            self.pool(identity, server, (false, true))
+        });
+        Self::take(pool, worker).await
+    }
+
+    async fn take(pool: Arc<ServerPool>, worker: &WorkerLocal) -> Result<Pooled, PoolError> {
         while let Some(mut taken) = pool.take_idle(worker.id()) {
             if taken.losses == pool.reach().losses() && !taken.backend.has_news() {
                 taken.backend.wake(worker);
@@ -129,10 +150,16 @@ impl Pools {
         Box::pin(take_fit(pool, worker)).await
     }
 
-    fn pool(&self, identity: &PoolIdentity, server: &Server, replica: bool) -> Arc<ServerPool> {
+    fn pool(
+        &self,
+        identity: &PoolIdentity,
+        server: &Server,
+        (replica, merge): (bool, bool),
+    ) -> Arc<ServerPool> {
         let key = PoolKey {
             server: server.clone(),
             replica,
+            merge,
             credentials: identity.credentials(server),
         };
         let mut registry = self.lock();

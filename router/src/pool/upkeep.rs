@@ -49,7 +49,9 @@ impl Pools {
 
     /// Opens the least number of connections for this user and server ahead of demand.
     pub fn prewarm(&self, identity: &PoolIdentity, server: &Server, replica: bool) {
-        identity.pool(server, replica, || self.pool(identity, server, replica));
+        identity.pool(server, (replica, false), || {
+            self.pool(identity, server, (replica, false))
+        });
     }
 
     fn forget_unused(&self, now: Instant) {

@@ -63,6 +63,14 @@ impl Block {
         }))
     }
 
+    /// What SET LOCAL said in it.
+    pub fn local_settings(&self) -> impl Iterator<Item = &str> {
+        self.replay.iter().filter_map(|step| match step {
+            Replay::Savepoint(..) => None,
+            Replay::Local(sql) => Some(&**sql),
+        })
+    }
+
     /// Whether [`Self::opening`] is a plain BEGIN, so that a statement may follow in the same packet.
     pub fn opens_plainly(&self) -> bool {
         self.replay.is_empty() && self.modes == TransactionModes::default()

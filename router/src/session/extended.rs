@@ -36,6 +36,8 @@ pub(super) enum Portal {
     Local {
         statement: Arc<Statement>,
         bind: Arc<[u8]>,
+        /// It has been executed, which it can be once.
+        spent: bool,
     },
 }
 
@@ -44,6 +46,20 @@ impl Portal {
     pub fn survives(&self, in_block: bool) -> bool {
         in_block
     }
+}
+
+/// Why a portal of the router's own cannot be executed again.
+fn spent_portal(statement: &Statement, name: &[u8]) -> Failure {
+    if matches!(statement.plan(), Some(Plan::Gather(_))) {
+        return Report::error(
+            "0A000",
+            "fetching a query over several shards in parts is not supported",
+        )
+        .hint("Ask for all rows at once, or for no more than the first ones.")
+        .into();
+    }
+    let name = String::from_utf8_lossy(name);
+    Report::error("55000", format!("portal \"{name}\" cannot be run")).into()
 }
 
 /// What to think of a batch whose Sync has not come yet.
@@ -80,6 +96,7 @@ impl Values for BindValues<'_> {
 fn shares_block(statement: &Statement) -> bool {
     match statement.plan() {
         Some(Plan::Everywhere(everywhere)) => !everywhere.no_block,
+        Some(Plan::Gather(_)) => true,
         Some(Plan::Session(session)) => matches!(
             session,
             SessionStatement::Set {
@@ -311,7 +328,7 @@ impl Session {
     async fn bind_message(&mut self, message: &[u8]) -> Step {
         let bind = frontend::parse_bind(&message[5..])?;
         let catalog = self.catalog();
-        let statement = self.statement_named(bind.statement, &catalog)?;
+        let mut statement = self.statement_named(bind.statement, &catalog)?;
         let unanswered = self.take_unanswered(&statement).await?;
         self.check_block(&statement)?;
         self.check_promise(&statement, &catalog).await?;
@@ -329,7 +346,38 @@ impl Session {
                 super::statement::arguments_offset(&statement.sql, &ad_hoc.sql);
             return self.bind_on(index, &bind, ad_hoc);
         }
-        let Some(need) = self.server_need(&statement, &values, &catalog)? else {
+        let need = match self.server_need(&statement, &values, &catalog) {
+            Ok(need) => need,
+            Err(refusal) => {
+                let Some(planned) = &statement.planned else {
+                    return Err(refusal);
+                };
+                let gathered = self.over_several(planned, &statement.sql, refusal, &catalog)?;
+                statement = Arc::new(Statement {
+                    planned: Some(Arc::new(gathered)),
+                    ..Statement::clone(&statement)
+                });
+                None
+            }
+        };
+        let Some(need) = need else {
+            if unanswered
+                && matches!(statement.plan(), Some(Plan::Gather(_)))
+                && let Some(need) = self.describing_need(&statement, &catalog)
+            {
+                // By a server, so that its errors come where PostgreSQL's do.
+                let index = self.extended_link(need, Batch::MayGoOn, &catalog).await?;
+                self.ensure_known(index, &statement, true).await?;
+                self.local(encode::bind_complete);
+                return self.set_portal(
+                    bind.portal,
+                    Portal::Local {
+                        statement,
+                        bind: message.into(),
+                        spent: false,
+                    },
+                );
+            }
             if self.block.is_none()
                 && shares_block(&statement)
                 && self.batch_has_several_statements(Batch::MayGoOn)
@@ -345,6 +393,7 @@ impl Session {
                 Portal::Local {
                     statement,
                     bind: message.into(),
+                    spent: false,
                 },
             )?;
             return Ok(());
@@ -641,10 +690,16 @@ impl Session {
                     link.expects.push_back(Expect::DescribePortal);
                     Ok(())
                 }
-                Portal::Local { statement, bind } => {
+                Portal::Local {
+                    statement, bind, ..
+                } => {
                     let bind = frontend::parse_bind(&bind[5..])?;
-                    if matches!(statement.plan(), Some(Plan::Everywhere(everywhere)) if everywhere.returns_rows)
-                    {
+                    let on_server = match statement.plan() {
+                        Some(Plan::Everywhere(everywhere)) => everywhere.returns_rows,
+                        Some(Plan::Gather(_)) => true,
+                        _ => false,
+                    };
+                    if on_server {
                         return Box::pin(self.describe_returning(&statement, &bind)).await;
                     }
                     self.describe_local(&statement, false, bind.result_format(0))
@@ -711,7 +766,7 @@ impl Session {
         }
     }
 
-    /// Describes the rows that a write to every shard returns: those of the first.
+    /// Describes the rows of what more than one shard takes part in, as one of them does.
     async fn describe_returning(
         &mut self,
         statement: &Arc<Statement>,
@@ -781,6 +836,7 @@ impl Session {
             Plan::Session(session) => {
                 return self.forwarded_need(session, &(), catalog).ok().flatten();
             }
+            Plan::Gather(gather) => Target::Shard(*gather.servers.first()?),
             Plan::Everywhere(everywhere)
                 if everywhere.parameters > 0 || everywhere.returns_rows =>
             {
@@ -840,9 +896,23 @@ impl Session {
                 });
                 Ok(())
             }
-            Portal::Local { statement, bind } => {
+            Portal::Local {
+                statement,
+                bind,
+                spent,
+            } => {
                 self.drain().await?;
-                self.execute_local(&statement, &bind).await
+                let name = execute.portal;
+                if spent {
+                    return Err(spent_portal(&statement, name));
+                }
+                if let Some((_, Portal::Local { spent, .. })) =
+                    self.portals.iter_mut().find(|(known, _)| **known == *name)
+                {
+                    *spent = true;
+                }
+                self.execute_local(&statement, &bind, execute.max_rows)
+                    .await
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::config::ReadPreference;
 use crate::execute::expect::Expect;
 use crate::execute::relay::Pause;
 use crate::execute::{Link, LinkError};
-use crate::pool::PoolError;
+use crate::pool::{PoolError, Pooled};
 use crate::wire::encode;
 
 /// sequence_generator_limit_exceeded
@@ -79,49 +79,40 @@ impl Session {
         }
         let is_replica = replica.is_some();
         let target = replica.unwrap_or(&server.primary);
-        let backend = {
-            let checkout =
-                self.router
-                    .pools
-                    .checkout(&self.identity, target, is_replica, &self.worker);
-            tokio::pin!(checkout);
-            loop {
-                tokio::select! {
-                    biased;
-                    result = &mut checkout => break result.map_err(|error| checkout_failure(error, &server.name))?,
-                    () = self.handle.wake.notified() => {
-                        if self.handle.take_cancel() {
-                            return Err(Report::error("57014", "canceling statement due to user request").into());
-                        }
-                    }
-                }
-            }
-        };
+        let checkout = self
+            .router
+            .pools
+            .checkout(&self.identity, target, is_replica, &self.worker);
+        let backend = self.cancellable(checkout, &server.name).await?;
         self.handle.working_on(backend.cancel_target());
         let context = backend.context(&server.name);
         self.links.push(Link {
-            shard,
             replica: is_replica,
-            backend,
-            expects: Default::default(),
-            streaming: 0,
-            limits: self.router.server_limits,
-            quiet: false,
-            listening: false,
-            context,
-            position_offset: 0,
-            own_offset: 0,
-            in_block: false,
-            wrote: false,
-            pins: Pins::NONE,
-            unsynced: false,
-            applied_at_begin: None,
-            copying: false,
-            captured: Vec::new(),
+            ..Link::new(shard, backend, self.router.server_limits, context)
         });
         let index = self.links.len() - 1;
         self.prepare_link(index, need).await?;
         Ok(index)
+    }
+
+    /// Waits for a connection, unless the client cancels.
+    pub(super) async fn cancellable(
+        &self,
+        checkout: impl Future<Output = Result<Pooled, PoolError>>,
+        shard: &str,
+    ) -> Step<Pooled> {
+        tokio::pin!(checkout);
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut checkout => return result.map_err(|error| checkout_failure(error, shard)),
+                () = self.handle.wake.notified() => {
+                    if self.handle.take_cancel() {
+                        return Err(Report::error("57014", "canceling statement due to user request").into());
+                    }
+                }
+            }
+        }
     }
 
     pub(super) fn existing_link(

@@ -5,6 +5,7 @@ use planner::{AdminArg, ExplainFormat, Plan, SessionStatement};
 
 use super::everywhere::Carrier;
 use super::extended::BindValues;
+use super::gather::Sent;
 use super::prepared::Statement;
 use super::report::{Failure, Report};
 use super::simple::Part;
@@ -58,7 +59,12 @@ impl Session {
     }
 
     /// Executes a portal that lives in the router.
-    pub(super) async fn execute_local(&mut self, statement: &Statement, message: &[u8]) -> Step {
+    pub(super) async fn execute_local(
+        &mut self,
+        statement: &Statement,
+        message: &[u8],
+        max_rows: i32,
+    ) -> Step {
         let catalog = self.catalog();
         let bind = frontend::parse_bind(&message[5..])?;
         let part = Part {
@@ -92,6 +98,11 @@ impl Session {
                     }
                 };
                 self.run_everywhere(everywhere, carrier, &catalog).await?;
+            }
+            Some(Plan::Gather(gather)) => {
+                let sent = Sent::Bound(&statement.parameter_types, message, max_rows);
+                Box::pin(self.run_gather(gather, &statement.sql, 0, sent, &catalog)).await?;
+                return Ok(());
             }
             Some(Plan::Session(session)) => {
                 self.run_session_statement(session, part, &catalog).await?;

@@ -14,6 +14,7 @@ mod copy;
 mod everywhere;
 mod explain;
 mod extended;
+mod gather;
 mod links;
 mod local;
 pub mod prepared;

@@ -12,6 +12,7 @@ use planner::{Plan, Planned, Single, Target};
 
 use super::block::Block;
 use super::everywhere::Carrier;
+use super::gather::Sent;
 use super::links::Need;
 use super::report::{Failure, Report};
 use super::{Session, Step};
@@ -137,9 +138,22 @@ impl Session {
             return Err(Report::failed_block().into());
         }
         match &*planned.plan {
-            Plan::Single(single) => self.run_single(planned, single, part, catalog).await,
+            Plan::Single(single) => {
+                match self.need_of(single, &self.literals_of(part.whole), catalog) {
+                    Ok(need) => self.run_single(planned, single, need, part, catalog).await,
+                    Err(refusal) => {
+                        let gathered = self.over_several(planned, part.whole, refusal, catalog)?;
+                        Box::pin(self.run_simple(&gathered, part, catalog)).await
+                    }
+                }
+            }
             Plan::Everywhere(everywhere) => {
                 self.run_everywhere(everywhere, Carrier::Text(part.text), catalog)
+                    .await?;
+                Ok(false)
+            }
+            Plan::Gather(gather) => {
+                Box::pin(self.run_gather(gather, part.whole, part.offset, Sent::Simple, catalog))
                     .await?;
                 Ok(false)
             }
@@ -178,10 +192,10 @@ impl Session {
         &mut self,
         planned: &Planned,
         single: &Single,
+        need: Need,
         part: Part<'_>,
         catalog: &Catalog,
     ) -> Step<bool> {
-        let need = self.need_of(single, &self.literals_of(part.whole), catalog)?;
         let index = self.link(need, catalog).await?;
         let link = &mut self.links[index];
         match part.message {

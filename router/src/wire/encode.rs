@@ -246,6 +246,14 @@ pub fn close(out: &mut BytesMut, kind: u8, name: &[u8]) {
     });
 }
 
+pub fn copy_data(out: &mut BytesMut, data: &[u8]) {
+    message(out, b'd', |out| out.extend_from_slice(data));
+}
+
+pub fn copy_done(out: &mut BytesMut) {
+    out.extend_from_slice(b"c\0\0\0\x04");
+}
+
 pub fn sync(out: &mut BytesMut) {
     out.extend_from_slice(b"S\0\0\0\x04");
 }

@@ -1,0 +1,214 @@
+//! The last rung: rows of several shards brought to one server, which runs the query over them.
+//!
+//! Entry point: [`gather`]. A query may be gathered if it only reads, and if nothing in it could tell the copies of its tables from the
+//! tables themselves: no system column, no row lock, no temporary relation, no question about the server.
+
+use std::collections::BTreeSet;
+
+use catalog::{ShardId, TableKind};
+
+use crate::bind::Binder;
+use crate::operand::Source;
+use crate::parse::Node;
+use crate::piece::{identifier_end, quoted_identifier_end, skip_blank};
+use crate::query::{Appearance, Findings};
+use crate::scope::{Namespace, Scope};
+use crate::{Access, Context, Error, Gather, GatherPlace, GatherTable, Mention, Name};
+
+/// Plans a SELECT that no single shard answers. `refusal`: why not, for queries that cannot be gathered either.
+pub(crate) fn gather(
+    node: Node<'_>,
+    span: (usize, usize),
+    source: Source<'_>,
+    context: &Context<'_>,
+    refusal: Error,
+) -> Result<Gather, Error> {
+    let Node::SelectStmt(select) = node else {
+        return Err(refusal);
+    };
+    let source = Source {
+        literals: None,
+        ..source
+    };
+    let mut binder = Binder::new(*context, source);
+    let namespace = Namespace::default();
+    let scope = Scope {
+        namespace: &namespace,
+        parent: None,
+        ctes: None,
+    };
+    binder.select(select, &scope)?;
+    let findings = std::mem::take(&mut binder.bound.findings);
+    if let Some(error) = findings.refusal {
+        return Err(error);
+    }
+    if let Some(why) = obstacle(&findings, context) {
+        return Err(
+            refusal.with_detail(format!("Its rows cannot be gathered on one server: {why}."))
+        );
+    }
+    let servers = servers(&findings, context)?;
+    let mut gather = Gather {
+        statement: span.0..span.1,
+        tables: Vec::new(),
+        mentions: Vec::new(),
+        servers,
+        in_place: findings.in_place,
+        groups: findings.groups_rows,
+        parameters: u16::try_from(findings.parameters.len()).unwrap_or(u16::MAX),
+    };
+    for appearance in &findings.appearances {
+        mention(&mut gather, appearance, source.sql).ok_or_else(|| {
+            refusal.clone().with_detail(format!(
+                "Its rows cannot be gathered on one server: the place where it names {} is not understood.",
+                appearance.table.name
+            ))
+        })?;
+    }
+    gather.mentions.sort_by_key(|mention| mention.range.start);
+    Ok(gather)
+}
+
+fn obstacle(findings: &Findings, context: &Context<'_>) -> Option<String> {
+    if let Some(why) = &findings.not_gathered {
+        return Some(why.clone());
+    }
+    if context.manual.is_some() {
+        return Some("pgweave.shard or pgweave.shard_key says where it runs".into());
+    }
+    match findings.access {
+        None | Some(Access::Read) => {}
+        Some(Access::LockingRead) => return Some("it locks rows".into()),
+        Some(Access::Write) => {
+            return Some("it writes, or calls a function that may".into());
+        }
+    }
+    if findings.uses_pgweave {
+        return Some("it reads schema pgweave".into());
+    }
+    if !findings.pins.is_empty() || !findings.effects.is_empty() {
+        return Some("it changes the session".into());
+    }
+    if findings.groups.is_empty() {
+        return Some("it reads no sharded table".into());
+    }
+    None
+}
+
+/// The shards whose servers know everything that the query names.
+fn servers(findings: &Findings, context: &Context<'_>) -> Result<Vec<ShardId>, Error> {
+    let mut common: BTreeSet<ShardId> = context
+        .catalog
+        .shards()
+        .iter()
+        .map(|shard| shard.id)
+        .collect();
+    for group in &findings.groups {
+        if let Some(group) = context.catalog.group(*group) {
+            let shards = group.map.shards();
+            common.retain(|shard| shards.contains(shard));
+        }
+    }
+    for (home, _) in &findings.homes {
+        common.retain(|shard| shard == home);
+    }
+    // Functions of users are sure to be on the default shard.
+    if findings.uses_system {
+        common.retain(|shard| *shard == context.catalog.default_shard());
+    }
+    if common.is_empty() {
+        return Err(Error::unsupported(
+            "no server knows all the tables and functions of this statement",
+        )
+        .with_hint(
+            "Place its unsharded tables on one shard that has its sharded tables as well.",
+        ));
+    }
+    Ok(common.into_iter().collect())
+}
+
+fn mention(gather: &mut Gather, appearance: &Appearance<'_>, sql: &str) -> Option<()> {
+    let start = usize::try_from(appearance.location).ok()?;
+    let end = name_end(sql, start, &appearance.path)?;
+    if !gather.statement.contains(&start) || end > gather.statement.end {
+        return None;
+    }
+    let bytes = sql.as_bytes();
+    // `table *`: the star belongs to the name.
+    if bytes.get(skip_blank(bytes, end)) == Some(&b'*') {
+        return None;
+    }
+    let table = appearance.table;
+    let name = Name {
+        schema: table.schema.clone(),
+        name: table.name.clone(),
+    };
+    let known = gather
+        .tables
+        .iter()
+        .position(|known| known.name == name && known.only == appearance.only);
+    let index = match known {
+        Some(index) => index,
+        None => {
+            gather.tables.push(GatherTable {
+                name,
+                only: appearance.only,
+                place: match &table.kind {
+                    TableKind::Sharded { group, .. } => GatherPlace::Group(*group),
+                    TableKind::Reference => GatherPlace::Everywhere,
+                    TableKind::Unsharded { shard } => GatherPlace::Shard(*shard),
+                },
+                columns: table
+                    .columns
+                    .iter()
+                    .map(|column| (column.name.clone(), column.type_oid))
+                    .collect(),
+            });
+            gather.tables.len() - 1
+        }
+    };
+    // `TABLE name` takes no other name, and needs none.
+    let before = sql.get(gather.statement.start..start)?.trim_end();
+    let command = before
+        .len()
+        .checked_sub(5)
+        .and_then(|at| before.get(at..))
+        .is_some_and(|word| word.eq_ignore_ascii_case("table"));
+    gather.mentions.push(Mention {
+        range: start..end,
+        table: index,
+        alias: (!appearance.has_alias && !command).then(|| table.name.clone()),
+    });
+    Some(())
+}
+
+/// Where the name that starts at `at` ends, if it is written as this path.
+fn name_end(sql: &str, mut at: usize, path: &[&str]) -> Option<usize> {
+    let bytes = sql.as_bytes();
+    for (index, part) in path.iter().enumerate() {
+        if index > 0 {
+            at = skip_blank(bytes, at);
+            if bytes.get(at) != Some(&b'.') {
+                return None;
+            }
+            at = skip_blank(bytes, at + 1);
+        }
+        let end = match bytes.get(at)? {
+            b'"' => quoted_identifier_end(bytes, at)?,
+            _ => identifier_end(bytes, at),
+        };
+        let written = sql.get(at..end)?;
+        let same = match written
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'))
+        {
+            Some(quoted) => quoted.replace("\"\"", "\"") == **part,
+            None => written.to_ascii_lowercase() == **part,
+        };
+        if !same {
+            return None;
+        }
+        at = end;
+    }
+    Some(at)
+}

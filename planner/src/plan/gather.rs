@@ -1,0 +1,80 @@
+//! A query over several shards that one server finishes: the rows are brought there, and the client's own query runs over
+//! them.
+
+use std::ops::Range;
+
+use catalog::{GroupId, ShardId};
+
+use crate::Name;
+
+/// A query, and the tables whose rows it needs in one place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gather {
+    /// The statement's bytes in the text that was planned.
+    pub statement: Range<usize>,
+    pub tables: Vec<GatherTable>,
+    /// Where the statement names them, in the order of the text.
+    pub mentions: Vec<Mention>,
+    /// Shards whose servers can finish the query: they know all the tables and what else it uses.
+    pub servers: Vec<ShardId>,
+    /// Tables that are reached through views, which must be read where they are.
+    pub in_place: bool,
+    /// The query groups rows, and may rely on primary keys for that.
+    pub groups: bool,
+    /// The highest `$n`.
+    pub parameters: u16,
+}
+
+/// A table that a query reads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GatherTable {
+    pub name: Name,
+    /// `FROM ONLY`.
+    pub only: bool,
+    pub place: GatherPlace,
+    /// Names and type identifiers, in the table's order.
+    pub columns: Vec<(String, u32)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GatherPlace {
+    /// Sharded: a part on each shard of the group.
+    Group(GroupId),
+    /// A copy on every shard.
+    Everywhere,
+    Shard(ShardId),
+}
+
+/// A place in the statement's text where a table is named.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mention {
+    /// Bytes in the text that was planned.
+    pub range: Range<usize>,
+    /// Index into [`Gather::tables`].
+    pub table: usize,
+    /// What the query calls the table, where it has given it no other name.
+    pub alias: Option<String>,
+}
+
+impl Gather {
+    /// The query with other relations in place of some tables. `text`: what was planned; `instead`: the relation in place of a
+    /// table, as SQL.
+    pub fn text(&self, text: &str, instead: impl Fn(usize) -> Option<String>) -> Option<String> {
+        let mut sql = String::with_capacity(self.statement.len() + 64 * self.mentions.len());
+        let mut at = self.statement.start;
+        for mention in &self.mentions {
+            let Some(relation) = instead(mention.table) else {
+                continue;
+            };
+            sql.push_str(text.get(at..mention.range.start)?);
+            sql.push_str(&relation);
+            if let Some(alias) = &mention.alias {
+                sql.push_str(" AS ");
+                sql.push_str(&catalog::quote_identifier(alias));
+            }
+            at = mention.range.end;
+        }
+        sql.push_str(text.get(at..self.statement.end)?);
+        Some(sql)
+    }
+}

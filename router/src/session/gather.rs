@@ -1,0 +1,619 @@
+//! A query over several shards, finished by one server: the rows of its tables are brought there, into temporary tables of a
+//! connection of its own, and the client's query runs over them.
+//!
+//! The connection is of a pool of its own, because a session that waits for one holds connections to shards already; and
+//! it is taken last, because whoever holds one waits for nobody. Its transaction is rolled back in the end: nothing of
+//! it is to stay.
+
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+use catalog::{Catalog, ShardId, quote_identifier};
+use planner::{Access, Gather, GatherPlace, GatherTable, Pins, Plan, Planned, Route, Target};
+
+use super::links::Need;
+use super::report::{Failure, Report};
+use super::settings::{local_statements_between, statements_between};
+use super::{Session, Step};
+use crate::backend::AppliedSettings;
+use crate::execute::expect::Expect;
+use crate::execute::relay::Pause;
+use crate::execute::{Link, LinkError};
+use crate::session::settings::Assignment;
+use crate::wire::{backend, encode, frame, frontend};
+
+/// Rows are sent on when this much has gathered.
+const SEND_AT_BYTES: usize = 64 * 1024;
+
+/// The header of binary COPY: signature, flags, and the length of an extension that no version has.
+const BINARY_HEADER_BYTES: usize = 19;
+
+/// What ends binary COPY.
+const BINARY_END: &[u8] = &[0xff, 0xff];
+
+/// Settings under which every value's text is read back as the same value.
+const EXACT: [(&str, &str); 4] = [
+    ("bytea_output", "'hex'"),
+    ("datestyle", "'ISO, MDY'"),
+    ("extra_float_digits", "'3'"),
+    ("intervalstyle", "'postgres'"),
+];
+
+/// How the client sent the query.
+#[derive(Clone, Copy)]
+pub(super) enum Sent<'a> {
+    Simple,
+    /// Types of the parameters, the Bind message, and how many rows are wanted at most.
+    Bound(&'a [u32], &'a [u8], i32),
+}
+
+/// What has been moved so far, against the limits.
+struct Moved {
+    bytes: u64,
+    rows: u64,
+}
+
+impl Session {
+    /// Runs the query and leaves its answer in the client's output. `whole`: the text that was planned.
+    pub(super) async fn run_gather(
+        &mut self,
+        gather: &Gather,
+        whole: &str,
+        offset: i32,
+        sent: Sent<'_>,
+        catalog: &Arc<Catalog>,
+    ) -> Step {
+        if gather.in_place && self.block.is_some() {
+            return Err(Report::error(
+                "0A000",
+                "a query over several shards that reads tables through views is not supported within a transaction block",
+            )
+            .hint("Run it outside the block, or name the tables in place of the views.")
+            .into());
+        }
+        let mut sources: Vec<(usize, Vec<ShardId>)> = Vec::new();
+        for (index, table) in gather.tables.iter().enumerate() {
+            if let Some(shards) = self.sources_of(table, gather, catalog)? {
+                sources.push((index, shards));
+            }
+        }
+        let mut shards: Vec<ShardId> = sources.iter().flat_map(|(_, ids)| ids.clone()).collect();
+        shards.push(self.finishing_shard(gather)?);
+        // In one order always, so that two sessions do not each wait for a connection that the other has.
+        shards.sort();
+        shards.dedup();
+        for shard in shards {
+            self.link(Need::shard(shard, Access::Read), catalog).await?;
+        }
+        self.check_gathered(gather, whole, offset, sent, catalog)
+            .await?;
+        // What opens a block is answered first: from here on only rows are expected.
+        self.drain().await?;
+        let mut merge = self.merge_link(gather, catalog).await?;
+        let result = self
+            .gather_on(&mut merge, gather, &sources, whole, sent)
+            .await;
+        if self.handle.done_with(merge.backend.cancel_target()) {
+            self.handle.settled().await;
+        }
+        merge.backend.clean_and_release(&self.worker, true).await;
+        if result.is_err() {
+            // Nobody reads what the others still send.
+            for index in (0..self.links.len()).rev() {
+                if self.links[index].backend.is_working() && self.links[index].expects.is_empty() {
+                    self.drop_link(index).await;
+                }
+            }
+        }
+        result
+    }
+
+    /// The plan for a query whose values lead to several shards, or to one that only a server could tell. `refusal`: what
+    /// came of its route, for what cannot be gathered.
+    pub(super) fn over_several(
+        &self,
+        planned: &Planned,
+        whole: &str,
+        refusal: Failure,
+        catalog: &Catalog,
+    ) -> Step<Planned> {
+        let (Plan::Single(single), Failure::Report(report)) = (&*planned.plan, &refusal) else {
+            return Err(refusal);
+        };
+        let query = single.access == Access::Read
+            && single.tag.0 == "SELECT"
+            && single.effects.is_empty()
+            && matches!(single.route, Route::Key(_));
+        if !query || report.sqlstate != "0A000" {
+            return Err(refusal);
+        }
+        let manual = self.manual_shard(catalog)?;
+        let start = planned.part.as_ref().map_or(0, |part| part.start);
+        planner::plan_gather(whole, start, &self.context(catalog, manual)).map_err(|_| refusal)
+    }
+
+    /// Has a server judge the client's own text, whose errors name places in it.
+    async fn check_gathered(
+        &mut self,
+        gather: &Gather,
+        whole: &str,
+        offset: i32,
+        sent: Sent<'_>,
+        catalog: &Catalog,
+    ) -> Step {
+        let target = Target::Shard(self.finishing_shard(gather)?);
+        let need = Need {
+            target,
+            access: Access::LockingRead,
+            no_block: false,
+            pins: Pins::NONE,
+        };
+        let index = self.link(need, catalog).await?;
+        let types = match sent {
+            Sent::Simple => &[][..],
+            Sent::Bound(types, ..) => types,
+        };
+        let text = whole.get(gather.statement.clone()).unwrap_or(whole);
+        let link = &mut self.links[index];
+        link.own_offset = offset;
+        encode::parse(link.backend.out(), b"", text.as_bytes(), types);
+        encode::sync(link.backend.out());
+        link.backend.forget_unnamed();
+        link.captured.clear();
+        link.expects.push_back(Expect::Captured);
+        self.exchange(index).await?;
+        self.links[index].captured.clear();
+        self.own_error(index)?;
+        if let Some(link) = self.links.get_mut(index) {
+            link.own_offset = 0;
+        }
+        Ok(())
+    }
+
+    /// One of the shards whose servers can finish the query: the same for all queries of a session.
+    fn finishing_shard(&self, gather: &Gather) -> Step<ShardId> {
+        let at = self.handle.process_id as usize % gather.servers.len().max(1);
+        gather.servers.get(at).copied().ok_or_else(|| {
+            Report::error("XX000", "a query is to be gathered, but on no server").into()
+        })
+    }
+
+    /// The shards that a table's rows are brought from; `None`: it is read where it is.
+    fn sources_of(
+        &self,
+        table: &GatherTable,
+        gather: &Gather,
+        catalog: &Catalog,
+    ) -> Step<Option<Vec<ShardId>>> {
+        // Within a block another connection does not see what the block has done.
+        let in_block = self.block.is_some();
+        Ok(match table.place {
+            GatherPlace::Group(group) => {
+                let group = catalog.group(group).ok_or_else(|| {
+                    Report::error(
+                        "XX000",
+                        "a plan names a colocation group that the catalog does not have",
+                    )
+                })?;
+                Some(group.map.shards().into_iter().collect())
+            }
+            GatherPlace::Shard(shard) => in_block.then(|| vec![shard]),
+            GatherPlace::Everywhere if in_block => {
+                let linked = self.links.iter().find(|link| !link.replica);
+                let shard = match linked {
+                    Some(link) => link.shard,
+                    None => self.finishing_shard(gather)?,
+                };
+                Some(vec![shard])
+            }
+            GatherPlace::Everywhere => None,
+        })
+    }
+
+    /// A connection to the server that finishes the query, with this session's settings and an open transaction.
+    async fn merge_link(&mut self, gather: &Gather, catalog: &Catalog) -> Step<Link> {
+        let shard = self.finishing_shard(gather)?;
+        let server = catalog
+            .shard(shard)
+            .ok_or_else(|| Report::error("XX000", format!("the catalog has no shard {shard}")))?;
+        let checkout =
+            self.router
+                .pools
+                .checkout_merge(&self.identity, &server.primary, &self.worker);
+        let backend = self.cancellable(checkout, &server.name).await?;
+        self.handle.working_on(backend.cancel_target());
+        let context = backend.context(&server.name);
+        let mut link = Link::new(shard, backend, self.router.server_limits, context);
+        let wanted = self.settings.wanted().clone();
+        if let Some(sql) = statements_between(link.backend.applied(), &wanted) {
+            link.backend.forget_applied();
+            self.ask_merge(&mut link, &sql).await?;
+            link.backend.set_applied(wanted);
+        }
+        // Temporary tables are made in it, which a transaction of the client's might not allow.
+        let mut opening = "BEGIN READ WRITE;".to_owned();
+        if let Some(block) = &self.block {
+            for sql in block.local_settings() {
+                opening.push_str(sql);
+                opening.push(';');
+            }
+        }
+        self.ask_merge(&mut link, &opening).await?;
+        Ok(link)
+    }
+
+    async fn gather_on(
+        &mut self,
+        merge: &mut Link,
+        gather: &Gather,
+        sources: &[(usize, Vec<ShardId>)],
+        whole: &str,
+        sent: Sent<'_>,
+    ) -> Step {
+        let mut make = String::new();
+        for (index, _) in sources {
+            let table = &gather.tables[*index];
+            let indexes = if gather.groups {
+                " INCLUDING INDEXES"
+            } else {
+                ""
+            };
+            make.push_str(&format!(
+                "CREATE TEMP TABLE {} (LIKE {}{indexes}) ON COMMIT DROP;",
+                relation(*index),
+                qualified(table)
+            ));
+        }
+        self.ask_merge(merge, &make).await?;
+        let mut moved = Moved { bytes: 0, rows: 0 };
+        for (index, shards) in sources {
+            let table = &gather.tables[*index];
+            self.bring(merge, *index, table, shards, &mut moved).await?;
+        }
+        let names: Vec<String> = sources.iter().map(|(index, _)| relation(*index)).collect();
+        self.ask_merge(merge, &format!("ANALYZE {}", names.join(", ")))
+            .await?;
+        let gathered = |table: usize| {
+            sources
+                .iter()
+                .any(|(index, _)| *index == table)
+                .then(|| relation(table))
+        };
+        let sql = gather.text(whole, gathered).ok_or_else(|| {
+            Report::error("XX000", "a plan does not fit the text that it was made for")
+        })?;
+        match sent {
+            Sent::Simple => {
+                merge.backend.query(sql.as_bytes());
+                merge.expects.push_back(Expect::Query {
+                    ready: false,
+                    planned: None,
+                });
+            }
+            Sent::Bound(types, message, max_rows) => {
+                let out = merge.backend.out();
+                encode::parse(out, b"", sql.as_bytes(), types);
+                let mut bind = frontend::parse_bind(&message[5..])?;
+                bind.portal = b"";
+                frontend::rewrite_bind(out, &bind, b"");
+                encode::execute(out, b"", max_rows);
+                encode::sync(out);
+                merge.backend.forget_unnamed();
+                merge.expects.extend([
+                    Expect::Swallowed,
+                    Expect::Swallowed,
+                    Expect::Execute { planned: None },
+                    Expect::Sync { forward: false },
+                ]);
+            }
+        }
+        self.exchange_merge(merge).await
+    }
+
+    /// Brings one table's rows from its shards into its temporary table.
+    async fn bring(
+        &mut self,
+        merge: &mut Link,
+        index: usize,
+        table: &GatherTable,
+        shards: &[ShardId],
+        moved: &mut Moved,
+    ) -> Step {
+        let binary = table
+            .columns
+            .iter()
+            .all(|(_, oid)| is_exact_in_binary(*oid));
+        let format = if binary { " (FORMAT binary)" } else { "" };
+        let columns: Vec<String> = table
+            .columns
+            .iter()
+            .map(|(name, _)| quote_identifier(name))
+            .collect();
+        let columns = columns.join(", ");
+        let (exact, current) = self.exact_settings();
+        let before = local_statements_between(&current, &exact);
+        let after = local_statements_between(&exact, &current);
+        if !binary {
+            self.ask_merge(merge, &before).await?;
+        }
+        merge
+            .backend
+            .query(format!("COPY {} ({columns}) FROM STDIN{format}", relation(index)).as_bytes());
+        let only = if table.only { "ONLY " } else { "" };
+        let copy = format!(
+            "COPY (SELECT {columns} FROM {only}{}) TO STDOUT{format}",
+            qualified(table)
+        );
+        self.flush_merge(merge).await?;
+        self.await_merge(merge, b'G').await?;
+        let mut begun = Vec::with_capacity(shards.len());
+        for shard in shards {
+            let at = self
+                .links
+                .iter()
+                .position(|link| link.shard == *shard)
+                .ok_or_else(|| Report::error("XX000", "a shard to gather from is not linked"))?;
+            let link = &mut self.links[at];
+            let mut sql = String::new();
+            if !binary {
+                if !link.in_block {
+                    sql.push_str("BEGIN;");
+                }
+                sql.push_str(&before);
+            }
+            sql.push_str(&copy);
+            if !binary {
+                sql.push(';');
+                sql.push_str(if link.in_block { &after } else { "COMMIT" });
+            }
+            link.backend.query(sql.as_bytes());
+            if let Err(error) = link.backend.flush().await {
+                return Err(LinkError::Server(error).into());
+            }
+            begun.push(at);
+        }
+        let mut header_sent = false;
+        for at in begun {
+            self.pump(merge, at, binary, table, &mut header_sent, moved)
+                .await?;
+        }
+        let out = merge.backend.out();
+        if binary {
+            if !header_sent {
+                // No shard has sent any: none was asked.
+                return Err(Report::error("XX000", "a table to gather has no shards").into());
+            }
+            copy_data(out, BINARY_END);
+        }
+        encode::copy_done(out);
+        self.flush_merge(merge).await?;
+        self.await_merge(merge, b'Z').await?;
+        if !binary {
+            self.ask_merge(merge, &after).await?;
+        }
+        Ok(())
+    }
+
+    /// Moves the rows of one shard, whose COPY has begun.
+    async fn pump(
+        &mut self,
+        merge: &mut Link,
+        at: usize,
+        binary: bool,
+        table: &GatherTable,
+        header_sent: &mut bool,
+        moved: &mut Moved,
+    ) -> Step {
+        let mut first = true;
+        loop {
+            let mut done = false;
+            let mut failed = None;
+            let link = &mut self.links[at];
+            while let Some(frame) = frame::next_frame(link.backend.input(), &link.limits)
+                .map_err(LinkError::Protocol)?
+            {
+                let body = &link.backend.input()[5..frame.total];
+                match frame.tag {
+                    b'd' => {
+                        let mut rows = body;
+                        if binary && std::mem::take(&mut first) && rows.len() >= BINARY_HEADER_BYTES
+                        {
+                            if !std::mem::replace(header_sent, true) {
+                                copy_data(merge.backend.out(), &rows[..BINARY_HEADER_BYTES]);
+                            }
+                            rows.advance(BINARY_HEADER_BYTES);
+                        }
+                        let nothing = rows.is_empty() || binary && rows == BINARY_END;
+                        if !nothing {
+                            copy_data(merge.backend.out(), rows);
+                            moved.rows += 1;
+                            moved.bytes += rows.len() as u64;
+                        }
+                    }
+                    b'E' => failed = Some(body.to_vec()),
+                    b'S' => {
+                        let (name, value) =
+                            backend::parse_parameter_status(body).map_err(LinkError::Protocol)?;
+                        let (name, value) = (name.to_owned(), value.to_owned());
+                        link.backend.parameters.update(&name, &value);
+                    }
+                    b'Z' => {
+                        let status = body.first().copied().unwrap_or(b'E');
+                        link.backend.set_status(status);
+                        done = true;
+                    }
+                    b'H' | b'c' | b'C' | b'N' | b'A' | b'D' | b'T' => {}
+                    other => return Err(LinkError::unexpected(other).into()),
+                }
+                link.backend.consume(frame.total);
+                if done {
+                    break;
+                }
+            }
+            if let Some(body) = failed {
+                let context = link.context.clone();
+                let body = self.client.with_own_names(&body).into_owned();
+                backend::rewrite_error(&mut self.client.out, &body, Some(&context), 0)
+                    .map_err(LinkError::Protocol)?;
+                return Err(Failure::Sent);
+            }
+            self.check_moved(table, moved)?;
+            if merge.backend.out().len() >= SEND_AT_BYTES {
+                self.flush_merge(merge).await?;
+            }
+            if done {
+                return Ok(());
+            }
+            match self.links[at].backend.fill().await {
+                Ok(0) => {
+                    return Err(LinkError::Server(std::io::ErrorKind::UnexpectedEof.into()).into());
+                }
+                Ok(_) => {}
+                Err(error) => return Err(LinkError::Server(error).into()),
+            }
+        }
+    }
+
+    fn check_moved(&self, table: &GatherTable, moved: &Moved) -> Step {
+        let limits = &self.router.config.gather;
+        let crossed = if moved.bytes > limits.max_bytes {
+            format!("{} bytes (gather.max_bytes)", limits.max_bytes)
+        } else if moved.rows > limits.max_rows {
+            format!("{} rows (gather.max_rows)", limits.max_rows)
+        } else {
+            return Ok(());
+        };
+        Err(Report::error(
+            "53400",
+            format!("this query would bring more than {crossed} to one server"),
+        )
+        .detail(format!(
+            "{} rows and {} bytes had been moved when rows of {} crossed the limit.",
+            moved.rows, moved.bytes, table.name.name
+        ))
+        .hint("Name the shard key in the query, so that one shard can answer it; or raise the limit in the configuration.")
+        .into())
+    }
+
+    /// The settings for exact texts, and what the session has of them.
+    fn exact_settings(&self) -> (AppliedSettings, AppliedSettings) {
+        let exact = EXACT
+            .iter()
+            .map(|(name, value)| ((*name).into(), Assignment::Sql((*value).into())))
+            .collect();
+        let current = EXACT
+            .iter()
+            .filter_map(|(name, _)| Some(((*name).into(), self.settings.get(name)?.clone())))
+            .collect();
+        (Arc::new(exact), Arc::new(current))
+    }
+
+    async fn flush_merge(&mut self, merge: &mut Link) -> Step {
+        merge
+            .backend
+            .flush()
+            .await
+            .map_err(|error| LinkError::Server(error).into())
+    }
+
+    /// Runs a statement of the router's own, whose error goes to the client.
+    async fn ask_merge(&mut self, merge: &mut Link, sql: &str) -> Step {
+        if sql.is_empty() {
+            return Ok(());
+        }
+        merge.backend.query(sql.as_bytes());
+        self.flush_merge(merge).await?;
+        self.await_merge(merge, b'Z').await
+    }
+
+    /// Reads up to a message of this kind; an error goes to the client.
+    async fn await_merge(&mut self, merge: &mut Link, wanted: u8) -> Step {
+        let mut failed = None;
+        loop {
+            while let Some(frame) = frame::next_frame(merge.backend.input(), &merge.limits)
+                .map_err(LinkError::Protocol)?
+            {
+                let body = &merge.backend.input()[5..frame.total];
+                match frame.tag {
+                    b'E' => {
+                        failed.get_or_insert(body.to_vec());
+                    }
+                    b'S' => {
+                        let (name, value) =
+                            backend::parse_parameter_status(body).map_err(LinkError::Protocol)?;
+                        let (name, value) = (name.to_owned(), value.to_owned());
+                        merge.backend.parameters.update(&name, &value);
+                    }
+                    b'Z' => {
+                        let status = body.first().copied().unwrap_or(b'E');
+                        merge.backend.set_status(status);
+                    }
+                    _ => {}
+                }
+                merge.backend.consume(frame.total);
+                if frame.tag == b'Z' || frame.tag == wanted {
+                    return match failed {
+                        None => Ok(()),
+                        Some(body) => {
+                            let context = merge.context.clone();
+                            backend::rewrite_error(&mut self.client.out, &body, Some(&context), 0)
+                                .map_err(LinkError::Protocol)?;
+                            Err(Failure::Sent)
+                        }
+                    };
+                }
+            }
+            match merge.backend.fill().await {
+                Ok(0) => {
+                    return Err(LinkError::Server(std::io::ErrorKind::UnexpectedEof.into()).into());
+                }
+                Ok(_) => {}
+                Err(error) => return Err(LinkError::Server(error).into()),
+            }
+        }
+    }
+
+    /// Relays the query's own answer.
+    async fn exchange_merge(&mut self, merge: &mut Link) -> Step {
+        self.flush_merge(merge).await?;
+        match merge.relay(&mut self.client, &mut self.notes).await? {
+            Pause::Finished => {}
+            Pause::CopyIn => return Err(LinkError::unexpected(b'G').into()),
+        }
+        self.notes.unprepared.clear();
+        match self.notes.failed.take() {
+            Some(_) => Err(Failure::Sent),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The temporary table of the nth table.
+fn relation(index: usize) -> String {
+    format!("pg_temp.pgweave_{}", index + 1)
+}
+
+fn qualified(table: &GatherTable) -> String {
+    format!(
+        "{}.{}",
+        quote_identifier(&table.name.schema),
+        quote_identifier(&table.name.name)
+    )
+}
+
+fn copy_data(out: &mut BytesMut, data: &[u8]) {
+    encode::copy_data(out, data);
+}
+
+/// Whether values of the type are the same bytes on all servers: built-in types, but for those that name objects by numbers.
+fn is_exact_in_binary(oid: u32) -> bool {
+    /// `FirstNormalObjectId` of `src/include/access/transam.h`.
+    const FIRST_OF_USERS: u32 = 16_384;
+    // regproc, regprocedure, regoper, regoperator, regclass, regtype, regrole, regnamespace, regconfig, regdictionary,
+    // regcollation, and arrays of them; record.
+    const BY_NUMBER: [u32; 23] = [
+        24, 2202, 2203, 2204, 2205, 2206, 4096, 4089, 3734, 3769, 4191, 1008, 2207, 2208, 2209,
+        2210, 2211, 4097, 4090, 3735, 3770, 4192, 2249,
+    ];
+    oid < FIRST_OF_USERS && !BY_NUMBER.contains(&oid)
+}
