@@ -59,6 +59,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             }
             TableKind::Reference => {
                 self.bound.findings.references.push(table.name.clone());
+                self.bound.findings.reference_tables.push(table.id);
                 Item::Other
             }
             TableKind::Unsharded { shard } => {

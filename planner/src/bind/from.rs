@@ -169,7 +169,12 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 let default = self.context.catalog.default_shard();
                 match found {
                     Found::Temporary(shard) => self.bound.findings.home(shard, name),
-                    Found::System => self.bound.findings.uses_system = true,
+                    Found::System => {
+                        self.bound.findings.uses_system = true;
+                        self.bound
+                            .findings
+                            .unsettle(format!("the system catalog {name}"));
+                    }
                     Found::Pgweave => self.bound.findings.uses_pgweave = true,
                     Found::Table(_) | Found::View(_) | Found::Unknown => {
                         self.bound.findings.home(default, name)
