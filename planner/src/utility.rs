@@ -4,12 +4,14 @@
 
 use catalog::TableKind;
 
+use crate::bind::Binder;
 use crate::build::{self, To, option_text, route};
 use crate::create_as;
 use crate::ddl;
 use crate::ddl::placement::{Placement, everywhere_of, one, placement_of};
 use crate::operand::Source;
 use crate::parse::{Node, NodeList, nodes};
+use crate::relation::{Found, look_up};
 use crate::session;
 use crate::{
     Access, Context, Effects, Error, EverywhereKind, Explain, ExplainFormat, Pins, Plan, Route,
@@ -181,6 +183,11 @@ fn copied(
         };
     };
     let name = relation.relname().unwrap_or_default();
+    if let Some(error) = attached_refusal(relation, copy.is_from, source, context)
+        && context.manual.is_none()
+    {
+        return Err(error);
+    }
     match placement_of(relation, source, context)? {
         Placement::Shard(shard) | Placement::Temporary(shard) => {
             Ok(copy_single(Route::Shard(shard), access))
@@ -197,6 +204,25 @@ fn copied(
             .at(source.sql, relation.location)),
         Placement::Holding(_) => Err(Error::unsupported(format!("COPY of {name}")).at(source.sql, relation.location)),
     }
+}
+
+/// COPY runs triggers, defaults, checks and policies as INSERT and SELECT do.
+fn attached_refusal(
+    relation: &nodes::RangeVar,
+    writes: bool,
+    source: Source<'_>,
+    context: &Context<'_>,
+) -> Option<Error> {
+    let name = relation.relname().unwrap_or_default();
+    let Found::Table(table) = look_up(context, relation.schemaname(), name) else {
+        return None;
+    };
+    let mut binder = Binder::new(*context, source);
+    binder.attached(table, false);
+    if writes {
+        binder.attached(table, true);
+    }
+    binder.bound.findings.refusal
 }
 
 /// The placement that all tables of a list share.

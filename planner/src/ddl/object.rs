@@ -182,7 +182,10 @@ pub(super) fn create_rule(
     };
     match placement_of(relation, source, context)? {
         placement @ (Placement::Shard(_) | Placement::Temporary(_)) => {
-            Ok(plan(placement, "CREATE RULE", vec![Change::Other]))
+            let name = relation.relname().unwrap_or_default();
+            let table = full_name(context, relation.schemaname(), name);
+            let change = Change::TableAltered { table };
+            Ok(plan(placement, "CREATE RULE", vec![change]))
         }
         _ => Err(Error::unsupported(format!(
             "a rule on {}, which is on several shards",

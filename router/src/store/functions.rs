@@ -76,7 +76,11 @@ pub fn classify(sources: Vec<FunctionSource>, relations: &[(String, String)]) ->
     for relation in relations {
         by_name.entry(&relation.1).or_default().push(relation);
     }
-    let looks: Vec<Look> = sources.iter().map(look).collect();
+    // `new.name` is a column of a trigger's row, unless there is a schema of that name.
+    let rows = !relations
+        .iter()
+        .any(|(schema, _)| matches!(schema.as_str(), "new" | "old"));
+    let looks: Vec<Look> = sources.iter().map(|source| look(source, rows)).collect();
     let mut called: HashMap<&str, Vec<usize>> = HashMap::new();
     for (index, source) in sources.iter().enumerate() {
         called.entry(&source.name).or_default().push(index);
@@ -104,7 +108,7 @@ enum Look {
     Words(HashSet<String>),
 }
 
-fn look(source: &FunctionSource) -> Look {
+fn look(source: &FunctionSource, rows: bool) -> Look {
     if let Some(harmless) = source.aggregate {
         return if harmless {
             Look::Nothing
@@ -117,7 +121,7 @@ fn look(source: &FunctionSource) -> Look {
     }
     match source.language.as_str() {
         "sql" | "plpgsql" => {
-            let words = words(&source.body);
+            let words = words(&source.body, rows);
             let opaque = OPAQUE_WORDS.iter().any(|word| words.contains(*word));
             if opaque || source.body.to_ascii_lowercase().contains("u&\"") {
                 Look::Unknown
@@ -169,8 +173,8 @@ fn follow(
     }
 }
 
-/// All identifiers and keywords of a body: folded to lower case where unquoted; comments and strings left out.
-fn words(body: &str) -> HashSet<String> {
+/// All identifiers and keywords of a body, without columns of `new` and `old` if these are `rows`: folded to lower case where unquoted; comments and strings left out.
+fn words(body: &str, rows: bool) -> HashSet<String> {
     let bytes = body.as_bytes();
     let mut words = HashSet::new();
     let mut at = 0;
@@ -202,13 +206,28 @@ fn words(body: &str) -> HashSet<String> {
                     .iter()
                     .position(|&byte| !is_word(byte) && byte != b'$')
                     .unwrap_or(rest.len());
-                words.insert(String::from_utf8_lossy(&rest[..length]).to_lowercase());
+                let word = String::from_utf8_lossy(&rest[..length]).to_lowercase();
                 at += length;
+                if rows && matches!(word.as_str(), "new" | "old") && bytes.get(at) == Some(&b'.') {
+                    at += 1 + field(&bytes[at + 1..]);
+                }
+                words.insert(word);
             }
             _ => at += 1,
         }
     }
     words
+}
+
+/// Length of the name after `new.`: a column of the row that a trigger is about.
+fn field(text: &[u8]) -> usize {
+    match text.first() {
+        Some(b'"') => quoted(text).1,
+        _ => text
+            .iter()
+            .position(|&byte| !is_word(byte) && byte != b'$')
+            .unwrap_or(text.len()),
+    }
 }
 
 fn is_word(byte: u8) -> bool {
@@ -356,6 +375,14 @@ mod tests {
                 "f",
                 "plpgsql",
                 "begin NEW.updated := now(); return NEW; end",
+            )],
+            &[Touches::Nothing],
+        );
+        check(
+            vec![function(
+                "f",
+                "plpgsql",
+                "begin new.orders := OLD.\"items\" + new.items; return new; end",
             )],
             &[Touches::Nothing],
         );
