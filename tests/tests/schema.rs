@@ -370,3 +370,50 @@ async fn what_tables_run_by_themselves_does_not_see_one_shard_only() -> Result<(
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn reading_the_catalog_does_not_wait_for_an_open_alter_table() -> Result<(), Error> {
+    let cluster = Cluster::start(Options {
+        shards: 2,
+        ..Options::default()
+    })
+    .await?;
+    let (one, two) = (cluster.connect().await?, cluster.connect().await?);
+    one.batch_execute(
+        "CREATE TABLE viewed (k int PRIMARY KEY, v int DEFAULT 1, g int GENERATED ALWAYS AS (k + 1) STORED)",
+    )
+    .await?;
+    ask(&one, "SELECT pgweave.shard_table('viewed', 'k')").await?;
+    one.batch_execute("CREATE VIEW view AS SELECT * FROM viewed")
+        .await?;
+    one.batch_execute("INSERT INTO viewed VALUES (1)").await?;
+    one.batch_execute("BEGIN; ALTER TABLE viewed ADD COLUMN w int DEFAULT 2")
+        .await?;
+    let patience = std::time::Duration::from_secs(20);
+    tokio::time::timeout(patience, async {
+        two.batch_execute("CREATE TABLE beside (k int PRIMARY KEY)")
+            .await?;
+        ask(&two, "SELECT pgweave.shard_table('beside', 'k')").await?;
+        two.batch_execute("INSERT INTO beside VALUES (1)").await?;
+        assert_eq!(
+            sqlstate(&two, "SELECT * FROM view WHERE k = 1").await,
+            "0A000"
+        );
+        one.batch_execute("COMMIT").await?;
+        assert_eq!(
+            ask(&two, "SELECT * FROM view WHERE k = 1").await?,
+            ["1|1|2"]
+        );
+        // A lock that ends without a change of the catalog is noticed, too.
+        one.batch_execute("BEGIN; ALTER TABLE viewed ADD COLUMN x int")
+            .await?;
+        two.batch_execute("CREATE TABLE more (k int)").await?;
+        one.batch_execute("ROLLBACK").await?;
+        while ask(&two, "SELECT * FROM view WHERE k = 1").await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        Ok::<(), tokio_postgres::Error>(())
+    })
+    .await??;
+    Ok(())
+}

@@ -11,6 +11,7 @@ use catalog::{Catalog, Epoch};
 use tokio::sync::watch;
 
 use super::error::Error;
+use super::relations::unread;
 
 /// Shared by all sessions; clones are the same handle.
 #[derive(Clone)]
@@ -39,11 +40,12 @@ impl CatalogHandle {
         *self.0.epoch.borrow()
     }
 
-    /// Takes the snapshot if it is newer than the one in use. Returns whether it was.
+    /// Takes the snapshot if it is newer than the one in use, or knows views that the other does not. Returns whether it was.
     pub fn publish(&self, catalog: Arc<Catalog>) -> bool {
         // Under the channel's lock, so that two loads that finish out of order cannot turn the epoch back.
         self.0.epoch.send_if_modified(|epoch| {
-            let newer = catalog.epoch() > *epoch;
+            let fuller = || unread(&self.0.current.load()) && !unread(&catalog);
+            let newer = catalog.epoch() > *epoch || catalog.epoch() == *epoch && fuller();
             if newer {
                 *epoch = catalog.epoch();
                 self.0.current.store(Arc::clone(&catalog));

@@ -3,7 +3,7 @@
 //! Entry points: [`tables`], [`views`], [`function_sources`], [`sequences`]. All but PostgreSQL's own schemas and `pgweave` is
 //! read. Invariant: read on a control connection, where names print qualified (see `connection::CANONICAL_SETTINGS`).
 
-use catalog::{Column, Sequence, View, Volatility, attached_name};
+use catalog::{Catalog, Column, Sequence, View, Volatility, attached_name};
 
 use super::connection::{Connection, column, text, truth};
 use super::error::Error;
@@ -19,6 +19,12 @@ pub struct ShardTable {
 
 /// True of the namespaces `n` that hold users' objects.
 pub const USER_SCHEMA: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pgweave') AND n.nspname !~ '^pg_(toast|temp_)'";
+
+/// The locks `l` on relations that let nobody else look at them. What prints an expression or a query with columns takes a
+/// lock. Whoever has locked a table against all others may be waiting for a change of the catalog to end, which may be
+/// waiting for this reading of it.
+const LOCKED: &str = "FROM pg_locks l WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' \
+                      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
 /// All tables, ordered by schema and name. `only` limits them to these names.
 pub async fn tables(
@@ -48,6 +54,8 @@ pub async fn tables(
         "SELECT n.nspname, c.relname, a.attname, a.atttypid, a.attnotnull, a.atthasdef OR a.attidentity <> '', \
                 CASE WHEN a.attidentity <> '' \
                      THEN 'nextval(' || quote_literal(pg_get_serial_sequence(format('%I.%I', n.nspname, c.relname), a.attname)) || '::regclass)' \
+                     WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, 0) \
+                     WHEN EXISTS (SELECT {LOCKED} AND l.relation = c.oid) THEN NULL \
                      ELSE pg_get_expr(d.adbin, d.adrelid) END \
            FROM pg_class c \
            JOIN pg_namespace n ON n.oid = c.relnamespace \
@@ -82,9 +90,14 @@ pub async fn tables(
     Ok(tables)
 }
 
+/// All views. The definition of one whose tables are locked is left empty ([`unread`]).
 pub async fn views(connection: &Connection) -> Result<Vec<View>, Error> {
     let sql = format!(
-        "SELECT n.nspname, c.relname, pg_get_viewdef(c.oid), \
+        "SELECT n.nspname, c.relname, \
+                CASE WHEN EXISTS (SELECT FROM pg_rewrite w \
+                                    JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND d.refclassid = 'pg_class'::regclass \
+                                   WHERE w.ev_class = c.oid AND EXISTS (SELECT {LOCKED} AND l.relation = d.refobjid)) \
+                     THEN '' ELSE pg_get_viewdef(c.oid) END, \
                 ARRAY(SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum)::text[] \
            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
           WHERE c.relkind = 'v' AND {USER_SCHEMA} ORDER BY n.nspname, c.relname"
@@ -106,9 +119,14 @@ pub async fn views(connection: &Connection) -> Result<Vec<View>, Error> {
 
 pub async fn function_sources(connection: &Connection) -> Result<Vec<FunctionSource>, Error> {
     let version = server_version(connection).await?;
-    // From version 14 on the body of an SQL function may be stored parsed, with an empty prosrc.
+    // From version 14 on the body of an SQL function may be stored parsed, with an empty prosrc. What it depends on stands for
+    // it: printing it would lock its tables, and wait for whoever alters one and waits for the catalog himself.
     let body = if version >= 140_000 {
-        "coalesce(nullif(p.prosrc, ''), pg_get_function_sqlbody(p.oid), '')"
+        "CASE WHEN p.prosqlbody IS NULL THEN p.prosrc \
+              ELSE coalesce((SELECT string_agg(quote_ident(coalesce(f.proname, c.relname)), ' ') FROM pg_depend d \
+                     LEFT JOIN pg_proc f ON d.refclassid = 'pg_proc'::regclass AND f.oid = d.refobjid \
+                     LEFT JOIN pg_class c ON d.refclassid = 'pg_class'::regclass AND c.oid = d.refobjid \
+                    WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid), '') END"
     } else {
         "p.prosrc"
     };
@@ -153,6 +171,14 @@ pub async fn function_sources(connection: &Connection) -> Result<Vec<FunctionSou
         });
     }
     Ok(sources)
+}
+
+/// Whether some view's definition could not be read: statements that use it are refused until it is.
+pub fn unread(catalog: &Catalog) -> bool {
+    catalog
+        .views()
+        .iter()
+        .any(|view| view.definition.is_empty())
 }
 
 /// What tables run by themselves, as functions that name all it depends on: see [`catalog::attached_name`].
