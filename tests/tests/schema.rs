@@ -379,6 +379,9 @@ async fn reading_the_catalog_does_not_wait_for_an_open_alter_table() -> Result<(
     })
     .await?;
     let (one, two) = (cluster.connect().await?, cluster.connect().await?);
+    let together =
+        "CREATE TABLE early (k int PRIMARY KEY); SELECT pgweave.shard_table('early', 'k')";
+    assert_eq!(sqlstate(&one, together).await, "25001");
     one.batch_execute(
         "CREATE TABLE viewed (k int PRIMARY KEY, v int DEFAULT 1, g int GENERATED ALWAYS AS (k + 1) STORED)",
     )
