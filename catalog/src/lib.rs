@@ -37,7 +37,7 @@ pub use shard_map::{
 pub use snapshot::{Catalog, Relation};
 pub use table::{
     AutoShard, Column, Function, Group, KeyColumn, Reached, Reaction, Sequence, Table, TableKind,
-    Touches, View, Volatility,
+    Touches, View, Volatility, attached_name,
 };
 pub use topology::{Server, Shard};
 pub use value::{Key, KeyValue, ValueError};

@@ -81,6 +81,13 @@ pub struct Function {
     pub volatility: Volatility,
 }
 
+/// The name under which a snapshot keeps, as a function of the table's schema, what a table runs by itself: when it is
+/// written (triggers, rules, defaults, checks), or whenever it is used (row security policies). No function has such a name.
+pub fn attached_name(table: &str, writes: bool) -> String {
+    let event = if writes { "write" } else { "use" };
+    format!("\u{1}{event} {table}")
+}
+
 /// Which relations a function reads or writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Touches {

@@ -14,8 +14,8 @@ use crate::parse::{Node, nodes};
 use crate::query::{Findings, QueryId};
 use crate::scope::{Namespace, Scope};
 use crate::{
-    Access, Context, Error, Everywhere, EverywhereKind, KeyRoute, KeyTuple, Plan, Route, Single,
-    StatementTag, Where, admin, utility,
+    Access, Context, Error, Everywhere, EverywhereKind, KeyRoute, KeyTuple, Plan, ReferenceWrite,
+    Route, Single, StatementTag, Where, admin, utility,
 };
 
 /// A plan, and whether it holds for every text of the same shape.
@@ -110,12 +110,23 @@ pub(crate) fn query(
             parameters,
             tag,
             returns_rows,
-            kind: EverywhereKind::ReferenceWrite,
+            kind: EverywhereKind::ReferenceWrite(reference_write(findings)),
             concurrently: false,
             no_block: false,
         }),
     };
     Ok(Built { plan, shareable })
+}
+
+fn reference_write(findings: Findings) -> ReferenceWrite {
+    let mut tables = findings.reference_tables;
+    let appearances = tables.len();
+    tables.sort();
+    tables.dedup();
+    ReferenceWrite {
+        tables,
+        reads: appearances > 1,
+    }
 }
 
 /// Where a query goes.

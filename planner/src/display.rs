@@ -285,7 +285,7 @@ fn everywhere_tree(everywhere: &Everywhere) -> Tree {
             .iter()
             .map(|change| Tree::leaf(change.to_string()))
             .collect(),
-        EverywhereKind::ReferenceWrite => vec![Tree::leaf("the same write to every copy")],
+        EverywhereKind::ReferenceWrite(_) => vec![Tree::leaf("the same write to every copy")],
         EverywhereKind::Rows => vec![Tree::leaf("rows only")],
         EverywhereKind::Maintenance => vec![Tree::leaf("upkeep")],
     };

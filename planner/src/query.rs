@@ -3,7 +3,7 @@
 //! Entry point: [`Bound`]. Built by `bind`, read by `key`. Nodes live in arenas and name each other by index, so that no depth of nesting
 //! costs stack to drop. Expressions are gone: what is left of them are facts and the queries inside them.
 
-use catalog::{GroupId, KeyColumn, ShardId, Table};
+use catalog::{GroupId, KeyColumn, ShardId, Table, TableId};
 
 use smallvec::SmallVec;
 
@@ -231,6 +231,8 @@ pub(crate) struct Findings<'c> {
     pub groups: Vec<GroupId>,
     /// Reference tables that appear.
     pub references: Vec<String>,
+    /// The same ones by id.
+    pub reference_tables: Vec<TableId>,
     /// System catalogs, or functions that tell of one server: prefer the default shard.
     pub uses_system: bool,
     /// Window functions seen so far.

@@ -11,7 +11,7 @@ use crate::ddl;
 use crate::ddl::placement::{Placement, everywhere_of, one, placement_of};
 use crate::operand::Source;
 use crate::parse::{Node, NodeList, nodes};
-use crate::relation::full_name;
+use crate::relation::{Found, full_name, look_up};
 use crate::session;
 use crate::{
     Access, Context, Effects, Error, EverywhereKind, Explain, ExplainFormat, Pins, Plan, Route,
@@ -183,6 +183,11 @@ fn copied(
         };
     };
     let name = relation.relname().unwrap_or_default();
+    if let Some(error) = attached_refusal(relation, copy.is_from, source, context)
+        && context.manual.is_none()
+    {
+        return Err(error);
+    }
     match placement_of(relation, source, context)? {
         Placement::Shard(shard) => {
             if copy.is_from {
@@ -240,6 +245,25 @@ fn stays(
         ))
         .at(source.sql, relation.location)),
     }
+}
+
+/// COPY runs triggers, defaults, checks and policies as INSERT and SELECT do.
+fn attached_refusal(
+    relation: &nodes::RangeVar,
+    writes: bool,
+    source: Source<'_>,
+    context: &Context<'_>,
+) -> Option<Error> {
+    let name = relation.relname().unwrap_or_default();
+    let Found::Table(table) = look_up(context, relation.schemaname(), name) else {
+        return None;
+    };
+    let mut binder = Binder::new(*context, source);
+    binder.attached(table, false);
+    if writes {
+        binder.attached(table, true);
+    }
+    binder.bound.findings.refusal
 }
 
 /// The placement that all tables of a list share.

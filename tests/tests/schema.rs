@@ -267,3 +267,156 @@ async fn plain_tables_stay_whole_and_change_freely() -> Result<(), Error> {
     );
     cluster.stop().await
 }
+
+#[tokio::test]
+async fn what_tables_run_by_themselves_does_not_see_one_shard_only() -> Result<(), Error> {
+    let cluster = Cluster::start(Options {
+        shards: 2,
+        ..Options::default()
+    })
+    .await?;
+    let client = cluster.connect().await?;
+    client
+        .batch_execute(
+            "CREATE TABLE facts (k int PRIMARY KEY, v int); CREATE TABLE notes (id int, n bigint, v int);
+             CREATE TABLE units (id int PRIMARY KEY, v int); CREATE TABLE other (name text PRIMARY KEY)",
+        )
+        .await?;
+    ask(&client, "SELECT pgweave.shard_table('facts', 'k')").await?;
+    ask(&client, "SELECT pgweave.shard_table('other', 'name')").await?;
+    ask(&client, "SELECT pgweave.reference_table('units')").await?;
+    for text in [
+        "CREATE FUNCTION total() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT count(*) FROM facts'",
+        "CREATE FUNCTION known(int) RETURNS boolean LANGUAGE sql STABLE AS 'SELECT EXISTS (SELECT FROM facts WHERE k = $1)'",
+        "CREATE FUNCTION known(int, int) RETURNS boolean LANGUAGE sql STABLE AS 'SELECT known($1)'",
+        "CREATE FUNCTION by_default(n bigint DEFAULT total()) RETURNS bigint LANGUAGE sql STABLE AS 'SELECT n'",
+        "CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.n := total(); RETURN NEW; END'",
+        "CREATE FUNCTION harmless() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.v := NEW.v + 1; RETURN NEW; EXCEPTION WHEN division_by_zero THEN NEW.facts := 1; RETURN NEW; END'",
+        "CREATE FUNCTION computed(units) RETURNS bigint LANGUAGE sql STABLE AS 'SELECT total()'",
+        "CREATE OPERATOR ?? (FUNCTION = known, LEFTARG = int, RIGHTARG = int)",
+        "CREATE DOMAIN checked AS int CHECK (VALUE IS NULL OR known(VALUE))",
+    ] {
+        client.batch_execute(text).await?;
+    }
+    for query in [
+        "SELECT by_default()",
+        "SELECT 5 ?? 5",
+        "SELECT count(*) FROM units WHERE id OPERATOR(public.??) 5",
+        "SELECT units.computed FROM units",
+        "SELECT (u).computed FROM units u",
+    ] {
+        assert_eq!(sqlstate(&client, query).await, "0A000", "{query}");
+    }
+    let insert = "INSERT INTO notes (id) VALUES (1)";
+    for (before, after) in [
+        (
+            "CREATE TRIGGER t BEFORE INSERT ON notes FOR EACH ROW EXECUTE FUNCTION fill()",
+            "DROP TRIGGER t ON notes",
+        ),
+        (
+            "ALTER TABLE notes ALTER COLUMN n SET DEFAULT total()",
+            "ALTER TABLE notes ALTER COLUMN n DROP DEFAULT",
+        ),
+        (
+            "ALTER TABLE notes ADD CONSTRAINT c CHECK (known(id)) NOT VALID",
+            "ALTER TABLE notes DROP CONSTRAINT c",
+        ),
+        (
+            "ALTER TABLE notes ADD COLUMN d checked",
+            "ALTER TABLE notes DROP COLUMN d",
+        ),
+        (
+            "CREATE RULE r AS ON INSERT TO notes DO ALSO INSERT INTO facts VALUES (NEW.id, 1)",
+            "DROP RULE r ON notes",
+        ),
+    ] {
+        client.batch_execute(before).await?;
+        assert_eq!(sqlstate(&client, insert).await, "0A000", "{before}");
+        assert_eq!(
+            sqlstate(&client, "COPY notes (id) FROM STDIN").await,
+            "0A000",
+            "{before}"
+        );
+        ask(&client, "SELECT * FROM notes").await?;
+        client.batch_execute(after).await?;
+        client.batch_execute(insert).await?;
+    }
+    client
+        .batch_execute(
+            "CREATE TRIGGER h BEFORE INSERT ON notes FOR EACH ROW EXECUTE FUNCTION harmless()",
+        )
+        .await?;
+    client
+        .batch_execute("INSERT INTO notes (id, v) VALUES (2, 1)")
+        .await?;
+    assert_eq!(
+        ask(&client, "SELECT v FROM notes WHERE id = 2").await?,
+        ["2"]
+    );
+
+    // A policy that asks a table sharded otherwise sees a part of it.
+    client
+        .batch_execute(
+            "CREATE POLICY p ON facts USING (EXISTS (SELECT FROM other WHERE name = current_user))",
+        )
+        .await?;
+    ask(&client, "SELECT * FROM facts WHERE k = 1").await?;
+    client
+        .batch_execute("ALTER TABLE facts ENABLE ROW LEVEL SECURITY")
+        .await?;
+    assert_eq!(
+        sqlstate(&client, "SELECT * FROM facts WHERE k = 1").await,
+        "0A000"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn reading_the_catalog_does_not_wait_for_an_open_alter_table() -> Result<(), Error> {
+    let cluster = Cluster::start(Options {
+        shards: 2,
+        ..Options::default()
+    })
+    .await?;
+    let (one, two) = (cluster.connect().await?, cluster.connect().await?);
+    let together =
+        "CREATE TABLE early (k int PRIMARY KEY); SELECT pgweave.shard_table('early', 'k')";
+    assert_eq!(sqlstate(&one, together).await, "25001");
+    one.batch_execute(
+        "CREATE TABLE viewed (k int PRIMARY KEY, v int DEFAULT 1, g int GENERATED ALWAYS AS (k + 1) STORED)",
+    )
+    .await?;
+    ask(&one, "SELECT pgweave.shard_table('viewed', 'k')").await?;
+    one.batch_execute("CREATE VIEW view AS SELECT * FROM viewed")
+        .await?;
+    one.batch_execute("INSERT INTO viewed VALUES (1)").await?;
+    one.batch_execute("BEGIN; ALTER TABLE viewed ADD COLUMN w int DEFAULT 2")
+        .await?;
+    let patience = std::time::Duration::from_secs(20);
+    tokio::time::timeout(patience, async {
+        two.batch_execute("CREATE TABLE beside (k int PRIMARY KEY)")
+            .await?;
+        ask(&two, "SELECT pgweave.shard_table('beside', 'k')").await?;
+        two.batch_execute("INSERT INTO beside VALUES (1)").await?;
+        assert_eq!(
+            sqlstate(&two, "SELECT * FROM view WHERE k = 1").await,
+            "0A000"
+        );
+        one.batch_execute("COMMIT").await?;
+        assert_eq!(
+            ask(&two, "SELECT * FROM view WHERE k = 1").await?,
+            ["1|1|2"]
+        );
+        // A lock that ends without a change of the catalog is noticed, too.
+        one.batch_execute("BEGIN; ALTER TABLE viewed ADD COLUMN x int")
+            .await?;
+        two.batch_execute("CREATE TABLE more (k int)").await?;
+        one.batch_execute("ROLLBACK").await?;
+        while ask(&two, "SELECT * FROM view WHERE k = 1").await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        Ok::<(), tokio_postgres::Error>(())
+    })
+    .await??;
+    Ok(())
+}

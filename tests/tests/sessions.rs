@@ -559,7 +559,12 @@ fn a_described_statement_keeps_its_columns_or_fails() {
                 .map(|message| char::from(message.tag))
                 .collect();
             let row = rows(&answer).into_iter().next().unwrap_or_default();
-            answers.push((format!("{tags} {:?}", sqlstate(&answer)), row));
+            // Drivers that prepare such a statement again know the error by its routine.
+            let routine = answer
+                .iter()
+                .find(|message| message.field(b'C').as_deref() == Some("0A000"))
+                .and_then(|message| message.field(b'R'));
+            answers.push((format!("{tags} {:?} {routine:?}", sqlstate(&answer)), row));
         };
         let all = "SELECT * FROM described";
         run(&mut driver, Some(all), "all", true);

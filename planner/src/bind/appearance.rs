@@ -33,6 +33,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
         location: i32,
     ) -> FromItem {
         let (relation, first) = self.table_relation(table, alias, renamed);
+        self.attached(table, false);
         let item = match &table.kind {
             TableKind::Sharded { group, key } => {
                 self.bound.findings.sharded.push(table.name.clone());
@@ -59,6 +60,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             }
             TableKind::Reference => {
                 self.bound.findings.references.push(table.name.clone());
+                self.bound.findings.reference_tables.push(table.id);
                 Item::Other
             }
             TableKind::Unsharded { shard } => {
@@ -190,6 +192,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
     /// Notes a table that a statement changes.
     pub(super) fn written(&mut self, table: &catalog::Table) {
         self.bound.findings.raise(Access::Write);
+        self.attached(table, true);
         match table.kind {
             TableKind::Reference => self
                 .bound

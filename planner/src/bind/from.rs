@@ -182,6 +182,9 @@ impl<'c: 's, 's> Binder<'c, 's> {
                         let why = format!("it reads the system catalog {name}");
                         self.bound.findings.keep_in_place(why);
                         self.bound.findings.uses_system = true;
+                        self.bound
+                            .findings
+                            .unsettle(format!("the system catalog {name}"));
                     }
                     Found::Pgweave => self.bound.findings.uses_pgweave = true,
                     Found::Table(_) | Found::View(_) | Found::Unknown => {

@@ -5,6 +5,7 @@
 //! [`Binder::conditions`]. What cannot be resolved for certain yields no fact, and so no route.
 
 mod appearance;
+mod attached;
 mod call;
 mod condition;
 mod from;
@@ -140,7 +141,10 @@ impl<'c: 's, 's> Binder<'c, 's> {
                             .findings
                             .unsettle(format!("the system column {column}"));
                     }
+                    self.function_as_column(reference, scope);
                 }
+                Node::A_Indirection(selection) => self.function_as_field(selection),
+                Node::A_Expr(expression) => self.operator(expression),
                 _ => {}
             }
             children(node, &mut stack)

@@ -343,12 +343,6 @@ pub(crate) fn settled_default(
     if serial.is_some_and(|name| name.contains("serial")) {
         return refused("values from a sequence".to_owned());
     }
-    let namespace = Namespace::default();
-    let scope = Scope {
-        namespace: &namespace,
-        parent: None,
-        ctes: None,
-    };
     for constraint in column.constraints() {
         let Node::Constraint(constraint) = constraint else {
             continue;
@@ -356,23 +350,55 @@ pub(crate) fn settled_default(
         if constraint.contype == ConstrType::CONSTR_IDENTITY {
             return refused("values from a sequence".to_owned());
         }
-        if constraint.contype == ConstrType::CONSTR_DEFAULT {
-            let mut binder = Binder::new(
-                *context,
-                Source {
-                    literals: None,
-                    ..source
-                },
-            );
-            binder.expression(constraint.raw_expr(), &scope, &mut Vec::new())?;
-            if let Some(what) = binder.bound.findings.unsettled {
-                return refused(format!(
-                    "a default that may differ between its copies: {what}"
-                ));
-            }
+        if constraint.contype == ConstrType::CONSTR_DEFAULT
+            && let Some(what) = unsettled(constraint.raw_expr(), source, context)?
+        {
+            return refused(format!(
+                "a default that may differ between its copies: {what}"
+            ));
         }
     }
     Ok(())
+}
+
+/// ALTER COLUMN TYPE … USING computes the column anew on each copy.
+pub(crate) fn settled_using(
+    column: &str,
+    using: Node<'_>,
+    table: &str,
+    source: Source<'_>,
+    context: &Context<'_>,
+) -> Result<(), Error> {
+    match unsettled(using, source, context)? {
+        None => Ok(()),
+        Some(what) => Err(Error::unsupported(format!(
+            "a new type of column {column} of the reference table {table} by an expression that may differ between its copies: {what}"
+        ))
+        .with_hint("Change the type by an expression of the row's values alone, then UPDATE the column.")),
+    }
+}
+
+/// The first thing in an expression that two copies could disagree about.
+fn unsettled(
+    expression: Node<'_>,
+    source: Source<'_>,
+    context: &Context<'_>,
+) -> Result<Option<String>, Error> {
+    let namespace = Namespace::default();
+    let scope = Scope {
+        namespace: &namespace,
+        parent: None,
+        ctes: None,
+    };
+    let mut binder = Binder::new(
+        *context,
+        Source {
+            literals: None,
+            ..source
+        },
+    );
+    binder.expression(expression, &scope, &mut Vec::new())?;
+    Ok(binder.bound.findings.unsettled)
 }
 
 /// What constraint checks need to know of a table that exists.

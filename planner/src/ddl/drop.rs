@@ -39,10 +39,11 @@ pub(super) fn dropped(drop: &nodes::DropStmt, context: &Context<'_>) -> Result<P
                 return Err(Error::internal("DROP without a table"));
             };
             let (schema, name) = split(table);
+            let table = full_name(context, schema, name);
             Ok(plan(
                 named(schema, name, context)?,
                 tag,
-                vec![Change::TableAltered { table: full(table) }],
+                vec![Change::TableAltered { table }],
             ))
         }
         ObjectType::OBJECT_STATISTIC_EXT => match paths.as_slice() {

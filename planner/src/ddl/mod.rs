@@ -116,7 +116,7 @@ pub(crate) fn statement(
         }
         Node::DefineStmt(define) => {
             let change = match define.kind {
-                ObjectType::OBJECT_AGGREGATE => {
+                ObjectType::OBJECT_AGGREGATE | ObjectType::OBJECT_OPERATOR => {
                     let path: Vec<&str> = define
                         .defnames()
                         .iter()
@@ -133,7 +133,8 @@ pub(crate) fn statement(
         }
         Node::AlterEnumStmt(_) | Node::AlterTypeStmt(_) => everywhere("ALTER TYPE", Change::Other),
         Node::CreateDomainStmt(_) => everywhere("CREATE DOMAIN", Change::Other),
-        Node::AlterDomainStmt(_) => everywhere("ALTER DOMAIN", Change::Other),
+        // Its checks run in every table that has a column of it.
+        Node::AlterDomainStmt(_) => everywhere("ALTER DOMAIN", function_named(&[""])),
         Node::CreateExtensionStmt(_) => everywhere(
             "CREATE EXTENSION",
             Change::Function {

@@ -172,6 +172,16 @@ pub(super) fn alter_command(
             ))
             .with_hint("Create a new table with the key you want and copy the rows."))
         }
+        (AlterTableType::AT_AlterColumnType, Node::ColumnDef(definition)) => match shape {
+            TableShape::Reference { name } => constraints::settled_using(
+                command.name().unwrap_or_default(),
+                definition.raw_default(),
+                name,
+                source,
+                context,
+            ),
+            TableShape::Sharded { .. } | TableShape::Unsharded { .. } => Ok(()),
+        },
         (
             AlterTableType::AT_AttachPartition | AlterTableType::AT_DetachPartition,
             Node::PartitionCmd(partition),

@@ -1,6 +1,6 @@
 //! The same text on several shards: DDL, writes to reference tables, upkeep.
 
-use catalog::{GroupId, ShardId};
+use catalog::{GroupId, ShardId, TableId};
 
 use super::{Access, StatementTag};
 
@@ -35,11 +35,20 @@ pub enum Where {
 pub enum EverywhereKind {
     Ddl(DdlEffect),
     /// The same deterministic change to every copy of a reference table.
-    ReferenceWrite,
+    ReferenceWrite(ReferenceWrite),
     /// TRUNCATE, LOCK: rows or locks on every shard, nothing for the catalog to re-read.
     Rows,
     /// VACUUM, ANALYZE, CLUSTER, REINDEX, CHECKPOINT: upkeep, shard by shard.
     Maintenance,
+}
+
+/// What must hold still while copies are changed alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReferenceWrite {
+    /// The reference tables that are written or read, each once, in the order of their ids.
+    pub tables: Vec<TableId>,
+    /// Besides the rows that it changes, the statement reads rows of reference tables.
+    pub reads: bool,
 }
 
 /// What the catalog must re-read when the DDL is done.

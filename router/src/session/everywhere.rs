@@ -1,13 +1,17 @@
 //! One statement on several shards, all or nothing: DDL, and writes to reference tables.
 //!
 //! Within a block of the client's the statement joins it; otherwise it gets a block of its own, which commits in two
-//! phases. Shards are visited in the order of their ids, always, so that two such statements cannot wait for each
-//! other. The client sees the first shard's answer, once all shards have succeeded.
+//! phases. One shard comes first, the same for all: only when the statement has run there do the others get it, so that
+//! two such statements cannot wait for each other. The client sees the first shard's answer, once all shards have succeeded.
+//!
+//! Writes to a reference table take turns, from the statement to the end of the transaction: copies stay alike only if
+//! each of them sees the writes in the same order. The lock is an advisory one, on every shard, because every role may
+//! take it and because a prepared transaction keeps it until it is committed on that shard too.
 
 use std::sync::Arc;
 
 use catalog::{Catalog, ShardId};
-use planner::{Access, Everywhere, EverywhereKind, Name, Pins, Target, Where};
+use planner::{Access, Everywhere, EverywhereKind, Name, Pins, ReferenceWrite, Target, Where};
 
 use super::block::{Block, push_identifier};
 use super::links::Need;
@@ -31,7 +35,7 @@ pub(super) enum Carrier<'a> {
 }
 
 impl Session {
-    /// The shards a plan names, in the order of their ids.
+    /// The shards a plan names: the default shard, where rows of reference tables are locked, then by id.
     ///
     /// Those of [`Where::Holding`] are not known without asking; here they are all shards.
     pub(super) fn shards_of(&self, shards: &Where, catalog: &Catalog) -> Vec<ShardId> {
@@ -45,7 +49,7 @@ impl Session {
                 .map(|group| group.map.shards().into_iter().collect())
                 .unwrap_or_default(),
         };
-        ids.sort();
+        ids.sort_by_key(|id| (*id != catalog.default_shard(), *id));
         ids
     }
 
@@ -83,7 +87,12 @@ impl Session {
         if everywhere.tag.0 == "CREATE FUNCTION" || everywhere.tag.0 == "CREATE PROCEDURE" {
             self.relax_function_bodies(&shards, catalog).await?;
         }
-        let answer = self.run_together(&shards, carrier, catalog).await?;
+        let answer = match &everywhere.kind {
+            EverywhereKind::ReferenceWrite(write) => {
+                self.write_copies(write, &shards, carrier, catalog).await?
+            }
+            _ => self.run_together(&shards, None, carrier, catalog).await?,
+        };
         if let EverywhereKind::Ddl(effect) = &everywhere.kind {
             Box::pin(self.learn_schema_change(everywhere.tag.0, effect, &shards, catalog)).await?;
         }
@@ -136,49 +145,114 @@ impl Session {
         Ok(())
     }
 
-    /// Sends to all, then waits for all. The first shard's answer is returned.
-    async fn run_together(
+    /// One change to all copies of a reference table, when no other is under way.
+    async fn write_copies(
         &mut self,
+        write: &ReferenceWrite,
         shards: &[ShardId],
         carrier: Carrier<'_>,
         catalog: &Catalog,
     ) -> Step<Vec<u8>> {
-        for &shard in shards {
-            let index = self.link(write_need(shard), catalog).await?;
-            self.send_carrier(index, carrier)?;
-            if let Err(error) = self.links[index].backend.flush().await {
-                tracing::debug!(%error, "a server connection broke while sending");
+        let turn = turn_text(write);
+        let Some(&first) = shards.first() else {
+            return Ok(Vec::new());
+        };
+        let index = self.link(write_need(first), catalog).await?;
+        self.run_own(index, &turn).await?;
+        if write.reads {
+            let isolation = self
+                .query_value(
+                    index,
+                    "SELECT pg_catalog.current_setting('transaction_isolation')",
+                )
+                .await?;
+            if matches!(isolation.as_str(), "repeatable read" | "serializable") {
+                return Err(Report::error(
+                    "0A000",
+                    "a write to a reference table that reads other rows of reference tables, in a transaction with a snapshot",
+                )
+                .detail("Each shard has taken its snapshot at another moment, so the copies could come apart.")
+                .hint("Use READ COMMITTED, or read the values first and give them as constants or parameters.")
+                .into());
             }
         }
-        let mut answer = None;
+        self.run_together(shards, Some(&turn), carrier, catalog)
+            .await
+    }
+
+    /// Sends to the first shard and waits, then to all others. The first shard's answer is returned. `turn` precedes the
+    /// statement on all but the first; then the answers must be alike.
+    async fn run_together(
+        &mut self,
+        shards: &[ShardId],
+        turn: Option<&str>,
+        carrier: Carrier<'_>,
+        catalog: &Catalog,
+    ) -> Step<Vec<u8>> {
+        let Some((&first, others)) = shards.split_first() else {
+            return Ok(Vec::new());
+        };
+        let index = self.link(write_need(first), catalog).await?;
+        self.send_carrier(index, carrier)?;
+        let answer = self.captured_answer(index).await?;
         let mut failure = None;
-        for &shard in shards {
+        for &shard in others {
+            // What has been sent is waited for, whatever happens to the rest.
+            if let Err(first) = self.send_to(shard, turn, carrier, catalog).await {
+                failure = Some(first);
+                break;
+            }
+        }
+        for &shard in others {
             let Some(index) = self.primary_link(shard) else {
                 continue;
             };
-            let result = match self.exchange(index).await {
-                Ok(()) if failure.is_none() => self.own_error(index),
-                other => other,
-            };
-            self.notes.own_error = None;
-            match result {
-                Ok(()) => {
-                    let captured = std::mem::take(&mut self.links[index].captured);
-                    answer.get_or_insert(captured);
+            // What a second failure would say is not kept.
+            if failure.is_some() {
+                self.notes.own_error = None;
+            }
+            match self.captured_answer(index).await {
+                Ok(other) if turn.is_some() && outcome(&other) != outcome(&answer) => {
+                    failure.get_or_insert(copies_differ());
                 }
+                Ok(_) => {}
                 Err(end @ Failure::End(_)) => return Err(end),
                 Err(first) => {
-                    if let Some(index) = self.primary_link(shard) {
-                        self.links[index].captured.clear();
-                    }
                     failure.get_or_insert(first);
                 }
             }
         }
         match failure {
             Some(failure) => Err(failure),
-            None => Ok(client_part(&answer.unwrap_or_default())),
+            None => Ok(client_part(&answer)),
         }
+    }
+
+    async fn send_to(
+        &mut self,
+        shard: ShardId,
+        turn: Option<&str>,
+        carrier: Carrier<'_>,
+        catalog: &Catalog,
+    ) -> Step {
+        let index = self.link(write_need(shard), catalog).await?;
+        if let Some(turn) = turn {
+            let link = &mut self.links[index];
+            link.backend.query(turn.as_bytes());
+            link.expects.push_back(Expect::Own);
+        }
+        self.send_carrier(index, carrier)?;
+        if let Err(error) = self.links[index].backend.flush().await {
+            tracing::debug!(%error, "a server connection broke while sending");
+        }
+        Ok(())
+    }
+
+    async fn captured_answer(&mut self, index: usize) -> Step<Vec<u8>> {
+        self.exchange(index).await?;
+        let captured = std::mem::take(&mut self.links[index].captured);
+        self.own_error(index)?;
+        Ok(captured)
     }
 
     /// Shard by shard, outside a transaction: what one shard did stays done if a later one fails, and the error says so.
@@ -284,6 +358,49 @@ fn write_need(shard: ShardId) -> Need {
         no_block: false,
         pins: Pins::NONE,
     }
+}
+
+/// Waits until no other transaction has written the tables and not ended. The pair of numbers is the router's own.
+fn turn_text(write: &ReferenceWrite) -> String {
+    let locks: Vec<String> = write
+        .tables
+        .iter()
+        .map(|table| {
+            format!(
+                "SELECT pg_catalog.pg_advisory_xact_lock({REFERENCE_WRITES}, {})",
+                table.0 as i32
+            )
+        })
+        .collect();
+    locks.join("; ")
+}
+
+/// First number of the advisory locks for which writes to reference tables take turns; the second is the table's id.
+const REFERENCE_WRITES: i32 = 0x7067_7765;
+
+/// The command tag, with the number of rows.
+fn outcome(captured: &[u8]) -> Option<&[u8]> {
+    let mut tag = None;
+    let mut rest = captured;
+    while let [kind, ..] = rest
+        && let Some(total) = frame::total_length(rest)
+        && total <= rest.len()
+    {
+        if *kind == b'C' {
+            tag = Some(&rest[5..total]);
+        }
+        rest = &rest[total..];
+    }
+    tag
+}
+
+fn copies_differ() -> Failure {
+    Report::error(
+        "40001",
+        "the write would change other rows in one copy of the reference table than in another",
+    )
+    .hint("Repeat the transaction. If it fails again in READ COMMITTED, the copies differ: compare them on the shards.")
+    .into()
 }
 
 /// What of a captured answer is the client's: not the answers to Parse and Bind, which the session gives itself.

@@ -759,9 +759,7 @@ impl Session {
             Box::pin(self.learn_shape(index, statement)).await?;
         }
         match statement.shape.get() {
-            Some(shape) if shape != promised => {
-                Err(Report::error("0A000", "cached plan must not change result type").into())
-            }
+            Some(shape) if shape != promised => Err(Report::changed_result().into()),
             _ => Ok(()),
         }
     }

@@ -17,6 +17,8 @@ pub struct Report {
     pub context: Option<String>,
     /// In characters of the client's text, from 1.
     pub position: Option<usize>,
+    /// Tells a client which of two speaks, the shard or the router.
+    pub routine: &'static str,
 }
 
 impl Report {
@@ -29,6 +31,16 @@ impl Report {
             hint: None,
             context: None,
             position: None,
+            routine: "pgweave",
+        }
+    }
+
+    /// A statement's result is not what it was described as. Drivers know this error by PostgreSQL's name of the
+    /// routine, and prepare the statement again.
+    pub fn changed_result() -> Self {
+        Self {
+            routine: "RevalidateCachedQuery",
+            ..Self::error("0A000", "cached plan must not change result type")
         }
     }
 
@@ -75,6 +87,7 @@ impl From<planner::Error> for Report {
             hint: error.hint().map(str::to_owned),
             context: None,
             position: error.position(),
+            routine: "pgweave",
         }
     }
 }
@@ -90,6 +103,7 @@ impl From<ddl::Error> for Report {
             hint: answer.hint,
             context: error.context(),
             position: None,
+            routine: "pgweave",
         }
     }
 }

@@ -238,7 +238,9 @@ impl Session {
         call: &AdminCall,
         arguments: Vec<(Option<String>, planner::AdminArg)>,
     ) -> Step {
-        if self.block.as_ref().is_some_and(|block| block.explicit) {
+        // It works on connections of its own, which do not see what others have not committed, and wait for their locks.
+        let begun = self.links.iter().any(|link| link.in_block);
+        if begun || self.block.as_ref().is_some_and(|block| block.explicit) {
             return Err(Report::error(
                 "25001",
                 format!(
@@ -246,6 +248,7 @@ impl Session {
                     call.name
                 ),
             )
+            .hint("Several statements in one query are one transaction: send this one by itself.")
             .into());
         }
         // What the function changes belongs to whoever calls it: the server judges whether that user may.

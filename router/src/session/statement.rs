@@ -38,6 +38,10 @@ impl Session {
                 return Ok(false);
             }
             SessionStatement::Begin { modes } => {
+                if self.block.is_some() && *modes != TransactionModes::default() {
+                    // Before the block is the client's own: one that cannot be opened as asked is not opened.
+                    self.set_transaction(*modes).await?;
+                }
                 self.begin(*modes);
                 begin_tag(part.text)
             }

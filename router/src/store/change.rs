@@ -18,6 +18,10 @@ use super::home::Store;
 /// The lock under which the catalog changes. "pgweave" in ASCII.
 const CHANGE_LOCK: i64 = 0x70_6777_6561_7665;
 
+/// How often a new snapshot is tried to be read, and how long to wait in between.
+const RELOAD_ATTEMPTS: usize = 5;
+const RELOAD_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
 /// The channel on which a new epoch is announced.
 pub(super) const CHANNEL: &str = "pgweave_epoch";
 
@@ -101,8 +105,15 @@ impl Change {
         let store = Arc::clone(&self.store);
         self.announce().await?;
         let epoch = self.commit_announced().await?;
-        if let Err(error) = store.reload().await {
-            tracing::warn!(%epoch, %error, "the catalog changed, but its new snapshot cannot be read yet");
+        // Reading fails while somebody drops what is read. Whoever made this change must see it in the next statement.
+        let mut attempt = 1;
+        while let Err(error) = store.reload().await {
+            if attempt == RELOAD_ATTEMPTS {
+                tracing::warn!(%epoch, %error, "the catalog changed, but its new snapshot cannot be read yet");
+                break;
+            }
+            attempt += 1;
+            tokio::time::sleep(RELOAD_PAUSE).await;
         }
         Ok(epoch)
     }

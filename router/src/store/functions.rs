@@ -78,7 +78,11 @@ pub fn classify(sources: Vec<FunctionSource>, relations: &[(String, String)]) ->
     for relation in relations {
         by_name.entry(&relation.1).or_default().push(relation);
     }
-    let looks: Vec<Look> = sources.iter().map(look).collect();
+    // `new.name` is a column of a trigger's row, unless there is a schema of that name.
+    let rows = !relations
+        .iter()
+        .any(|(schema, _)| matches!(schema.as_str(), "new" | "old"));
+    let looks: Vec<Look> = sources.iter().map(|source| look(source, rows)).collect();
     let mut called: HashMap<&str, Vec<usize>> = HashMap::new();
     for (index, source) in sources.iter().enumerate() {
         called.entry(&source.name).or_default().push(index);
@@ -106,7 +110,7 @@ enum Look {
     Words(HashSet<String>),
 }
 
-fn look(source: &FunctionSource) -> Look {
+fn look(source: &FunctionSource, rows: bool) -> Look {
     if let Some(harmless) = source.aggregate {
         return if harmless {
             Look::Nothing
@@ -119,7 +123,7 @@ fn look(source: &FunctionSource) -> Look {
     }
     match source.language.as_str() {
         "sql" | "plpgsql" => {
-            let words = words(&source.body);
+            let words = words(&source.body, rows);
             let opaque = OPAQUE_WORDS.iter().any(|word| words.contains(*word));
             if opaque || source.body.to_ascii_lowercase().contains("u&\"") {
                 Look::Unknown
@@ -246,6 +250,14 @@ mod tests {
                 "f",
                 "plpgsql",
                 "begin NEW.updated := now(); return NEW; end",
+            )],
+            &[Touches::Nothing],
+        );
+        check(
+            vec![function(
+                "f",
+                "plpgsql",
+                "begin new.orders := OLD.\"items\" + new.items; return new; end",
             )],
             &[Touches::Nothing],
         );

@@ -11,6 +11,7 @@ use catalog::{Catalog, Epoch};
 use tokio::sync::watch;
 
 use super::error::Error;
+use super::relations::unread;
 
 /// Shared by all sessions; clones are the same handle.
 #[derive(Clone)]
@@ -39,11 +40,14 @@ impl CatalogHandle {
         *self.0.epoch.borrow()
     }
 
-    /// Takes the snapshot if it is newer than the one in use. Returns whether it was.
-    pub fn publish(&self, catalog: Arc<Catalog>) -> bool {
+    /// Takes the snapshot if it is newer than the one in use. Returns whether it was. Of the same epoch is newer what knows
+    /// views that the other does not, if the other was in use already when this one began to be read: `before`.
+    pub fn publish(&self, catalog: Arc<Catalog>, before: &Arc<Catalog>) -> bool {
         // Under the channel's lock, so that two loads that finish out of order cannot turn the epoch back.
         self.0.epoch.send_if_modified(|epoch| {
-            let newer = catalog.epoch() > *epoch;
+            let current = self.0.current.load();
+            let fuller = || Arc::ptr_eq(&current, before) && unread(&current) && !unread(&catalog);
+            let newer = catalog.epoch() > *epoch || catalog.epoch() == *epoch && fuller();
             if newer {
                 *epoch = catalog.epoch();
                 self.0.current.store(Arc::clone(&catalog));

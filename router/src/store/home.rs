@@ -96,8 +96,9 @@ impl Store {
 
     /// Reads a new snapshot and takes it into use if it is newer. Returns the one that was read.
     pub async fn reload(&self) -> Result<Arc<Catalog>, Error> {
+        let before = self.snapshot();
         let catalog = Arc::new(self.load().await?);
-        if self.handle.publish(Arc::clone(&catalog)) {
+        if self.handle.publish(Arc::clone(&catalog), &before) {
             tracing::info!(epoch = %catalog.epoch(), "catalog loaded");
         }
         Ok(catalog)

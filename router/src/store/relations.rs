@@ -3,7 +3,7 @@
 //! Entry points: [`tables`], [`views`], [`reactions`], [`function_sources`], [`sequences`]. All but PostgreSQL's own schemas and `pgweave` is
 //! read. Invariant: read on a control connection, where names print qualified (see `connection::CANONICAL_SETTINGS`).
 
-use catalog::{Column, Reached, Reaction, Sequence, View, Volatility};
+use catalog::{Catalog, Column, Reached, Reaction, Sequence, View, Volatility, attached_name};
 
 use super::connection::{Connection, column, text, truth};
 use super::error::Error;
@@ -19,6 +19,12 @@ pub struct ShardTable {
 
 /// True of the namespaces `n` that hold users' objects.
 pub const USER_SCHEMA: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pgweave') AND n.nspname !~ '^pg_(toast|temp_)'";
+
+/// The locks `l` on relations that let nobody else look at them. What prints an expression or a query with columns takes a
+/// lock. Whoever has locked a table against all others may be waiting for a change of the catalog to end, which may be
+/// waiting for this reading of it.
+const LOCKED: &str = "FROM pg_locks l WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' \
+                      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
 /// All tables, ordered by schema and name. `only` limits them to these names.
 pub async fn tables(
@@ -39,6 +45,7 @@ pub async fn tables(
                             WHERE o.classid = 'pg_class'::regclass AND o.refclassid = 'pg_class'::regclass \
                               AND o.refobjid = c.oid AND o.refobjsubid = a.attnum AND o.deptype = 'i' AND s.relkind = 'S' LIMIT 1) \
                      WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, 0) \
+                     WHEN EXISTS (SELECT {LOCKED} AND l.relation = c.oid) THEN NULL \
                      ELSE pg_get_expr(d.adbin, d.adrelid) END \
            FROM pg_class c \
            JOIN pg_namespace n ON n.oid = c.relnamespace \
@@ -146,9 +153,14 @@ fn chosen(only: Option<&[(String, String)]>) -> Option<String> {
     ))
 }
 
+/// All views. The definition of one whose tables are locked is left empty ([`unread`]).
 pub async fn views(connection: &Connection) -> Result<Vec<View>, Error> {
     let sql = format!(
-        "SELECT n.nspname, c.relname, pg_get_viewdef(c.oid), \
+        "SELECT n.nspname, c.relname, \
+                CASE WHEN EXISTS (SELECT FROM pg_rewrite w \
+                                    JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND d.refclassid = 'pg_class'::regclass \
+                                   WHERE w.ev_class = c.oid AND EXISTS (SELECT {LOCKED} AND l.relation = d.refobjid)) \
+                     THEN '' ELSE pg_get_viewdef(c.oid) END, \
                 ARRAY(SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum)::text[] \
            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
           WHERE c.relkind = 'v' AND {USER_SCHEMA} ORDER BY n.nspname, c.relname"
@@ -170,12 +182,19 @@ pub async fn views(connection: &Connection) -> Result<Vec<View>, Error> {
 
 pub async fn function_sources(connection: &Connection) -> Result<Vec<FunctionSource>, Error> {
     let version = server_version(connection).await?;
-    // From version 14 on the body of an SQL function may be stored parsed, with an empty prosrc.
+    // From version 14 on the body of an SQL function may be stored parsed, with an empty prosrc. What it depends on stands for
+    // it: printing it would lock its tables, and wait for whoever alters one and waits for the catalog himself.
     let body = if version >= 140_000 {
-        "coalesce(nullif(p.prosrc, ''), pg_get_function_sqlbody(p.oid), '')"
+        "CASE WHEN p.prosqlbody IS NULL THEN p.prosrc \
+              ELSE coalesce((SELECT string_agg(quote_ident(coalesce(f.proname, c.relname)), ' ') FROM pg_depend d \
+                     LEFT JOIN pg_proc f ON d.refclassid = 'pg_proc'::regclass AND f.oid = d.refobjid \
+                     LEFT JOIN pg_class c ON d.refclassid = 'pg_class'::regclass AND c.oid = d.refobjid \
+                    WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid), '') END"
     } else {
         "p.prosrc"
     };
+    // A default of an argument runs with the call.
+    let body = format!("{body} || coalesce(E'\\n' || pg_get_expr(p.proargdefaults, 0), '')");
     let sql = format!(
         "SELECT n.nspname, p.proname, p.provolatile::text, l.lanname, {body}, \
                 (SELECT e.extname FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid \
@@ -188,7 +207,15 @@ pub async fn function_sources(connection: &Connection) -> Result<Vec<FunctionSou
                      JOIN pg_proc made ON made.oid = part.oid \
                      WHERE g.aggfnoid = p.oid AND made.provolatile <> 'i' AND made.pronamespace <> 'pg_catalog'::regnamespace) END \
            FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang \
-          WHERE {USER_SCHEMA} ORDER BY n.nspname, p.proname, p.oid"
+          WHERE {USER_SCHEMA} \
+          UNION ALL \
+         SELECT n.nspname, o.oprname, p.provolatile::text, l.lanname, p.prosrc, \
+                (SELECT e.extname FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid \
+                  WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e' \
+                    AND d.refclassid = 'pg_extension'::regclass LIMIT 1), NULL \
+           FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace JOIN pg_proc p ON p.oid = o.oprcode \
+           JOIN pg_language l ON l.oid = p.prolang \
+          WHERE p.provolatile <> 'i' AND {USER_SCHEMA} ORDER BY 1, 2"
     );
     let mut sources = Vec::new();
     for row in connection.rows(&sql).await? {
@@ -204,6 +231,51 @@ pub async fn function_sources(connection: &Connection) -> Result<Vec<FunctionSou
             body: text(&row, 4, "pg_proc")?.to_owned(),
             extension: row[5].clone(),
             aggregate: row[6].as_deref().map(|harmless| harmless == "t"),
+        });
+    }
+    Ok(sources)
+}
+
+/// Whether some view's definition could not be read: statements that use it are refused until it is.
+pub fn unread(catalog: &Catalog) -> bool {
+    catalog
+        .views()
+        .iter()
+        .any(|view| view.definition.is_empty())
+}
+
+/// What tables run by themselves, as functions that name all it depends on: see [`catalog::attached_name`].
+pub async fn attached_sources(connection: &Connection) -> Result<Vec<FunctionSource>, Error> {
+    let sql = format!(
+        "SELECT n.nspname, c.relname, made.writes, string_agg(DISTINCT quote_ident(coalesce(p.proname, o.relname)), ' ') \
+           FROM (SELECT 'pg_trigger'::regclass AS classid, oid AS objid, tgrelid AS relid, true AS writes \
+                   FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D' \
+                 UNION ALL SELECT 'pg_attrdef'::regclass, oid, adrelid, true FROM pg_attrdef \
+                 UNION ALL SELECT 'pg_constraint'::regclass, oid, conrelid, true FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0 \
+                 UNION ALL SELECT 'pg_constraint'::regclass, k.oid, a.attrelid, true \
+                   FROM pg_constraint k JOIN pg_attribute a ON a.atttypid = k.contypid AND a.attnum > 0 AND NOT a.attisdropped \
+                  WHERE k.contypid <> 0 \
+                 UNION ALL SELECT 'pg_rewrite'::regclass, oid, ev_class, true FROM pg_rewrite WHERE ev_type <> '1' \
+                 UNION ALL SELECT 'pg_policy'::regclass, oid, polrelid, false FROM pg_policy) made \
+           JOIN pg_class c ON c.oid = made.relid AND c.relkind IN ('r', 'p', 'f') AND (made.writes OR c.relrowsecurity) \
+           JOIN pg_namespace n ON n.oid = c.relnamespace \
+           JOIN pg_depend d ON d.classid = made.classid AND d.objid = made.objid \
+           LEFT JOIN pg_proc p ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid AND p.pronamespace <> 'pg_catalog'::regnamespace \
+           LEFT JOIN pg_class o ON d.refclassid = 'pg_class'::regclass AND o.oid = d.refobjid AND o.oid <> made.relid \
+                                   AND o.relkind IN ('r', 'p', 'f', 'v', 'm') \
+          WHERE {USER_SCHEMA} AND coalesce(p.proname, o.relname) IS NOT NULL GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+    );
+    let mut sources = Vec::new();
+    for row in connection.rows(&sql).await? {
+        let table = text(&row, 1, "pg_class")?;
+        sources.push(FunctionSource {
+            schema: text(&row, 0, "pg_class")?.to_owned(),
+            name: attached_name(table, text(&row, 2, "pg_class")? == "t"),
+            volatility: Volatility::Stable,
+            language: "sql".to_owned(),
+            body: text(&row, 3, "pg_class")?.to_owned(),
+            extension: None,
+            aggregate: None,
         });
     }
     Ok(sources)

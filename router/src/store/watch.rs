@@ -13,9 +13,13 @@ use super::change::CHANNEL;
 use super::connection::{Connection, column};
 use super::error::Error;
 use super::home::Store;
+use super::relations::unread;
 
 /// The longest pause between two attempts to reach a lost home.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Between two looks at views whose tables were locked.
+const UNREAD_PAUSE: Duration = Duration::from_millis(200);
 
 /// Polls without a heartbeat after which a router is forgotten.
 const FORGET_AFTER: u32 = 30;
@@ -79,9 +83,11 @@ impl Store {
                 return error;
             }
             // A notification only cuts the wait short; its payload may already be old.
-            match tokio::time::timeout(self.settings().poll_interval, connection.notification())
-                .await
-            {
+            let pause = match unread(&self.snapshot()) {
+                true => UNREAD_PAUSE.min(self.settings().poll_interval),
+                false => self.settings().poll_interval,
+            };
+            match tokio::time::timeout(pause, connection.notification()).await {
                 Ok(Some(_)) | Err(_) => {}
                 Ok(None) => {
                     return Error::Connect {
@@ -100,7 +106,7 @@ impl Store {
             .query_one("SELECT epoch FROM pgweave.cluster", &[])
             .await?;
         let epoch = Epoch(column::<i64>(&row, 0)?.unsigned_abs());
-        if epoch > self.handle().epoch() {
+        if epoch > self.handle().epoch() || unread(&self.snapshot()) {
             match self.reload().await {
                 Ok(_) => {}
                 Err(error) if error.is_connection() => return Err(error),

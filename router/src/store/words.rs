@@ -4,8 +4,9 @@
 
 use std::collections::HashSet;
 
-/// All identifiers and keywords of a body: folded to lower case where unquoted; comments and strings left out.
-pub(super) fn words(body: &str) -> HashSet<String> {
+/// All identifiers and keywords of a body, without columns of `new` and `old` if these are `rows`: folded to lower case where
+/// unquoted; comments and strings left out.
+pub(super) fn words(body: &str, rows: bool) -> HashSet<String> {
     let bytes = body.as_bytes();
     let mut words = HashSet::new();
     let mut at = 0;
@@ -37,13 +38,28 @@ pub(super) fn words(body: &str) -> HashSet<String> {
                     .iter()
                     .position(|&byte| !is_word(byte) && byte != b'$')
                     .unwrap_or(rest.len());
-                words.insert(String::from_utf8_lossy(&rest[..length]).to_lowercase());
+                let word = String::from_utf8_lossy(&rest[..length]).to_lowercase();
                 at += length;
+                if rows && matches!(word.as_str(), "new" | "old") && bytes.get(at) == Some(&b'.') {
+                    at += 1 + field(&bytes[at + 1..]);
+                }
+                words.insert(word);
             }
             _ => at += 1,
         }
     }
     words
+}
+
+/// Length of the name after `new.`: a column of the row that a trigger is about.
+fn field(text: &[u8]) -> usize {
+    match text.first() {
+        Some(b'"') => quoted(text).1,
+        _ => text
+            .iter()
+            .position(|&byte| !is_word(byte) && byte != b'$')
+            .unwrap_or(text.len()),
+    }
 }
 
 fn is_word(byte: u8) -> bool {

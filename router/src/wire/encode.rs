@@ -161,8 +161,7 @@ fn report_fields(out: &mut BytesMut, report: &Report) {
     if let Some(context) = &report.context {
         field(b'W', context);
     }
-    // Tells a client which of two speaks: the shard or the router.
-    field(b'R', "pgweave");
+    field(b'R', report.routine);
     out.put_u8(0);
 }
 
