@@ -102,6 +102,7 @@ pub(crate) fn query(
             tag,
             returns_rows,
             no_block: false,
+            recalls: findings.recalls_earlier(),
             effects: findings.effects,
         }),
         To::EveryCopy => Plan::Everywhere(Everywhere {

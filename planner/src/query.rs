@@ -199,6 +199,9 @@ pub(crate) struct Appearance<'c> {
 pub(crate) struct Findings<'c> {
     /// Tables that queries read, where they are named.
     pub appearances: Vec<Appearance<'c>>,
+    /// Where nextval is called, and where currval or lastval.
+    pub draws: Vec<i32>,
+    pub recalls: Vec<i32>,
     /// Tables are read through views.
     pub in_place: bool,
     /// There is a GROUP BY.
@@ -244,6 +247,14 @@ pub(crate) struct Findings<'c> {
 impl Findings<'_> {
     pub fn keep_in_place(&mut self, why: impl Into<String>) {
         self.not_gathered.get_or_insert_with(|| why.into());
+    }
+
+    /// Whether it asks for a number that an earlier statement has drawn.
+    pub fn recalls_earlier(&self) -> bool {
+        match (self.recalls.iter().min(), self.draws.iter().min()) {
+            (Some(recall), Some(draw)) => recall < draw,
+            (recall, _) => recall.is_some(),
+        }
     }
 
     pub fn raise(&mut self, access: Access) {

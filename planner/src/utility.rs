@@ -86,6 +86,7 @@ pub(crate) fn single(route: Route, tag: &'static str) -> Single {
         returns_rows: false,
         no_block: false,
         effects: Effects::default(),
+        recalls: false,
     }
 }
 

@@ -271,6 +271,11 @@ impl<'c: 's, 's> Binder<'c, 's> {
         self.bound.findings.raise(Access::Write);
         self.bound.findings.tied_to_values = true;
         self.bound.findings.unsettle(format!("function {name}"));
+        match name {
+            "nextval" => self.bound.findings.draws.push(call.location),
+            "currval" | "lastval" => self.bound.findings.recalls.push(call.location),
+            _ => {}
+        }
         if name == "lastval" {
             return;
         }

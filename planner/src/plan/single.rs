@@ -18,6 +18,8 @@ pub struct Single {
     /// Cannot run inside a transaction block: VACUUM, CREATE DATABASE …
     pub no_block: bool,
     pub effects: Effects,
+    /// `currval` or `lastval`: answers what an earlier statement of the session has drawn, on the connection that ran it.
+    pub recalls: bool,
 }
 
 /// May it go to a replica, may it change something?

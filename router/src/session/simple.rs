@@ -180,12 +180,37 @@ impl Session {
         values: &dyn planner::Values,
         catalog: &Catalog,
     ) -> Step<Need> {
+        let mut target = planner::resolve(&single.route, catalog, values)?;
+        if single.recalls {
+            target = self.where_drawn(target, catalog)?;
+        }
         Ok(Need {
-            target: planner::resolve(&single.route, catalog, values)?,
+            target,
             access: single.access,
             no_block: single.no_block && self.block.is_none(),
             pins: single.pins,
         })
+    }
+
+    /// The one connection that has drawn numbers for this session. Between transactions connections change hands, and with
+    /// them what `currval` and `lastval` remember.
+    fn where_drawn(&self, target: Target, catalog: &Catalog) -> Step<Target> {
+        let own =
+            |link: &&crate::execute::Link| link.in_block && link.wrote || !link.pins.is_empty();
+        let mut links = self.links.iter().filter(own).filter(|link| match target {
+            Target::Any => true,
+            Target::Shard(shard) => link.shard == shard,
+            Target::Catalog => Some(link.shard) == catalog.catalog_shard(),
+        });
+        match (links.next(), links.next()) {
+            (Some(link), None) => Ok(Target::Shard(link.shard)),
+            _ => Err(Report::error(
+                "0A000",
+                "currval and lastval are not known outside the transaction that called nextval",
+            )
+            .hint("Use INSERT … RETURNING, or ask within the transaction.")
+            .into()),
+        }
     }
 
     async fn run_single(
