@@ -202,7 +202,7 @@ pub(crate) struct Findings<'c> {
     /// Where nextval is called, and where currval or lastval.
     pub draws: Vec<i32>,
     pub recalls: Vec<i32>,
-    /// Tables are read through views.
+    /// Tables are read through views or functions.
     pub in_place: bool,
     /// There is a GROUP BY.
     pub groups_rows: bool,

@@ -107,6 +107,33 @@ SELECT sum(1 / (id - 3)) FROM customers;
 SELECT count(*) FROM customers;
 ROLLBACK;
 SELECT count(*), max(id) FROM customers;
+-- Another connection finishes it, which must neither miss what a function reads nor wait for the block's own locks.
+CREATE FUNCTION cheapest() RETURNS numeric LANGUAGE sql STABLE AS 'SELECT min(price) FROM products';
+SELECT cheapest(), count(*) FROM customers;
+BEGIN;
+UPDATE products SET price = 0.01 WHERE id = 1;
+-- expect-refusal 0A000
+SELECT cheapest(), count(*) FROM customers;
+ROLLBACK;
+BEGIN;
+TRUNCATE orders;
+SELECT count(*) FROM customers;
+-- expect-refusal 0A000
+SELECT count(*) FROM orders;
+ROLLBACK;
+BEGIN;
+ALTER TABLE customers ADD COLUMN extra int DEFAULT 7;
+-- expect-refusal 0A000
+SELECT sum(extra) FROM customers;
+ROLLBACK;
+BEGIN;
+LOCK TABLE customers;
+-- expect-refusal 0A000
+SELECT count(*) FROM customers;
+ROLLBACK;
+CREATE TABLE pgweave_1 (id int);
+INSERT INTO pgweave_1 VALUES (1), (2);
+SELECT (SELECT count(*) FROM pgweave_1), count(*) FROM customers;
 BEGIN READ ONLY;
 SELECT count(*) FROM customers;
 SET LOCAL timezone = 'Asia/Tokyo';

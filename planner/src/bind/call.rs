@@ -87,6 +87,8 @@ impl<'c: 's, 's> Binder<'c, 's> {
 
     /// What a function reads and writes besides its arguments.
     fn reach(&mut self, function: &catalog::Function, name: &str, location: i32) {
+        // It reads its tables itself, where it runs.
+        self.bound.findings.in_place |= function.touches != Touches::Nothing;
         match &function.touches {
             Touches::Nothing => {}
             Touches::Unknown => self.reach_unknown(name, location),

@@ -17,7 +17,7 @@ pub struct Gather {
     pub mentions: Vec<Mention>,
     /// Shards whose servers can finish the query: they know all the tables and what else it uses.
     pub servers: Vec<ShardId>,
-    /// Tables that are reached through views, which must be read where they are.
+    /// Tables are reached through views or functions, which must be read where they are.
     pub in_place: bool,
     /// The query groups rows, and may rely on primary keys for that.
     pub groups: bool,
@@ -57,17 +57,14 @@ pub struct Mention {
 }
 
 impl Gather {
-    /// The query with other relations in place of some tables. `text`: what was planned; `instead`: the relation in place of a
-    /// table, as SQL.
-    pub fn text(&self, text: &str, instead: impl Fn(usize) -> Option<String>) -> Option<String> {
+    /// The query with other relations in place of its tables. `text`: what was planned; `instead`: the relation in place of a
+    /// table, as SQL. `None`: the plan is of another text.
+    pub fn text(&self, text: &str, instead: impl Fn(usize) -> String) -> Option<String> {
         let mut sql = String::with_capacity(self.statement.len() + 64 * self.mentions.len());
         let mut at = self.statement.start;
         for mention in &self.mentions {
-            let Some(relation) = instead(mention.table) else {
-                continue;
-            };
             sql.push_str(text.get(at..mention.range.start)?);
-            sql.push_str(&relation);
+            sql.push_str(&instead(mention.table));
             if let Some(alias) = &mention.alias {
                 sql.push_str(" AS ");
                 sql.push_str(&catalog::quote_identifier(alias));

@@ -13,7 +13,7 @@ use planner::{Access, Gather, GatherPlace, GatherTable, Pins, Plan, Planned, Rou
 
 use super::links::Need;
 use super::report::{Failure, Report};
-use super::settings::{local_statements_between, statements_between};
+use super::settings::{local_statements_between, push_literal, statements_between};
 use super::{Session, Step};
 use crate::backend::AppliedSettings;
 use crate::execute::expect::Expect;
@@ -66,9 +66,10 @@ impl Session {
         if gather.in_place && self.block.is_some() {
             return Err(Report::error(
                 "0A000",
-                "a query over several shards that reads tables through views is not supported within a transaction block",
+                "a query over several shards that reads tables through views or functions is not supported within a transaction block",
             )
-            .hint("Run it outside the block, or name the tables in place of the views.")
+            .detail("It is finished over another connection, which does not see what the block has done.")
+            .hint("Run it outside the block, or name the tables in the query itself.")
             .into());
         }
         let mut sources: Vec<(usize, Vec<ShardId>)> = Vec::new();
@@ -89,10 +90,17 @@ impl Session {
             .await?;
         // What opens a block is answered first: from here on only rows are expected.
         self.drain().await?;
+        if self.block.is_some() {
+            self.check_own_locks(gather).await?;
+        }
         let mut merge = self.merge_link(gather, catalog).await?;
-        let result = self
-            .gather_on(&mut merge, gather, &sources, whole, sent)
-            .await;
+        let result = match self.open_merge(&mut merge).await {
+            Ok(()) => {
+                self.gather_on(&mut merge, gather, &sources, whole, sent)
+                    .await
+            }
+            failed => failed,
+        };
         if self.handle.done_with(merge.backend.cancel_target()) {
             self.handle.settled().await;
         }
@@ -210,7 +218,46 @@ impl Session {
         })
     }
 
-    /// A connection to the server that finishes the query, with this session's settings and an open transaction.
+    /// Copies are made like the tables themselves, by another connection: it would wait for ever for an exclusive lock that
+    /// the client's own block holds, and no server could see why.
+    async fn check_own_locks(&mut self, gather: &Gather) -> Step {
+        let shard = self.finishing_shard(gather)?;
+        let tables: Vec<String> = gather
+            .tables
+            .iter()
+            .map(|table| {
+                let mut sql = "pg_catalog.to_regclass(".to_owned();
+                push_literal(&mut sql, &qualified(table));
+                sql.push(')');
+                sql
+            })
+            .collect();
+        let tables = format!("ARRAY[{}]::oid[]", tables.join(", "));
+        let sql = format!(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l \
+              WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' \
+                AND (l.relation = ANY ({tables}) \
+                     OR l.relation IN (SELECT indexrelid FROM pg_catalog.pg_index WHERE indrelid = ANY ({tables}))))"
+        );
+        let index = self
+            .links
+            .iter()
+            .position(|link| link.shard == shard && !link.replica);
+        let Some(index) = index else {
+            return Ok(());
+        };
+        if self.query_value(index, &sql).await? != "t" {
+            return Ok(());
+        }
+        Err(Report::error(
+            "0A000",
+            "a query over several shards is not supported after this transaction has altered, truncated or exclusively locked one of its tables",
+        )
+        .hint("Commit first, or name the shard key in the query, so that one shard can answer it.")
+        .into())
+    }
+
+    /// A connection to the server that finishes the query.
     async fn merge_link(&mut self, gather: &Gather, catalog: &Catalog) -> Step<Link> {
         let shard = self.finishing_shard(gather)?;
         let server = catalog
@@ -223,11 +270,20 @@ impl Session {
         let backend = self.cancellable(checkout, &server.name).await?;
         self.handle.working_on(backend.cancel_target());
         let context = backend.context(&server.name);
-        let mut link = Link::new(shard, backend, self.router.server_limits, context);
+        Ok(Link::new(
+            shard,
+            backend,
+            self.router.server_limits,
+            context,
+        ))
+    }
+
+    /// Brings it to this session's settings, and opens a transaction.
+    async fn open_merge(&mut self, link: &mut Link) -> Step {
         let wanted = self.settings.wanted().clone();
         if let Some(sql) = statements_between(link.backend.applied(), &wanted) {
             link.backend.forget_applied();
-            self.ask_merge(&mut link, &sql).await?;
+            self.ask_merge(link, &sql).await?;
             link.backend.set_applied(wanted);
         }
         // Temporary tables are made in it, which a transaction of the client's might not allow.
@@ -238,8 +294,7 @@ impl Session {
                 opening.push(';');
             }
         }
-        self.ask_merge(&mut link, &opening).await?;
-        Ok(link)
+        self.ask_merge(link, &opening).await
     }
 
     async fn gather_on(
@@ -273,13 +328,12 @@ impl Session {
         let names: Vec<String> = sources.iter().map(|(index, _)| relation(*index)).collect();
         self.ask_merge(merge, &format!("ANALYZE {}", names.join(", ")))
             .await?;
-        let gathered = |table: usize| {
-            sources
-                .iter()
-                .any(|(index, _)| *index == table)
-                .then(|| relation(table))
+        // A table that stays where it is goes by its full name: a temporary one must not hide it.
+        let instead = |table: usize| match sources.iter().any(|(index, _)| *index == table) {
+            true => relation(table),
+            false => qualified(&gather.tables[table]),
         };
-        let sql = gather.text(whole, gathered).ok_or_else(|| {
+        let sql = gather.text(whole, instead).ok_or_else(|| {
             Report::error("XX000", "a plan does not fit the text that it was made for")
         })?;
         match sent {
