@@ -6,18 +6,23 @@
 //! Invariants: answers reach the client in the order of its messages. A server connection goes back to its pool only
 //! when its transaction has ended and nothing of this session is left on it. No buffer is held while idle.
 
+mod batch;
 pub mod block;
 pub mod budget;
 pub mod client;
 mod commit;
 mod copy;
+mod describing;
 mod everywhere;
 mod explain;
 mod extended;
 mod gather;
 mod links;
 mod local;
+mod need;
+mod portal;
 pub mod prepared;
+mod preparing;
 pub mod report;
 mod schema;
 pub mod settings;
@@ -48,7 +53,7 @@ use crate::worker::WorkerLocal;
 
 use block::Block;
 use client::ClientIo;
-use extended::Portal;
+use portal::Portal;
 use prepared::{Reading, Statement};
 use report::{End, Failure, Report};
 use settings::{Assignment, Settings};

@@ -1,0 +1,123 @@
+//! Which server a statement of the extended protocol needs: to run with its values, or to be described before it has any.
+
+use catalog::Catalog;
+use planner::{Access, Pins, Plan, Route, SessionStatement, Target, Values};
+
+use super::links::Need;
+use super::prepared::Statement;
+use super::report::Report;
+use super::{Session, Step};
+
+impl Session {
+    /// Where a statement runs with these values; `None` if the router itself carries it out.
+    pub(super) fn server_need(
+        &self,
+        statement: &Statement,
+        values: &dyn Values,
+        catalog: &Catalog,
+    ) -> Step<Option<Need>> {
+        let need = match statement.plan() {
+            Some(Plan::Single(single)) => {
+                let mut need = self.need_of(single, values, catalog)?;
+                need.no_block |=
+                    single.no_block && self.block.as_ref().is_none_or(|block| !block.explicit);
+                need
+            }
+            Some(Plan::Session(session)) => return self.forwarded_need(session, values, catalog),
+            _ => return Ok(None),
+        };
+        Ok(Some(need))
+    }
+
+    /// Statements about the session that one server answers as they are.
+    pub(super) fn forwarded_need(
+        &self,
+        session: &SessionStatement,
+        values: &dyn Values,
+        catalog: &Catalog,
+    ) -> Step<Option<Need>> {
+        let default = Need::shard(catalog.default_shard(), Access::Write);
+        Ok(Some(match session {
+            SessionStatement::Show(name)
+                if name
+                    .as_deref()
+                    .is_none_or(|name| !name.starts_with("pgweave.")) =>
+            {
+                Need::any()
+            }
+            SessionStatement::Fetch { name, .. } | SessionStatement::CloseCursor(Some(name)) => {
+                self.cursor_need(name)?
+            }
+            SessionStatement::Listen(_) => Need {
+                pins: Pins::LISTEN,
+                ..default
+            },
+            SessionStatement::Unlisten(_) | SessionStatement::Notify { .. } => default,
+            SessionStatement::Declare { hold, plan, .. } => {
+                let Plan::Single(single) = &**plan else {
+                    return Err(Report::error(
+                        "0A000",
+                        "a cursor over this kind of statement is not supported",
+                    )
+                    .into());
+                };
+                let mut need = self.need_of(single, values, catalog)?;
+                if *hold {
+                    need.pins.insert(Pins::HOLD_CURSOR);
+                }
+                need
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    /// A server that can describe the statement before its values are known; `None` if the router describes it.
+    pub(super) fn describing_need(&self, statement: &Statement, catalog: &Catalog) -> Option<Need> {
+        let target = match statement.plan()? {
+            Plan::Single(single) => match &single.route {
+                Route::Any => Target::Any,
+                Route::Shard(shard) => Target::Shard(*shard),
+                Route::Catalog => Target::Catalog,
+                Route::Key(route) => self.some_shard_of(route, catalog),
+            },
+            Plan::Session(session) => {
+                return self.forwarded_need(session, &(), catalog).ok().flatten();
+            }
+            Plan::Gather(gather) => Target::Shard(*gather.servers.first()?),
+            Plan::Everywhere(everywhere)
+                if everywhere.parameters > 0 || everywhere.returns_rows =>
+            {
+                Target::Shard(
+                    self.shards_of(&everywhere.shards, catalog)
+                        .first()
+                        .copied()?,
+                )
+            }
+            _ => return None,
+        };
+        Some(Need {
+            target,
+            access: Access::LockingRead,
+            ..Need::any()
+        })
+    }
+
+    /// A shard that has the route's tables, one that is linked already if possible.
+    fn some_shard_of(&self, route: &planner::KeyRoute, catalog: &Catalog) -> Target {
+        if let Some(shard) = route.also {
+            return Target::Shard(shard);
+        }
+        let Some(group) = route.keys.first().and_then(|key| catalog.group(key.group)) else {
+            return Target::Any;
+        };
+        let shards = group.map.shards();
+        let linked = self
+            .links
+            .iter()
+            .map(|link| link.shard)
+            .find(|shard| shards.contains(shard));
+        linked
+            .or_else(|| shards.iter().next().copied())
+            .map_or(Target::Any, Target::Shard)
+    }
+}
