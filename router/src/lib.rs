@@ -14,6 +14,7 @@ pub mod drive;
 pub mod execute;
 pub mod health;
 pub mod local;
+pub mod merge;
 pub mod pool;
 pub mod router;
 pub mod serve;
