@@ -41,7 +41,7 @@ pub fn cluster(shards: u32) -> CatalogBuilder {
     })
 }
 
-/// A column from `name type[(modifier)] [not null] [default expression]`. Type names beyond the key types: numeric, real, double
+/// A column from `name type[(modifier)] [collate "C"] [not null] [default expression]`. Type names beyond the key types: numeric, real, double
 /// precision, json, jsonb, oid; anything else becomes oid 0.
 pub fn column(definition: &str) -> Column {
     let (name, rest) = definition.split_once(' ').unwrap_or((definition, "text"));
@@ -53,6 +53,10 @@ pub fn column(definition: &str) -> Column {
         Some(type_name) => (type_name, true),
         None => (rest, false),
     };
+    let (type_name, sorts_by_bytes) = match type_name.strip_suffix(" collate \"C\"") {
+        Some(type_name) => (type_name, true),
+        None => (type_name, false),
+    };
     let (type_name, type_modifier) = modifier(type_name);
     Column {
         name: name.to_owned(),
@@ -61,6 +65,7 @@ pub fn column(definition: &str) -> Column {
         not_null,
         has_default: default_expression.is_some(),
         default_expression,
+        sorts_by_bytes,
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Column {
     /// A default, an identity or a generation expression.
     pub has_default: bool,
     pub default_expression: Option<String>,
+    /// Text whose order is that of its bytes: its collation is C, POSIX or C.UTF-8.
+    pub sorts_by_bytes: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +81,7 @@ pub struct Function {
     pub name: String,
     pub touches: Touches,
     pub volatility: Volatility,
+    pub aggregate: bool,
 }
 
 /// The name under which a snapshot keeps, as a function of the table's schema, what a table runs by itself: when it is

@@ -258,6 +258,7 @@ fn lookups() {
         name: "f".to_owned(),
         touches: Touches::Unknown,
         volatility: Volatility::Volatile,
+        aggregate: false,
     };
     let catalog: Arc<Catalog> = Arc::new(
         sample::cluster(2)

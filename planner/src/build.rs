@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 use catalog::{Catalog, GroupId, ShardId};
 
 use crate::bind::Binder;
-use crate::gather::gather;
 use crate::key::pin;
 use crate::operand::Source;
 use crate::parse::{Node, nodes};
 use crate::query::{Findings, QueryId};
 use crate::scope::{Namespace, Scope};
+use crate::several::several;
 use crate::{
     Access, Context, Error, Everywhere, EverywhereKind, KeyRoute, KeyTuple, Plan, ReferenceWrite,
     Route, Single, StatementTag, Where, admin, utility,
@@ -54,8 +54,7 @@ pub(crate) fn statement(
                 Err(refusal @ (Error::Unsupported { .. } | Error::SeveralShards { .. }))
                     if source.literals.is_none() =>
                 {
-                    gather(node, span, source, context, refusal)
-                        .map(|gather| Built::only(Plan::Gather(gather)))
+                    several(node, span, source, context, None, refusal).map(Built::only)
                 }
                 other => other,
             }

@@ -7,8 +7,9 @@ use std::fmt;
 use catalog::ShardId;
 
 use crate::{
-    Access, AdminArg, AdminCall, Change, Effects, Everywhere, EverywhereKind, Gather, GatherPlace,
-    KeyRoute, KeySource, KeyTuple, NewTable, Plan, Route, SessionStatement, Single, Where,
+    Access, AdminArg, AdminCall, Amount, Change, Effects, Everywhere, EverywhereKind, Gather,
+    GatherPlace, KeyRoute, KeySource, KeyTuple, MergeKey, NewTable, Plan, Route, Scatter,
+    SessionStatement, Single, Where,
 };
 
 /// Beyond this many keys the rest is only counted.
@@ -49,6 +50,7 @@ fn tree(plan: &Plan) -> Tree {
     match plan {
         Plan::Single(single) => single_tree(single),
         Plan::Everywhere(everywhere) => everywhere_tree(everywhere),
+        Plan::Scatter(scatter) => scatter_tree(scatter),
         Plan::Gather(gather) => gather_tree(gather),
         Plan::Session(statement) => session_tree(statement),
         Plan::Admin(call) => admin_tree(call),
@@ -65,6 +67,70 @@ fn tree(plan: &Plan) -> Tree {
             children: vec![tree(&explain.inner)],
         },
     }
+}
+
+/// The router's work from the top, what each shard is asked at the bottom.
+fn scatter_tree(scatter: &Scatter) -> Tree {
+    let merge = &scatter.merge;
+    let shards = match &scatter.shards {
+        Some(shards) => {
+            let shards: Vec<String> = shards.iter().map(ShardId::to_string).collect();
+            shards.join(", ")
+        }
+        None => format!("all shards of group {}", scatter.group),
+    };
+    let sql = scatter.sql.as_deref().unwrap_or("the statement as it is");
+    let mut tree = Tree::leaf(format!("Scatter to {shards}: {sql}"));
+    let above = |line: String, below: Tree| Tree {
+        line,
+        children: vec![below],
+    };
+    if !merge.keys.is_empty() {
+        let keys: Vec<String> = merge.keys.iter().map(merge_key).collect();
+        tree = above(format!("Merge by {}", keys.join(", ")), tree);
+    }
+    if let Some(keys) = merge.distinct {
+        tree = above(format!("Distinct in the first {keys}"), tree);
+    }
+    let amount = |amount: Amount| match amount {
+        Amount::Rows(rows) => rows.to_string(),
+        Amount::Parameter(index) => format!("${}", index + 1),
+    };
+    if merge.limit.is_some() || merge.offset.is_some() {
+        let mut words = Vec::new();
+        words.extend(merge.limit.map(|limit| format!("Limit {}", amount(limit))));
+        words.extend(
+            merge
+                .offset
+                .map(|offset| format!("Offset {}", amount(offset))),
+        );
+        if merge.with_ties {
+            words.push("with ties".to_owned());
+        }
+        tree = above(words.join(" "), tree);
+    }
+    if scatter.hidden > 0 {
+        tree = above(
+            format!("Without the first {} columns", scatter.hidden),
+            tree,
+        );
+    }
+    tree
+}
+
+fn merge_key(key: &MergeKey) -> String {
+    let mut text = format!("column {}", key.column + 1);
+    if key.descending {
+        text += " desc";
+    }
+    if key.nulls_first != key.descending {
+        text += if key.nulls_first {
+            " nulls first"
+        } else {
+            " nulls last"
+        };
+    }
+    text
 }
 
 fn gather_tree(gather: &Gather) -> Tree {

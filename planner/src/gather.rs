@@ -7,47 +7,24 @@ use std::collections::BTreeSet;
 
 use catalog::{ShardId, TableKind};
 
-use crate::bind::Binder;
-use crate::operand::Source;
-use crate::parse::Node;
 use crate::piece::{identifier_end, quoted_identifier_end, skip_blank};
 use crate::query::{Appearance, Findings};
-use crate::scope::{Namespace, Scope};
 use crate::{Access, Context, Error, Gather, GatherPlace, GatherTable, Mention, Name};
 
 /// Plans a SELECT that no single shard answers. `refusal`: why not, for queries that cannot be gathered either.
 pub(crate) fn gather(
-    node: Node<'_>,
+    findings: &Findings<'_>,
     span: (usize, usize),
-    source: Source<'_>,
+    sql: &str,
     context: &Context<'_>,
-    refusal: Error,
+    refusal: &Error,
 ) -> Result<Gather, Error> {
-    let Node::SelectStmt(select) = node else {
-        return Err(refusal);
-    };
-    let source = Source {
-        literals: None,
-        ..source
-    };
-    let mut binder = Binder::new(*context, source);
-    let namespace = Namespace::default();
-    let scope = Scope {
-        namespace: &namespace,
-        parent: None,
-        ctes: None,
-    };
-    binder.select(select, &scope)?;
-    let findings = std::mem::take(&mut binder.bound.findings);
-    if let Some(error) = findings.refusal {
-        return Err(error);
+    if let Some(why) = obstacle(findings, context) {
+        return Err(refusal
+            .clone()
+            .with_detail(format!("Its rows cannot be gathered on one server: {why}.")));
     }
-    if let Some(why) = obstacle(&findings, context) {
-        return Err(
-            refusal.with_detail(format!("Its rows cannot be gathered on one server: {why}."))
-        );
-    }
-    let servers = servers(&findings, context)?;
+    let servers = servers(findings, context)?;
     let mut gather = Gather {
         statement: span.0..span.1,
         tables: Vec::new(),
@@ -58,7 +35,7 @@ pub(crate) fn gather(
         parameters: u16::try_from(findings.parameters.len()).unwrap_or(u16::MAX),
     };
     for appearance in &findings.appearances {
-        mention(&mut gather, appearance, source.sql).ok_or_else(|| {
+        mention(&mut gather, appearance, sql).ok_or_else(|| {
             refusal.clone().with_detail(format!(
                 "Its rows cannot be gathered on one server: the place where it names {} is not understood.",
                 appearance.table.name
@@ -72,6 +49,9 @@ pub(crate) fn gather(
 fn obstacle(findings: &Findings, context: &Context<'_>) -> Option<String> {
     if let Some(why) = &findings.not_gathered {
         return Some(why.clone());
+    }
+    if let Some(table) = &findings.views {
+        return Some(format!("it reads {table} through a view"));
     }
     if context.manual.is_some() {
         return Some("pgweave.shard or pgweave.shard_key says where it runs".into());

@@ -19,7 +19,7 @@ use catalog::{GroupId, KeyColumn, KeyType, Table};
 use smallvec::SmallVec;
 
 use crate::convert::family;
-use crate::facts::{Fact, Known, Variable};
+use crate::facts::{Fact, Known, SetId, Variable};
 use crate::operand::{Operand, sources};
 use crate::query::{Bound, Insert, InsertRows, Item, ItemId, JoinKind, Level, QueryId, QueryKind};
 use crate::{Error, KeyRole, KeySource, KeyTuple};
@@ -35,6 +35,7 @@ pub(crate) fn pin(bound: &Bound<'_>, root: QueryId, sql: &str) -> Result<Vec<Key
     let mut pinner = Pinner {
         bound,
         sql,
+        ties: &[],
         tuples: Vec::new(),
         visited: vec![false; bound.queries.len()],
         steps: 0,
@@ -50,9 +51,32 @@ pub(crate) fn pin(bound: &Bound<'_>, root: QueryId, sql: &str) -> Result<Vec<Key
     Ok(pinner.tuples)
 }
 
+/// A row that all others are to be tied to: its key is in these sets, which stand for no values.
+pub(crate) struct Tie {
+    pub group: GroupId,
+    pub sets: SmallVec<[SetId; 1]>,
+}
+
+/// Whether every sharded table under the root is tied to the key of one of the rows, when these facts hold.
+pub(crate) fn tied(bound: &Bound<'_>, root: QueryId, ties: &[Tie], facts: Vec<Fact>) -> bool {
+    let mut pinner = Pinner {
+        bound,
+        sql: "",
+        ties,
+        tuples: Vec::new(),
+        visited: vec![false; bound.queries.len()],
+        steps: 0,
+    };
+    pinner
+        .run(Task::Query(root, Rc::new(Known::new(facts))))
+        .is_ok()
+}
+
 struct Pinner<'b, 'c> {
     bound: &'b Bound<'c>,
     sql: &'b str,
+    /// Rows to be tied to, instead of constants and parameters.
+    ties: &'b [Tie],
     tuples: Vec<KeyTuple>,
     visited: Vec<bool>,
     steps: usize,
@@ -92,6 +116,7 @@ impl Pinner<'_, '_> {
                 branches,
                 pushable,
                 subqueries,
+                ..
             } => {
                 let mut pushed = Vec::new();
                 if *pushable {
@@ -290,6 +315,22 @@ impl Pinner<'_, '_> {
         variables: &[Variable],
         known: &Known,
     ) -> Result<(), Error> {
+        if !self.ties.is_empty() {
+            let meets = |tie: &Tie| {
+                tie.group == group
+                    && tie.sets.len() == variables.len()
+                    && (variables.iter().zip(&tie.sets))
+                        .all(|(variable, set)| known.sets(*variable).any(|known| known == *set))
+            };
+            return match self.ties.iter().any(meets) {
+                true => Ok(()),
+                false => Err(not_tied(
+                    table,
+                    key,
+                    key.first().map_or("", |key| &key.name),
+                )),
+            };
+        }
         let mut columns: Vec<Vec<KeySource>> = Vec::with_capacity(key.len());
         for (key_column, variable) in key.iter().zip(variables) {
             let set = self

@@ -26,6 +26,7 @@ mod convert;
 mod create_as;
 mod ddl;
 mod display;
+mod distribute;
 mod error;
 mod facts;
 mod functions;
@@ -41,9 +42,12 @@ mod plan;
 mod query;
 mod relation;
 mod resolve;
+mod rewrite;
 mod scan;
+mod scatter;
 mod scope;
 mod session;
+mod several;
 mod utility;
 mod values;
 mod walk;
@@ -52,7 +56,7 @@ pub use cache::{LiteralValues, Literals, PlanCache};
 pub use context::Context;
 pub use error::Error;
 pub use plan::*;
-pub use resolve::{Target, resolve};
+pub use resolve::{Target, resolve, resolve_all};
 pub use values::{Value, Values};
 
 /// Splits a text into statements and plans them, up to one after which the rest must be planned anew (see
@@ -68,8 +72,13 @@ pub fn plan_text(sql: &str, context: &Context<'_>) -> Result<Vec<Planned>, Error
     .map(|(planned, _)| planned)
 }
 
-/// Plans the SELECT that starts at this byte of a text to be gathered: its values have led to several shards.
-pub fn plan_gather(sql: &str, start: usize, context: &Context<'_>) -> Result<Planned, Error> {
+/// Plans the SELECT that starts at this byte of a text for several shards, to which its values have led.
+pub fn plan_several(
+    sql: &str,
+    start: usize,
+    shards: Option<Vec<catalog::ShardId>>,
+    context: &Context<'_>,
+) -> Result<Planned, Error> {
     let source = Source {
         sql,
         literals: None,
@@ -83,10 +92,10 @@ pub fn plan_gather(sql: &str, start: usize, context: &Context<'_>) -> Result<Pla
         .ok_or_else(|| Error::internal("a statement is not where it was planned"))?;
     let refusal = Error::unsupported("this statement's shard keys lie on several shards");
     let span = (statement.start, statement.end);
-    let gather = gather::gather(statement.node, span, source, context, refusal)?;
+    let plan = several::several(statement.node, span, source, context, shards, refusal)?;
     Ok(Planned {
         part: several.then_some(statement.start..statement.end),
-        plan: Arc::new(Plan::Gather(gather)),
+        plan: Arc::new(plan),
         rest: None,
     })
 }
@@ -184,7 +193,7 @@ fn changes_meaning(plan: &Plan) -> bool {
                 | SessionStatement::Unlisten(_)
                 | SessionStatement::Notify { .. }
         ),
-        Plan::Gather(_) => false,
+        Plan::Scatter(_) | Plan::Gather(_) => false,
         Plan::Admin(_) => true,
         Plan::Explain(explain) => explain.analyze,
     }

@@ -1,4 +1,4 @@
-//! PostgreSQL's own grammar. The only file, with `parse_error.rs`, that names the grammar library.
+//! PostgreSQL's own grammar. The only file, with `parse_error.rs` and `rewrite.rs`, that names the grammar library.
 //!
 //! Entry point: [`parse`]. Other modules see its trees through the names re-exported here. The C parser keeps its stacks on
 //! the heap and refuses more than 10,000 levels, so no text can overflow the stack; nested comments, which it reads in
@@ -6,9 +6,9 @@
 
 pub(crate) use pg_raw_parse::list::NodeList;
 pub(crate) use pg_raw_parse::raw::{
-    A_Expr_Kind, AlterTableType, BoolExprType, ConstrType, DiscardMode, JoinType, ObjectType,
-    OnCommitAction, OverridingKind, ReindexObjectType, SetOperation, TransactionStmtKind,
-    VariableSetKind,
+    A_Expr_Kind, AlterTableType, BoolExprType, ConstrType, DiscardMode, JoinType, LimitOption,
+    ObjectType, OnCommitAction, OverridingKind, ReindexObjectType, SetOperation, SortByDir,
+    SortByNulls, TransactionStmtKind, VariableSetKind,
 };
 pub(crate) use pg_raw_parse::{ConstValue, Node, nodes};
 

@@ -88,6 +88,9 @@ pub(crate) enum QueryKind {
     SetOperation {
         branches: Vec<QueryId>,
         pushable: bool,
+        /// UNION ALL throughout.
+        appends: bool,
+        limited: bool,
         subqueries: Vec<QueryId>,
     },
     /// WITH RECURSIVE: `base UNION step`, where `step` reads the result so far through variables from `first` on.
@@ -126,11 +129,27 @@ pub(crate) struct Level {
     pub loose_subqueries: Vec<QueryId>,
     /// Conditions from outside must not be applied to the rows of this level (LIMIT, windows, writes …).
     pub barrier: bool,
+    /// How its rows come about, beyond FROM and WHERE.
+    pub computes: Computes,
+    /// Per element of ORDER BY: the column of FROM that its name means, if it is one.
+    pub sorted: Vec<Option<Variable>>,
     /// INSERT, UPDATE, DELETE, MERGE.
     pub writes: bool,
     /// GROUP BY: conditions may be applied to these columns only.
     pub grouped: Option<Vec<Variable>>,
     pub insert: Option<Insert>,
+}
+
+/// What a level makes of the rows of FROM that WHERE accepts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Computes {
+    pub aggregates: bool,
+    pub grouping_sets: bool,
+    pub windows: bool,
+    pub distinct: bool,
+    pub distinct_on: bool,
+    pub limited: bool,
+    pub locks: bool,
 }
 
 impl Level {
@@ -204,6 +223,10 @@ pub(crate) struct Findings<'c> {
     pub recalls: Vec<i32>,
     /// Tables are read through views or functions.
     pub in_place: bool,
+    /// The first thing that two servers could disagree about, however equal their rows.
+    pub varies: Option<String>,
+    /// A sharded table is read through a view.
+    pub views: Option<String>,
     /// There is a GROUP BY.
     pub groups_rows: bool,
     /// Why copies of the tables' rows would not do for the query.
@@ -263,6 +286,13 @@ impl Findings<'_> {
 
     pub fn unsettle(&mut self, what: impl Into<String>) {
         self.unsettled.get_or_insert_with(|| what.into());
+    }
+
+    /// As `unsettle`, for what depends on the server or the moment.
+    pub fn vary(&mut self, what: impl Into<String>) {
+        let what = what.into();
+        self.varies.get_or_insert_with(|| what.clone());
+        self.unsettle(what);
     }
 
     pub fn refuse(&mut self, error: Error) {

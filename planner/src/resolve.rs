@@ -38,22 +38,29 @@ pub fn resolve(route: &Route, catalog: &Catalog, values: &dyn Values) -> Result<
     }
 }
 
-fn resolve_keys(route: &KeyRoute, catalog: &Catalog, values: &dyn Values) -> Result<Target, Error> {
-    let mut shards: SmallVec<[ShardId; 2]> = SmallVec::new();
-    shards.extend(route.also);
-    for tuple in &route.keys {
-        let group = catalog.group(tuple.group).ok_or_else(|| {
-            Error::internal("a plan names a colocation group that the catalog does not have")
-        })?;
-        resolve_tuple(tuple, group, values, &mut |key| {
-            let shard = shard_of(group, key)?;
-            if !shards.contains(&shard) && shards.len() < NAMED_SHARDS {
-                shards.push(shard);
-            }
-            Ok(())
-        })?;
+/// All shards that a route's keys lead to, in order.
+///
+/// Errors: as [`resolve`], but for keys on several shards, and 0A000 for a route that does not go by key.
+pub fn resolve_all(
+    route: &Route,
+    catalog: &Catalog,
+    values: &dyn Values,
+) -> Result<Vec<ShardId>, Error> {
+    let Route::Key(keys) = route else {
+        return Err(Error::unsupported(
+            "this statement does not go by shard key",
+        ));
+    };
+    let mut shards = shards_of(keys, catalog, values, usize::MAX)?.to_vec();
+    if shards.is_empty() {
+        shards.extend(first_shard(keys, catalog));
     }
-    match shards.as_slice() {
+    shards.sort();
+    Ok(shards)
+}
+
+fn resolve_keys(route: &KeyRoute, catalog: &Catalog, values: &dyn Values) -> Result<Target, Error> {
+    match shards_of(route, catalog, values, NAMED_SHARDS)?.as_slice() {
         // No key can match: any shard will do that has the tables.
         [] => Ok(first_shard(route, catalog).map_or(Target::Any, Target::Shard)),
         [shard] => Ok(Target::Shard(*shard)),
@@ -68,6 +75,30 @@ fn resolve_keys(route: &KeyRoute, catalog: &Catalog, values: &dyn Values) -> Res
                 .collect(),
         }),
     }
+}
+
+/// The distinct shards of the keys, `most` at most.
+fn shards_of(
+    route: &KeyRoute,
+    catalog: &Catalog,
+    values: &dyn Values,
+    most: usize,
+) -> Result<SmallVec<[ShardId; 2]>, Error> {
+    let mut shards: SmallVec<[ShardId; 2]> = SmallVec::new();
+    shards.extend(route.also);
+    for tuple in &route.keys {
+        let group = catalog.group(tuple.group).ok_or_else(|| {
+            Error::internal("a plan names a colocation group that the catalog does not have")
+        })?;
+        resolve_tuple(tuple, group, values, &mut |key| {
+            let shard = shard_of(group, key)?;
+            if !shards.contains(&shard) && shards.len() < most {
+                shards.push(shard);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(shards)
 }
 
 fn first_shard(route: &KeyRoute, catalog: &Catalog) -> Option<ShardId> {

@@ -94,7 +94,11 @@ pub(crate) fn outside_block(mut plan: Plan) -> Plan {
     match &mut plan {
         Plan::Single(single) => single.no_block = true,
         Plan::Everywhere(everywhere) => everywhere.no_block = true,
-        Plan::Gather(_) | Plan::Session(_) | Plan::Admin(_) | Plan::Explain(_) => {}
+        Plan::Scatter(_)
+        | Plan::Gather(_)
+        | Plan::Session(_)
+        | Plan::Admin(_)
+        | Plan::Explain(_) => {}
     }
     plan
 }

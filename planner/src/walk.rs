@@ -134,3 +134,40 @@ pub(crate) fn children<'t>(node: Node<'t>, out: &mut Vec<Node<'t>>) -> Result<()
     }
     Ok(())
 }
+
+/// Pushes what a query or an element of FROM consists of. Other nodes have nothing for it.
+pub(crate) fn query_children<'t>(node: Node<'t>, out: &mut Vec<Node<'t>>) {
+    match node {
+        Node::SelectStmt(select) => {
+            out.extend(select.distinct_clause());
+            out.extend(select.target_list().iter().map(Node::ResTarget));
+            out.extend(select.from_clause());
+            out.push(select.where_clause());
+            out.extend(select.group_clause());
+            out.push(select.having_clause());
+            out.extend(select.window_clause());
+            out.extend(select.values_lists());
+            out.extend(select.sort_clause().iter().map(Node::SortBy));
+            out.extend([select.limit_offset(), select.limit_count()]);
+            if let Some(with) = select.with_clause() {
+                out.extend(with.ctes().iter().map(Node::CommonTableExpr));
+            }
+            out.extend(
+                [select.larg(), select.rarg()]
+                    .into_iter()
+                    .flatten()
+                    .map(Node::SelectStmt),
+            );
+        }
+        Node::CommonTableExpr(cte) => out.push(cte.ctequery()),
+        Node::JoinExpr(join) => out.extend([join.larg(), join.rarg(), join.quals()]),
+        Node::RangeSubselect(subselect) => out.push(subselect.subquery()),
+        Node::RangeFunction(function) => out.extend(function.functions()),
+        Node::RangeTableSample(sample) => {
+            out.push(sample.relation());
+            out.extend(sample.args());
+            out.push(sample.repeatable());
+        }
+        _ => {}
+    }
+}

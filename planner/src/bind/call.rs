@@ -60,7 +60,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                         .findings
                         .home(default, format!("function {name}"));
                     self.bound.findings.raise(Access::Write);
-                    self.bound.findings.unsettle(format!("function {name}"));
+                    self.bound.findings.vary(format!("function {name}"));
                 }
             },
         }
@@ -74,12 +74,12 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 self.bound.findings.raise(Access::Write);
                 self.bound
                     .findings
-                    .unsettle(format!("the volatile function {name}"));
+                    .vary(format!("the volatile function {name}"));
             }
             Volatility::Stable => self
                 .bound
                 .findings
-                .unsettle(format!("the stable function {name}")),
+                .vary(format!("the stable function {name}")),
             Volatility::Immutable => {}
         }
         self.reach(function, &name, location);
@@ -209,7 +209,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 findings.unsettle(format!("{name}, which depends on the order of rows"))
             }
             Builtin::Unsettled => {
-                findings.unsettle(format!("function {name}"));
+                findings.vary(format!("function {name}"));
                 if matches!(name, "txid_current" | "pg_current_xact_id") {
                     findings.raise(Access::Write);
                 }
@@ -272,7 +272,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
     pub(super) fn sequence_call(&mut self, name: &str, call: &nodes::FuncCall) {
         self.bound.findings.raise(Access::Write);
         self.bound.findings.tied_to_values = true;
-        self.bound.findings.unsettle(format!("function {name}"));
+        self.bound.findings.vary(format!("function {name}"));
         match name {
             "nextval" => self.bound.findings.draws.push(call.location),
             "currval" | "lastval" => self.bound.findings.recalls.push(call.location),

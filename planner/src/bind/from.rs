@@ -207,8 +207,10 @@ impl<'c: 's, 's> Binder<'c, 's> {
     fn appears(&mut self, table: &'c Table, relation: &nodes::RangeVar, has_alias: bool) {
         if self.in_view {
             if matches!(table.kind, TableKind::Sharded { .. }) {
-                let why = format!("it reads {} through a view", table.name);
-                self.bound.findings.keep_in_place(why);
+                self.bound
+                    .findings
+                    .views
+                    .get_or_insert_with(|| table.name.clone());
             }
             self.bound.findings.in_place = true;
             return;

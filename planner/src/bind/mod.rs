@@ -46,6 +46,8 @@ pub(crate) struct Binder<'c: 's, 's> {
     reacted: Vec<(String, String)>,
     /// Calls so far that may be aggregates over rows of a query around the one they stand in.
     aggregates_outside: usize,
+    /// Those of them that are aggregates for certain.
+    outer_aggregates: usize,
 }
 
 impl<'c: 's, 's> Binder<'c, 's> {
@@ -67,7 +69,22 @@ impl<'c: 's, 's> Binder<'c, 's> {
             in_view: false,
             reacted: Vec::new(),
             aggregates_outside: 0,
+            outer_aggregates: 0,
         }
+    }
+
+    /// The table's column that a variable stands for.
+    pub fn table_column(&self, variable: Variable) -> Option<&'c catalog::Column> {
+        self.relations
+            .0
+            .iter()
+            .find_map(|relation| match relation.columns {
+                Columns::Table(table) => {
+                    let index = variable.checked_sub(relation.first)? as usize;
+                    table.columns.get(index)
+                }
+                Columns::Listed { .. } | Columns::Open => None,
+            })
     }
 
     fn enter(&mut self) -> Result<(), Error> {
@@ -110,7 +127,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                     if let Some(ConstValue::String(text)) = constant.val()
                         && means_now(text)
                     {
-                        self.bound.findings.unsettle(format!("the value '{text}'"));
+                        self.bound.findings.vary(format!("the value '{text}'"));
                     }
                 }
                 Node::FuncCall(call) => {
@@ -125,7 +142,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 Node::SQLValueFunction(_) => self
                     .bound
                     .findings
-                    .unsettle("CURRENT_TIMESTAMP, CURRENT_USER and the like"),
+                    .vary("CURRENT_TIMESTAMP, CURRENT_USER and the like"),
                 Node::ColumnRef(reference) => {
                     let last = reference.fields().iter().next_back().and_then(Node::as_str);
                     if reference.fields().len() > 2 {
@@ -174,7 +191,12 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 _ => children(node, &mut stack)?,
             }
         }
+        let certain = match call {
+            Node::FuncCall(call) => self.is_aggregate(call),
+            _ => true,
+        };
         self.aggregates_outside += usize::from(columns > 0);
+        self.outer_aggregates += usize::from(columns > 0 && certain);
         Ok(())
     }
 

@@ -3,8 +3,9 @@
 use super::Binder;
 use super::output::without_variables;
 use crate::facts::Variable;
-use crate::parse::{ConstValue, Node, NodeList, SetOperation, nodes};
-use crate::query::{Level, Output, Query, QueryId, QueryKind};
+use crate::functions::is_aggregate;
+use crate::parse::{ConstValue, Node, NodeList, SetOperation, names, nodes};
+use crate::query::{Computes, Level, Output, Query, QueryId, QueryKind};
 use crate::scope::{Columns, CteScope, Namespace, Resolved, Scope};
 use crate::walk::children;
 use crate::{Access, Error};
@@ -73,6 +74,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
         self.conditions(select.where_clause(), &scope, &mut level.facts);
         let mut subqueries = Vec::new();
         let outside = self.aggregates_outside;
+        let outer_aggregates = self.outer_aggregates;
         for target in select.target_list() {
             self.expression(Node::ResTarget(target), &scope, &mut subqueries)?;
         }
@@ -93,6 +95,26 @@ impl<'c: 's, 's> Binder<'c, 's> {
             &mut subqueries,
         )?;
         let locking = self.lock(select, references, &namespace);
+        level.sorted = (select.sort_clause().iter())
+            .map(|sort| match sort.node() {
+                Node::ColumnRef(reference) => match self.relations.resolve(reference, &scope) {
+                    Resolved::Column(variable) => Some(variable),
+                    Resolved::Unclear => None,
+                },
+                _ => None,
+            })
+            .collect();
+        level.computes = Computes {
+            aggregates: self.aggregates(select)?
+                || self.outer_aggregates > outer_aggregates
+                || !matches!(select.having_clause(), Node::None),
+            grouping_sets,
+            windows: self.bound.findings.windows > windows,
+            distinct: !select.distinct_clause().is_empty() && !distinct_on,
+            distinct_on,
+            limited,
+            locks: locking,
+        };
         level.computed = subqueries;
         level.unconditional = grouping_sets
             || level.grouped.is_none()
@@ -279,6 +301,40 @@ impl<'c: 's, 's> Binder<'c, 's> {
             }
         }
         locking
+    }
+}
+
+impl Binder<'_, '_> {
+    /// Whether the level's own expressions call an aggregate.
+    fn aggregates(&self, select: &nodes::SelectStmt) -> Result<bool, Error> {
+        let mut stack: Vec<Node<'_>> = vec![select.having_clause()];
+        stack.extend(select.target_list().iter().map(Node::ResTarget));
+        stack.extend(select.sort_clause().iter().map(Node::SortBy));
+        stack.extend(select.distinct_clause());
+        stack.extend(select.window_clause());
+        while let Some(node) = stack.pop() {
+            match node {
+                Node::JsonObjectAgg(_) | Node::JsonArrayAgg(_) => return Ok(true),
+                Node::FuncCall(call) if self.is_aggregate(call) => return Ok(true),
+                // What its calls mean for this level, the binder has noted.
+                Node::SelectStmt(_) => {}
+                _ => children(node, &mut stack)?,
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a call is one of an aggregate. A window function is none.
+    pub(super) fn is_aggregate(&self, call: &nodes::FuncCall) -> bool {
+        let path = names(call.funcname());
+        let (Some(name), schema) = (path.last(), path.iter().rev().nth(1)) else {
+            return false;
+        };
+        let of_user = (self.context.catalog.functions(name).iter()).any(|function| {
+            function.aggregate && schema.is_none_or(|schema| function.schema == *schema)
+        });
+        let of_system = is_aggregate(name) && schema.is_none_or(|schema| *schema == "pg_catalog");
+        call.over().is_none() && (of_user || of_system || call.agg_star || call.agg_within_group)
     }
 }
 

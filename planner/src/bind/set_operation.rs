@@ -17,7 +17,9 @@ impl<'c: 's, 's> Binder<'c, 's> {
         let mut branches = Vec::new();
         let mut arms: Vec<&nodes::SelectStmt> = Vec::new();
         let mut left = select;
+        let mut appends = true;
         loop {
+            appends &= left.op == SetOperation::SETOP_UNION && left.all;
             arms.extend(left.rarg());
             match left.larg() {
                 Some(next) if next.op != SetOperation::SETOP_NONE && is_bare(next) => left = next,
@@ -42,6 +44,8 @@ impl<'c: 's, 's> Binder<'c, 's> {
             kind: QueryKind::SetOperation {
                 branches,
                 pushable: !limited && positions_known && select.locking_clause().is_empty(),
+                appends: appends && select.locking_clause().is_empty(),
+                limited,
                 subqueries,
             },
             outputs,

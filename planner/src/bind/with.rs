@@ -136,6 +136,8 @@ impl<'c: 's, 's> Binder<'c, 's> {
             QueryKind::SetOperation {
                 branches: vec![base, step],
                 pushable: false,
+                appends: false,
+                limited: false,
                 subqueries,
             }
         };

@@ -5,7 +5,8 @@
 mod names;
 
 use names::{
-    ADVISORY, ADVISORY_TRANSACTION, BY_TEXT, LARGE_OBJECT, ORDER_SENSITIVE, SERVER, UNSETTLED,
+    ADVISORY, ADVISORY_TRANSACTION, AGGREGATES, BY_TEXT, LARGE_OBJECT, ORDER_SENSITIVE, SERVER,
+    UNSETTLED,
 };
 
 /// One kind of built-in function.
@@ -52,6 +53,11 @@ pub(crate) fn classify(name: &str) -> Builtin {
     }
 }
 
+/// Whether this is the name of an aggregate of PostgreSQL's own.
+pub(crate) fn is_aggregate(name: &str) -> bool {
+    AGGREGATES.binary_search(&name).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +67,7 @@ mod tests {
         for list in [
             ADVISORY,
             ADVISORY_TRANSACTION,
+            AGGREGATES,
             BY_TEXT,
             LARGE_OBJECT,
             ORDER_SENSITIVE,

@@ -6,11 +6,13 @@
 
 mod everywhere;
 mod gather;
+mod scatter;
 mod session;
 mod single;
 
 pub use everywhere::*;
 pub use gather::*;
+pub use scatter::*;
 pub use session::*;
 pub use single::*;
 
@@ -46,6 +48,8 @@ pub enum Plan {
     Single(Single),
     /// The same text on several shards, atomically: DDL and writes to reference tables.
     Everywhere(Everywhere),
+    /// A query that each shard answers for its own rows; the router merges them.
+    Scatter(Scatter),
     /// A query over several shards, finished by one server over the rows of all.
     Gather(Gather),
     /// The session itself answers, or must know.

@@ -21,6 +21,7 @@ fn function(name: &str, volatility: Volatility, touches: Touches) -> Function {
         name: name.into(),
         touches,
         volatility,
+        aggregate: false,
     }
 }
 

@@ -290,6 +290,8 @@ pub fn catalog_columns(table: &TableDefinition) -> Vec<Column> {
             not_null: column.not_null,
             has_default: column.expression.is_some() || column.generated.is_some(),
             default_expression,
+            // Read with the snapshot that follows.
+            sorts_by_bytes: false,
         }
     };
     table.columns.iter().map(column).collect()

@@ -116,7 +116,8 @@ impl Session {
                 let Some(planned) = &statement.planned else {
                     return Err(refusal);
                 };
-                let gathered = self.over_several(planned, &statement.sql, refusal, &catalog)?;
+                let gathered =
+                    self.over_several(planned, &statement.sql, &values, refusal, &catalog)?;
                 statement = Arc::new(Statement {
                     planned: Some(Arc::new(gathered)),
                     ..Statement::clone(&statement)
@@ -126,7 +127,7 @@ impl Session {
         };
         let Some(need) = need else {
             if unanswered
-                && matches!(statement.plan(), Some(Plan::Gather(_)))
+                && matches!(statement.plan(), Some(Plan::Scatter(_) | Plan::Gather(_)))
                 && let Some(need) = self.describing_need(&statement, &catalog)
             {
                 // By a server, so that its errors come where PostgreSQL's do.
@@ -211,7 +212,7 @@ impl Session {
                     let bind = frontend::parse_bind(&bind[5..])?;
                     let on_server = match statement.plan() {
                         Some(Plan::Everywhere(everywhere)) => everywhere.returns_rows,
-                        Some(Plan::Gather(_)) => true,
+                        Some(Plan::Scatter(_) | Plan::Gather(_)) => true,
                         _ => false,
                     };
                     if on_server {
@@ -369,7 +370,7 @@ impl Values for BindValues<'_> {
 fn shares_block(statement: &Statement) -> bool {
     match statement.plan() {
         Some(Plan::Everywhere(everywhere)) => !everywhere.no_block,
-        Some(Plan::Gather(_)) => true,
+        Some(Plan::Scatter(_) | Plan::Gather(_)) => true,
         Some(Plan::Session(session)) => matches!(
             session,
             SessionStatement::Set {

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use catalog::{Catalog, ShardId, quote_identifier};
-use planner::{Access, Gather, GatherPlace, GatherTable, Pins, Plan, Planned, Route, Target};
+use planner::{Access, Gather, GatherPlace, GatherTable, Pins, Target};
 
 use super::links::Need;
+use super::prepared::Statement;
 use super::report::{Failure, Report};
 use super::settings::{local_statements_between, push_literal, statements_between};
 use super::{Session, Step};
@@ -43,8 +44,8 @@ const EXACT: [(&str, &str); 4] = [
 #[derive(Clone, Copy)]
 pub(super) enum Sent<'a> {
     Simple,
-    /// Types of the parameters, the Bind message, and how many rows are wanted at most.
-    Bound(&'a [u32], &'a [u8], i32),
+    /// The statement, the Bind message, and how many rows are wanted at most.
+    Bound(&'a Arc<Statement>, &'a [u8], i32),
 }
 
 /// What has been moved so far, against the limits.
@@ -116,30 +117,6 @@ impl Session {
         result
     }
 
-    /// The plan for a query whose values lead to several shards, or to one that only a server could tell. `refusal`: what
-    /// came of its route, for what cannot be gathered.
-    pub(super) fn over_several(
-        &self,
-        planned: &Planned,
-        whole: &str,
-        refusal: Failure,
-        catalog: &Catalog,
-    ) -> Step<Planned> {
-        let (Plan::Single(single), Failure::Report(report)) = (&*planned.plan, &refusal) else {
-            return Err(refusal);
-        };
-        let query = single.access == Access::Read
-            && single.tag.0 == "SELECT"
-            && single.effects.is_empty()
-            && matches!(single.route, Route::Key(_));
-        if !query || report.sqlstate != "0A000" {
-            return Err(refusal);
-        }
-        let manual = self.manual_shard(catalog)?;
-        let start = planned.part.as_ref().map_or(0, |part| part.start);
-        planner::plan_gather(whole, start, &self.context(catalog, manual)).map_err(|_| refusal)
-    }
-
     /// Has a server judge the client's own text, whose errors name places in it.
     async fn check_gathered(
         &mut self,
@@ -159,7 +136,7 @@ impl Session {
         let index = self.link(need, catalog).await?;
         let types = match sent {
             Sent::Simple => &[][..],
-            Sent::Bound(types, ..) => types,
+            Sent::Bound(statement, ..) => &statement.parameter_types,
         };
         let text = whole.get(gather.statement.clone()).unwrap_or(whole);
         let link = &mut self.links[index];
@@ -344,9 +321,9 @@ impl Session {
                     planned: None,
                 });
             }
-            Sent::Bound(types, message, max_rows) => {
+            Sent::Bound(statement, message, max_rows) => {
                 let out = merge.backend.out();
-                encode::parse(out, b"", sql.as_bytes(), types);
+                encode::parse(out, b"", sql.as_bytes(), &statement.parameter_types);
                 let mut bind = frontend::parse_bind(&message[5..])?;
                 bind.portal = b"";
                 frontend::rewrite_bind(out, &bind, b"");

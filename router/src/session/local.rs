@@ -1,6 +1,8 @@
 //! Statements of the extended protocol that the router itself carries out: Describe and Execute of a portal that
 //! lives here and not on one server.
 
+use std::sync::Arc;
+
 use planner::{AdminArg, ExplainFormat, Plan, SessionStatement};
 
 use super::everywhere::Carrier;
@@ -61,7 +63,7 @@ impl Session {
     /// Executes a portal that lives in the router.
     pub(super) async fn execute_local(
         &mut self,
-        statement: &Statement,
+        statement: &Arc<Statement>,
         message: &[u8],
         max_rows: i32,
     ) -> Step {
@@ -99,8 +101,13 @@ impl Session {
                 };
                 self.run_everywhere(everywhere, carrier, &catalog).await?;
             }
+            Some(Plan::Scatter(scatter)) => {
+                let sent = Sent::Bound(statement, message, max_rows);
+                return Box::pin(self.run_scatter(scatter, &statement.sql, 0, sent, &catalog))
+                    .await;
+            }
             Some(Plan::Gather(gather)) => {
-                let sent = Sent::Bound(&statement.parameter_types, message, max_rows);
+                let sent = Sent::Bound(statement, message, max_rows);
                 Box::pin(self.run_gather(gather, &statement.sql, 0, sent, &catalog)).await?;
                 return Ok(());
             }

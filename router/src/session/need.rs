@@ -83,6 +83,10 @@ impl Session {
             Plan::Session(session) => {
                 return self.forwarded_need(session, &(), catalog).ok().flatten();
             }
+            Plan::Scatter(scatter) => {
+                let group = catalog.group(scatter.group)?;
+                Target::Shard(group.map.shards().first().copied()?)
+            }
             Plan::Gather(gather) => Target::Shard(*gather.servers.first()?),
             Plan::Everywhere(everywhere)
                 if everywhere.parameters > 0 || everywhere.returns_rows =>

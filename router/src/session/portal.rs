@@ -106,7 +106,7 @@ impl Session {
 
 /// Why a portal of the router's own cannot be executed again.
 pub(super) fn spent_portal(statement: &Statement, name: &[u8]) -> Failure {
-    if matches!(statement.plan(), Some(Plan::Gather(_))) {
+    if matches!(statement.plan(), Some(Plan::Scatter(_) | Plan::Gather(_))) {
         return Report::error(
             "0A000",
             "fetching a query over several shards in parts is not supported",

@@ -142,13 +142,24 @@ impl Session {
                 match self.need_of(single, &self.literals_of(part.whole), catalog) {
                     Ok(need) => self.run_single(planned, single, need, part, catalog).await,
                     Err(refusal) => {
-                        let gathered = self.over_several(planned, part.whole, refusal, catalog)?;
+                        let gathered = self.over_several(
+                            planned,
+                            part.whole,
+                            &self.literals_of(part.whole),
+                            refusal,
+                            catalog,
+                        )?;
                         Box::pin(self.run_simple(&gathered, part, catalog)).await
                     }
                 }
             }
             Plan::Everywhere(everywhere) => {
                 self.run_everywhere(everywhere, Carrier::Text(part.text), catalog)
+                    .await?;
+                Ok(false)
+            }
+            Plan::Scatter(scatter) => {
+                Box::pin(self.run_scatter(scatter, part.whole, part.offset, Sent::Simple, catalog))
                     .await?;
                 Ok(false)
             }

@@ -94,6 +94,7 @@ pub fn classify(sources: Vec<FunctionSource>, relations: &[(String, String)]) ->
         .into_iter()
         .zip(touches)
         .map(|(source, touches)| Function {
+            aggregate: source.aggregate.is_some(),
             schema: source.schema,
             name: source.name,
             touches,

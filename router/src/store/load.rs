@@ -335,6 +335,7 @@ fn fit(kind: TableKind, mut columns: Vec<Column>) -> (TableKind, Vec<Column>) {
                 not_null: true,
                 has_default: false,
                 default_expression: None,
+                sorts_by_bytes: false,
             }),
         }
     }

@@ -26,6 +26,14 @@ pub const USER_SCHEMA: &str = "n.nspname NOT IN ('pg_catalog', 'information_sche
 const LOCKED: &str = "FROM pg_locks l WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' \
                       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
+/// Collations of the C library whose order is that of the bytes of UTF-8.
+const BYTEWISE: &str = "'C', 'POSIX', 'C.UTF-8', 'C.utf8'";
+
+/// Whether the database's own collation is one of them. Before version 15 there was no other provider.
+const DATABASE_BYTEWISE: &str = "EXISTS (SELECT FROM pg_database b WHERE b.datname = current_database() \
+                                   AND b.datcollate IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8') \
+                                   AND coalesce(to_jsonb(b) ->> 'datlocprovider', 'c') = 'c')";
+
 /// All tables, ordered by schema and name. `only` limits them to these names.
 pub async fn tables(
     connection: &Connection,
@@ -46,7 +54,11 @@ pub async fn tables(
                               AND o.refobjid = c.oid AND o.refobjsubid = a.attnum AND o.deptype = 'i' AND s.relkind = 'S' LIMIT 1) \
                      WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, 0) \
                      WHEN EXISTS (SELECT {LOCKED} AND l.relation = c.oid) THEN NULL \
-                     ELSE pg_get_expr(d.adbin, d.adrelid) END \
+                     ELSE pg_get_expr(d.adbin, d.adrelid) END, \
+                EXISTS (SELECT FROM pg_collation k \
+                         WHERE k.oid = a.attcollation \
+                           AND (k.collprovider = 'c' AND k.collcollate IN ({BYTEWISE}) \
+                                OR k.collprovider = 'd' AND {DATABASE_BYTEWISE})) \
            FROM pg_class c \
            JOIN pg_namespace n ON n.oid = c.relnamespace \
            LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
@@ -75,6 +87,7 @@ pub async fn tables(
                 not_null: truth(&row, 5),
                 has_default: truth(&row, 6),
                 default_expression: row[7].clone(),
+                sorts_by_bytes: truth(&row, 8),
             });
         }
     }

@@ -161,6 +161,42 @@ pub fn columns(body: &[u8]) -> impl Iterator<Item = (&[u8], usize)> {
 
 const COLUMN_BYTES: usize = 18;
 
+/// The type of a column whose fixed part begins there.
+pub fn type_oid(body: &[u8], fixed: usize) -> u32 {
+    body.get(fixed + 6..fixed + 10)
+        .and_then(|bytes| bytes.try_into().ok())
+        .map_or(0, u32::from_be_bytes)
+}
+
+/// Writes a RowDescription without its first columns.
+pub fn row_description_without(
+    out: &mut BytesMut,
+    body: &[u8],
+    hidden: u16,
+) -> Result<(), ProtocolError> {
+    let short =
+        || ProtocolError::Other("a server describes fewer columns than it was asked for".into());
+    let count = body
+        .first_chunk::<2>()
+        .map(|count| u16::from_be_bytes(*count));
+    let shown = count
+        .and_then(|count| count.checked_sub(hidden))
+        .ok_or_else(short)?;
+    let start = match hidden.checked_sub(1) {
+        None => 2,
+        Some(last) => {
+            let (_, fixed) = columns(body).nth(usize::from(last)).ok_or_else(short)?;
+            fixed + COLUMN_BYTES
+        }
+    };
+    let rest = body.get(start..).ok_or_else(short)?;
+    out.extend_from_slice(b"T");
+    out.extend_from_slice(&(4 + 2 + rest.len() as u32).to_be_bytes());
+    out.extend_from_slice(&shown.to_be_bytes());
+    out.extend_from_slice(rest);
+    Ok(())
+}
+
 /// Gives every column of a whole RowDescription message its format.
 pub fn set_formats(message: &mut [u8], format: impl Fn(usize) -> i16) {
     let Some((_, body)) = message.split_at_mut_checked(5) else {

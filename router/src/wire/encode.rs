@@ -79,6 +79,10 @@ pub fn no_data(out: &mut BytesMut) {
     out.extend_from_slice(b"n\0\0\0\x04");
 }
 
+pub fn portal_suspended(out: &mut BytesMut) {
+    out.extend_from_slice(b"s\0\0\0\x04");
+}
+
 pub fn empty_query_response(out: &mut BytesMut) {
     out.extend_from_slice(b"I\0\0\0\x04");
 }

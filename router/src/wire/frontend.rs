@@ -144,6 +144,67 @@ pub fn rewrite_bind(out: &mut BytesMut, bind: &Bind<'_>, statement: &[u8]) {
     out.put_slice(bind.rest);
 }
 
+/// What a shard is sent in place of a client's Bind.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ShardBind {
+    /// A further parameter, of type bigint: `Some(None)` is NULL.
+    pub limit: Option<Option<i64>>,
+    /// So many columns, in binary, come before the client's.
+    pub hidden: u16,
+    /// How many columns the client's are, if any are hidden.
+    pub columns: u16,
+}
+
+impl ShardBind {
+    /// Writes the message for the unnamed portal. `client`: none has been sent, by a simple query.
+    pub fn write(&self, out: &mut BytesMut, client: Option<&Bind<'_>>, statement: &[u8]) {
+        let start = out.len();
+        out.put_u8(b'B');
+        out.put_u32(0);
+        out.put_u8(0);
+        out.put_slice(statement);
+        out.put_u8(0);
+        let parameters = client.map_or(0, |client| client.parameter_count);
+        let total = parameters + usize::from(self.limit.is_some());
+        // Counts of 16 bits: the planner gives no statement more parameters.
+        out.put_u16(total as u16);
+        for index in 0..parameters {
+            let is_binary = client.is_some_and(|client| client.parameter_is_binary(index as u16));
+            out.put_u16(u16::from(is_binary));
+        }
+        if self.limit.is_some() {
+            out.put_u16(1);
+        }
+        out.put_u16(total as u16);
+        if let Some(client) = client {
+            out.put_slice(client.parameters);
+        }
+        match self.limit {
+            None => {}
+            Some(None) => out.put_i32(-1),
+            Some(Some(rows)) => {
+                out.put_i32(8);
+                out.put_i64(rows);
+            }
+        }
+        let formats = client.map_or(&[][..], |client| client.result_formats);
+        if self.hidden == 0 {
+            out.put_u16((formats.len() / 2) as u16);
+            out.put_slice(formats);
+        } else {
+            out.put_u16(self.hidden.saturating_add(self.columns));
+            for _ in 0..self.hidden {
+                out.put_u16(1);
+            }
+            for index in 0..self.columns {
+                out.put_i16(client.map_or(0, |client| client.result_format(usize::from(index))));
+            }
+        }
+        let length = (out.len() - start - 1) as u32;
+        out[start + 1..start + 5].copy_from_slice(&length.to_be_bytes());
+    }
+}
+
 /// Describe or Close: of a statement (`S`) or a portal (`P`).
 #[derive(Clone, Copy, Debug)]
 pub struct Named<'a> {

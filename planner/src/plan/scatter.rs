@@ -1,0 +1,87 @@
+//! A query that several shards answer in parts, which the router puts together row by row.
+
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use catalog::{GroupId, ShardId};
+
+use crate::Gather;
+
+/// One query for each shard, and what becomes of their rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scatter {
+    /// The statement's bytes in the text that was planned.
+    pub statement: Range<usize>,
+    pub group: GroupId,
+    /// Those that have rows for it. `None`: all shards of the group.
+    pub shards: Option<Vec<ShardId>>,
+    /// What each shard is asked. `None`: the client's own statement.
+    pub sql: Option<String>,
+    /// So many columns come first in the shards' rows that the client has not asked for.
+    pub hidden: u16,
+    /// How many the client has asked for; known if any are hidden.
+    pub columns: u16,
+    pub merge: Merge,
+    /// FOR UPDATE and its kin: primaries only.
+    pub locks: bool,
+    /// The highest `$n` of the client. The shards' query may have one more: how many rows each is to give.
+    pub parameters: u16,
+    /// The query has a parameter of its own for the number of rows.
+    pub limit_parameter: bool,
+    /// What executions have found out.
+    pub learned: Learned,
+    /// For when the router cannot order values of the types that turn out.
+    pub otherwise: Option<Box<Gather>>,
+}
+
+/// `pg_type.oid` of each merge key, once a server has said so. Copies share it; plans are equal whatever it holds.
+#[derive(Debug, Clone, Default)]
+pub struct Learned(Arc<OnceLock<Box<[u32]>>>);
+
+impl Learned {
+    pub fn key_types(&self) -> Option<&[u32]> {
+        self.0.get().map(|types| &**types)
+    }
+
+    pub fn note(&self, key_types: Vec<u32>) {
+        self.0.get_or_init(|| key_types.into());
+    }
+}
+
+impl PartialEq for Learned {
+    fn eq(&self, _: &Learned) -> bool {
+        true
+    }
+}
+
+/// How rows of several shards become one result.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Merge {
+    /// The shards' rows are in this order. Empty: in any.
+    pub keys: Vec<MergeKey>,
+    /// Of rows that agree in the first so many keys only the first is kept.
+    pub distinct: Option<usize>,
+    /// So many keys are the client's ORDER BY; the others keep equal rows together.
+    pub ordered: usize,
+    pub limit: Option<Amount>,
+    pub offset: Option<Amount>,
+    pub with_ties: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MergeKey {
+    /// From 0, in the shards' rows.
+    pub column: u16,
+    pub descending: bool,
+    pub nulls_first: bool,
+    /// If it is text, its order is that of its bytes.
+    pub bytewise: bool,
+}
+
+/// A number of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Amount {
+    Rows(i64),
+    /// From 0: `$1` is 0. NULL: none given.
+    Parameter(u16),
+}

@@ -1,0 +1,253 @@
+//! SQL for shards and merge sessions: a changed copy of a client's tree, printed by the grammar library.
+//!
+//! Entry points: [`SelectEdit`] and [`expression`]. With `parse` the only file that names the library. Copying and printing
+//! recurse: [`is_shallow`] must have been asked first.
+
+use pg_raw_parse::make::{MemoryToken, Unique, owned};
+use pg_raw_parse::transform::{Transform, TransformClosure};
+use pg_raw_parse::{NodeMut, deparse};
+
+use crate::Error;
+use crate::parse::{ConstValue, LimitOption, Node, nodes};
+use crate::walk::{children, query_children};
+
+/// How deep a tree may be to be copied and printed.
+const DEPTH: u32 = 128;
+
+/// What is different in the copy of a SELECT.
+#[derive(Default)]
+pub(crate) struct SelectEdit<'t> {
+    /// Columns before all others.
+    pub first_columns: Vec<(Node<'t>, String)>,
+    /// Only the columns above, without GROUP BY, HAVING, DISTINCT, ORDER BY and LIMIT.
+    pub only_those: bool,
+    /// GROUP BY the first so many of them.
+    pub grouped_by_first: usize,
+    /// Positions of outputs, first columns included, at the end of ORDER BY.
+    pub also_order_by: Vec<usize>,
+    pub limit: LimitEdit,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LimitEdit {
+    #[default]
+    Keep,
+    None,
+    Rows(i64),
+    /// `LIMIT $n`, from 1.
+    Parameter(u16),
+}
+
+impl SelectEdit<'_> {
+    /// Whether the statement stays what it is.
+    pub fn changes_nothing(&self) -> bool {
+        self.first_columns.is_empty()
+            && !self.only_those
+            && self.also_order_by.is_empty()
+            && self.limit == LimitEdit::Keep
+    }
+
+    /// The changed statement's text.
+    pub fn text(&self, select: &nodes::SelectStmt) -> Result<String, Error> {
+        let copy = owned(|mem| {
+            let mut copy = mem.make_unique(select);
+            self.apply(select, &mut copy, mem);
+            copy
+        });
+        print(Node::SelectStmt(&copy))
+    }
+
+    fn apply<'mem>(
+        &self,
+        select: &nodes::SelectStmt,
+        copy: &mut Unique<'mem, &'mem nodes::SelectStmt>,
+        mem: MemoryToken<'mem>,
+    ) {
+        let shift = self.first_columns.len();
+        let mut targets = Vec::new();
+        for (node, name) in &self.first_columns {
+            let value = mem.make_unique(*node);
+            targets.push(mem.make_res_target(Some(name.as_str()), mem.empty(), value));
+        }
+        if !self.only_those {
+            targets.extend(
+                select
+                    .target_list()
+                    .iter()
+                    .map(|target| mem.make_unique(target)),
+            );
+        }
+        copy.as_mut().set_target_list(mem.make_list(&targets));
+        let position = |number: usize| {
+            mem.make_a_const(ConstValue::Integer(
+                i32::try_from(number).unwrap_or(i32::MAX),
+            ))
+            .uncast()
+        };
+        if self.only_those {
+            copy.as_mut().set_distinct_clause(mem.empty());
+            copy.as_mut().set_having_clause(mem.none());
+            copy.as_mut().set_sort_clause(mem.cast_empty());
+            copy.as_mut().set_window_clause(mem.empty());
+            copy.as_mut().set_limit_count(mem.none());
+            copy.as_mut().set_limit_offset(mem.none());
+            copy.as_mut()
+                .set_limit_option(LimitOption::LIMIT_OPTION_DEFAULT);
+            let grouped: Vec<Unique<'mem, Node<'mem>>> =
+                (1..=self.grouped_by_first).map(position).collect();
+            copy.as_mut().set_group_clause(mem.make_list(&grouped));
+            return;
+        }
+        let moved = |node: Node<'_>| -> Unique<'mem, Node<'mem>> {
+            match integer(node) {
+                Some(number) => position(number + shift),
+                None => mem.make_unique(node),
+            }
+        };
+        if shift > 0 {
+            let grouped: Vec<_> = select.group_clause().iter().map(moved).collect();
+            copy.as_mut().set_group_clause(mem.make_list(&grouped));
+            // Plain DISTINCT is a list with a null in it.
+            if select
+                .distinct_clause()
+                .iter()
+                .all(|node| !matches!(node, Node::None))
+            {
+                let distinct: Vec<_> = select.distinct_clause().iter().map(moved).collect();
+                copy.as_mut().set_distinct_clause(mem.make_list(&distinct));
+            }
+        }
+        if shift > 0 || !self.also_order_by.is_empty() {
+            let mut sorted = Vec::new();
+            for sort in select.sort_clause() {
+                let mut sort_copy = mem.make_unique(sort);
+                sort_copy.as_mut().set_node(moved(sort.node()));
+                sorted.push(sort_copy);
+            }
+            for column in &self.also_order_by {
+                let mut sort = mem.make_node::<nodes::SortBy>();
+                sort.as_mut().set_node(position(*column));
+                sorted.push(sort);
+            }
+            copy.as_mut().set_sort_clause(mem.make_list(&sorted));
+        }
+        let limit = match self.limit {
+            LimitEdit::Keep => return,
+            LimitEdit::None => mem.none(),
+            LimitEdit::Rows(rows) => {
+                let text = rows.to_string();
+                match i32::try_from(rows) {
+                    Ok(rows) => mem.make_a_const(ConstValue::Integer(rows)),
+                    Err(_) => mem.make_a_const(ConstValue::Float(&text)),
+                }
+                .uncast()
+            }
+            LimitEdit::Parameter(number) => mem.make_param_ref(i32::from(number)).uncast(),
+        };
+        copy.as_mut().set_limit_offset(mem.none());
+        copy.as_mut().set_limit_count(limit);
+        if self.limit == LimitEdit::None {
+            copy.as_mut()
+                .set_limit_option(LimitOption::LIMIT_OPTION_DEFAULT);
+        }
+    }
+}
+
+/// The position that `ORDER BY 2` names.
+pub(crate) fn integer(node: Node<'_>) -> Option<usize> {
+    match node {
+        Node::A_Const(constant) => match constant.val()? {
+            ConstValue::Integer(number) => usize::try_from(number).ok(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// An expression as SQL.
+pub(crate) fn expression(node: Node<'_>) -> Result<String, Error> {
+    replaced(node, |_| None)
+}
+
+/// An expression as SQL, with columns of these names in place of some of its parts.
+pub(crate) fn replaced(
+    node: Node<'_>,
+    mut with: impl FnMut(Node<'_>) -> Option<String>,
+) -> Result<String, Error> {
+    let copy = owned(|mem| {
+        let value = mem.make_unique(node);
+        let target = mem.make_res_target(None, mem.empty(), value);
+        let mut select = mem.make_node::<nodes::SelectStmt>();
+        select.as_mut().set_target_list(mem.make_list(&[target]));
+        let mut transform = TransformClosure::new(|node| {
+            let found = as_node(&node).and_then(&mut with);
+            match found {
+                Some(name) => {
+                    let field = mem.make_string(Some(&name)).uncast();
+                    node.replace(mem.make_column_ref(mem.make_list(&[field])).uncast());
+                    None
+                }
+                None => Some(node),
+            }
+        });
+        transform.transform_select_stmt(select.as_mut());
+        select
+    });
+    let text = print(Node::SelectStmt(&copy))?;
+    text.strip_prefix("SELECT ")
+        .map(str::to_owned)
+        .ok_or_else(|| Error::internal("a printed expression does not begin as it should"))
+}
+
+/// The kinds of nodes that a replacement may stand for.
+fn as_node<'n>(node: &'n NodeMut<'_, '_>) -> Option<Node<'n>> {
+    Some(match node {
+        NodeMut::FuncCall(node) => Node::FuncCall(node),
+        NodeMut::ColumnRef(node) => Node::ColumnRef(node),
+        NodeMut::A_Expr(node) => Node::A_Expr(node),
+        NodeMut::TypeCast(node) => Node::TypeCast(node),
+        NodeMut::CaseExpr(node) => Node::CaseExpr(node),
+        NodeMut::CoalesceExpr(node) => Node::CoalesceExpr(node),
+        NodeMut::A_Indirection(node) => Node::A_Indirection(node),
+        NodeMut::BoolExpr(node) => Node::BoolExpr(node),
+        NodeMut::NullTest(node) => Node::NullTest(node),
+        NodeMut::MinMaxExpr(node) => Node::MinMaxExpr(node),
+        NodeMut::A_Const(node) => Node::A_Const(node),
+        _ => return None,
+    })
+}
+
+fn print(node: Node<'_>) -> Result<String, Error> {
+    deparse(node)
+        .map(|text| text.as_str().to_owned())
+        .map_err(|error| Error::internal(format!("a changed statement cannot be printed: {error}")))
+}
+
+/// Whether a statement may be copied and printed: it is not too deep, and made of nodes that are known.
+pub(crate) fn is_shallow(select: &nodes::SelectStmt) -> bool {
+    let mut stack = vec![(Node::SelectStmt(select), 0u32)];
+    let mut below = Vec::new();
+    while let Some((node, depth)) = stack.pop() {
+        if depth > DEPTH {
+            return false;
+        }
+        let known = match node {
+            Node::SelectStmt(_)
+            | Node::JoinExpr(_)
+            | Node::RangeSubselect(_)
+            | Node::RangeFunction(_)
+            | Node::RangeTableSample(_)
+            | Node::CommonTableExpr(_) => {
+                query_children(node, &mut below);
+                true
+            }
+            Node::RangeVar(_) => true,
+            _ => children(node, &mut below).is_ok(),
+        };
+        if !known {
+            return false;
+        }
+        stack.extend(below.drain(..).map(|child| (child, depth + 1)));
+    }
+    true
+}
