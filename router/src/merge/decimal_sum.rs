@@ -10,6 +10,9 @@ use super::numeric::{Decimal, Numeric};
 
 const BASE: i64 = 10_000;
 
+/// What the server sends as the scale of infinities: a bit of their sign that reads as a part of the scale.
+const INFINITE_SCALE: u16 = 32;
+
 /// The sum so far.
 #[derive(Debug, Default)]
 pub struct DecimalSum {
@@ -177,8 +180,8 @@ impl Total {
 
     pub fn write_binary(&self, out: &mut BytesMut) {
         let (sign, weight, scale, groups) = match self {
-            Total::NegativeInfinity => (0xf000, 0, 0, &[][..]),
-            Total::Infinity => (0xd000, 0, 0, &[][..]),
+            Total::NegativeInfinity => (0xf000, 0, INFINITE_SCALE, &[][..]),
+            Total::Infinity => (0xd000, 0, INFINITE_SCALE, &[][..]),
             Total::NotANumber => (0xc000, 0, 0, &[][..]),
             Total::Finite {
                 negative,
