@@ -7,8 +7,8 @@ use std::fmt;
 use catalog::ShardId;
 
 use crate::{
-    Access, AdminArg, AdminCall, Amount, Change, Effects, Everywhere, EverywhereKind, Gather,
-    GatherPlace, KeyRoute, KeySource, KeyTuple, MergeKey, NewTable, Plan, Route, Scatter,
+    Access, AdminArg, AdminCall, Amount, Change, Combine, Effects, Everywhere, EverywhereKind, Gather,
+    GatherPlace, KeyRoute, KeySource, KeyTuple, MergeKey, NewTable, Piece, Plan, Route, Scatter,
     SessionStatement, Single, Where,
 };
 
@@ -72,19 +72,17 @@ fn tree(plan: &Plan) -> Tree {
 /// The router's work from the top, what each shard is asked at the bottom.
 fn scatter_tree(scatter: &Scatter) -> Tree {
     let merge = &scatter.merge;
-    let shards = match &scatter.shards {
-        Some(shards) => {
-            let shards: Vec<String> = shards.iter().map(ShardId::to_string).collect();
-            shards.join(", ")
-        }
-        None => format!("all shards of group {}", scatter.group),
-    };
+    let shards = shards_of(scatter.shards.as_deref(), scatter.group);
     let sql = scatter.sql.as_deref().unwrap_or("the statement as it is");
     let mut tree = Tree::leaf(format!("Scatter to {shards}: {sql}"));
     let above = |line: String, below: Tree| Tree {
         line,
         children: vec![below],
     };
+    if let Some(columns) = &merge.combine {
+        let columns: Vec<String> = columns.iter().map(|column| format!("{column:?}").to_lowercase()).collect();
+        tree = above(format!("Combine equal keys: {}", columns.join(", ")), tree);
+    }
     if !merge.keys.is_empty() {
         let keys: Vec<String> = merge.keys.iter().map(merge_key).collect();
         tree = above(format!("Merge by {}", keys.join(", ")), tree);
@@ -133,7 +131,40 @@ fn merge_key(key: &MergeKey) -> String {
     text
 }
 
+fn combine_tree(gather: &Gather, combine: &Combine) -> Tree {
+    let finish: String = combine
+        .finish
+        .iter()
+        .map(|piece| match piece {
+            Piece::Text(text) => text.clone(),
+            Piece::Relation => "…".to_owned(),
+            Piece::Count(column) => format!("count(#{})", column + 1),
+            Piece::Sum(column) => format!("sum(#{})", column + 1),
+            Piece::Average { sum, count } => format!("avg(#{}, #{})", sum + 1, count + 1),
+        })
+        .collect();
+    let servers: Vec<String> = gather.servers.iter().map(ShardId::to_string).collect();
+    let shards = shards_of(combine.shards.as_deref(), combine.group);
+    Tree {
+        line: format!("Combine on {}: {finish}", servers.join(" or ")),
+        children: vec![Tree::leaf(format!("Scatter to {shards}: {}", combine.sql))],
+    }
+}
+
+fn shards_of(shards: Option<&[ShardId]>, group: catalog::GroupId) -> String {
+    match shards {
+        Some(shards) => {
+            let shards: Vec<String> = shards.iter().map(ShardId::to_string).collect();
+            shards.join(", ")
+        }
+        None => format!("all shards of group {group}"),
+    }
+}
+
 fn gather_tree(gather: &Gather) -> Tree {
+    if let Some(combine) = &gather.combine {
+        return combine_tree(gather, combine);
+    }
     let mut line = "Gather: SELECT, read".to_owned();
     if gather.parameters > 0 {
         line += &format!(", {} parameters", gather.parameters);

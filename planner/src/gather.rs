@@ -33,6 +33,7 @@ pub(crate) fn gather(
         in_place: findings.in_place,
         groups: findings.groups_rows,
         parameters: u16::try_from(findings.parameters.len()).unwrap_or(u16::MAX),
+        combine: None,
     };
     for appearance in &findings.appearances {
         mention(&mut gather, appearance, sql).ok_or_else(|| {
@@ -76,7 +77,7 @@ fn obstacle(findings: &Findings, context: &Context<'_>) -> Option<String> {
 }
 
 /// The shards whose servers know everything that the query names.
-fn servers(findings: &Findings, context: &Context<'_>) -> Result<Vec<ShardId>, Error> {
+pub(crate) fn servers(findings: &Findings, context: &Context<'_>) -> Result<Vec<ShardId>, Error> {
     let mut common: BTreeSet<ShardId> = context
         .catalog
         .shards()

@@ -21,6 +21,7 @@ mod array;
 mod bind;
 mod build;
 mod cache;
+mod combine;
 mod context;
 mod convert;
 mod create_as;

@@ -19,6 +19,8 @@ const DEPTH: u32 = 128;
 pub(crate) struct SelectEdit<'t> {
     /// Columns before all others.
     pub first_columns: Vec<(Node<'t>, String)>,
+    /// Columns after those above, as SQL of this module's.
+    pub more_columns: Vec<(String, String)>,
     /// Only the columns above, without GROUP BY, HAVING, DISTINCT, ORDER BY and LIMIT.
     pub only_those: bool,
     /// GROUP BY the first so many of them.
@@ -49,9 +51,14 @@ impl SelectEdit<'_> {
 
     /// The changed statement's text.
     pub fn text(&self, select: &nodes::SelectStmt) -> Result<String, Error> {
+        let more = self
+            .more_columns
+            .iter()
+            .map(|(sql, name)| Ok((crate::parse::parse(&format!("SELECT {sql}"))?, name.as_str())))
+            .collect::<Result<Vec<_>, Error>>()?;
         let copy = owned(|mem| {
             let mut copy = mem.make_unique(select);
-            self.apply(select, &mut copy, mem);
+            self.apply(select, &more, &mut copy, mem);
             copy
         });
         print(Node::SelectStmt(&copy))
@@ -60,6 +67,7 @@ impl SelectEdit<'_> {
     fn apply<'mem>(
         &self,
         select: &nodes::SelectStmt,
+        more: &[(crate::parse::Tree, &str)],
         copy: &mut Unique<'mem, &'mem nodes::SelectStmt>,
         mem: MemoryToken<'mem>,
     ) {
@@ -68,6 +76,14 @@ impl SelectEdit<'_> {
         for (node, name) in &self.first_columns {
             let value = mem.make_unique(*node);
             targets.push(mem.make_res_target(Some(name.as_str()), mem.empty(), value));
+        }
+        for (tree, name) in more {
+            if let Some(Node::SelectStmt(select)) = tree.only()
+                && let Some(target) = select.target_list().first()
+            {
+                let value = mem.make_unique(target.val());
+                targets.push(mem.make_res_target(Some(name), mem.empty(), value));
+            }
         }
         if !self.only_those {
             targets.extend(
@@ -167,6 +183,20 @@ pub(crate) fn integer(node: Node<'_>) -> Option<usize> {
 /// An expression as SQL.
 pub(crate) fn expression(node: Node<'_>) -> Result<String, Error> {
     replaced(node, |_| None)
+}
+
+/// A call of another function with the same arguments, as SQL.
+pub(crate) fn called(node: Node<'_>, name: &str) -> Result<String, Error> {
+    let Node::FuncCall(call) = node else {
+        return Err(Error::internal("what is to be called otherwise is no call"));
+    };
+    let copy = owned(|mem| {
+        let mut copy = mem.make_unique(call);
+        let field = mem.make_string(Some(name)).uncast();
+        copy.as_mut().set_funcname(mem.make_list(&[field]));
+        copy
+    });
+    expression(Node::FuncCall(&copy))
 }
 
 /// An expression as SQL, with columns of these names in place of some of its parts.

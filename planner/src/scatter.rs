@@ -102,6 +102,7 @@ pub(crate) fn scatter(
         hidden: u16::try_from(shift).unwrap_or(u16::MAX),
         merge: Merge {
             keys,
+            combine: None,
             distinct,
             ordered,
             limit: limits.limit,
@@ -110,7 +111,7 @@ pub(crate) fn scatter(
         },
         locks: binder.bound.findings.access == Some(Access::LockingRead),
         parameters,
-        limit_parameter: matches!(limits.pushed, LimitEdit::Parameter(_)),
+        limit_parameter: limits.by_parameter(),
         otherwise: None,
     }))
 }
@@ -125,15 +126,22 @@ fn level_is_fit(level: &Level, split: &Split) -> bool {
         && !(computes.locks && (computes.limited || computes.distinct || computes.distinct_on))
 }
 
-struct Limits {
-    limit: Option<Amount>,
-    offset: Option<Amount>,
-    with_ties: bool,
-    pushed: LimitEdit,
+pub(crate) struct Limits {
+    pub limit: Option<Amount>,
+    pub offset: Option<Amount>,
+    pub with_ties: bool,
+    pub pushed: LimitEdit,
+}
+
+impl Limits {
+    /// Whether shards are told by a parameter of their own.
+    pub fn by_parameter(&self) -> bool {
+        matches!(self.pushed, LimitEdit::Parameter(_))
+    }
 }
 
 /// LIMIT and OFFSET, if the router can tell how many rows they mean.
-fn limits(select: &nodes::SelectStmt, binder: &Binder<'_, '_>, parameters: u16) -> Option<Limits> {
+pub(crate) fn limits(select: &nodes::SelectStmt, binder: &Binder<'_, '_>, parameters: u16) -> Option<Limits> {
     let limit = amount(select.limit_count(), binder)?;
     let offset = amount(select.limit_offset(), binder)?;
     let pushed = match (limit, offset) {
@@ -360,7 +368,7 @@ impl<'t> Columns<'t, '_, '_, '_> {
     }
 }
 
-fn is_plain_text(column: &Column) -> bool {
+pub(crate) fn is_plain_text(column: &Column) -> bool {
     PLAIN_TEXT.contains(&column.type_oid)
 }
 

@@ -5,15 +5,16 @@
 use catalog::ShardId;
 
 use crate::bind::Binder;
+use crate::combine::{Combining, combine};
 use crate::distribute::split;
-use crate::gather::gather;
+use crate::gather::{gather, servers};
 use crate::operand::Source;
 use crate::parse::Node;
 use crate::query::Findings;
 use crate::rewrite::is_shallow;
 use crate::scatter::{is_query, scatter};
 use crate::scope::{Namespace, Scope};
-use crate::{Access, Context, Error, Plan, Scatter};
+use crate::{Access, Combine, Context, Error, Gather, Plan, Scatter};
 
 /// Plans a SELECT. `refusal`: why one shard cannot answer it, for queries that several cannot answer either. `shards`: those
 /// that its values have led to, if they have.
@@ -43,20 +44,54 @@ pub(crate) fn several(
     if let Some(error) = &binder.bound.findings.refusal {
         return Err(error.clone());
     }
-    let gathered = gather(&binder.bound.findings, span, source.sql, context, &refusal);
-    if is_query(select)
-        && may_be_split(&binder.bound.findings, context)
-        && is_shallow(select)
-        && let Some(split) = split(&binder.bound, root)
-        && let Some(plan) = scatter(select, root, &split, &binder, span.0..span.1)?
-    {
+    let findings = &binder.bound.findings;
+    let gathered = gather(findings, span, source.sql, context, &refusal);
+    let statement = span.0..span.1;
+    if !is_query(select) || !may_be_split(findings, context) || !is_shallow(select) {
+        return gathered.map(Plan::Gather);
+    }
+    let Some(split) = split(&binder.bound, root) else {
+        return gathered.map(Plan::Gather);
+    };
+    let gathered = gathered.map(Box::new);
+    if let Some(plan) = scatter(select, root, &split, &binder, statement.clone())? {
         return Ok(Plan::Scatter(Scatter {
             shards,
-            otherwise: gathered.ok().map(Box::new),
+            otherwise: gathered.ok(),
             ..plan
         }));
     }
-    gathered.map(Plan::Gather)
+    let mut rows = None;
+    let mut last = gathered;
+    for way in combine(select, root, &split, &binder, statement.clone())? {
+        match way {
+            Combining::Rows(scatter) => rows = Some(scatter),
+            Combining::Query(combine) => {
+                last = Ok(Box::new(Gather {
+                    statement: statement.clone(),
+                    tables: Vec::new(),
+                    mentions: Vec::new(),
+                    servers: servers(findings, context)?,
+                    in_place: false,
+                    groups: false,
+                    parameters: u16::try_from(findings.parameters.len()).unwrap_or(u16::MAX),
+                    combine: Some(Combine {
+                        shards: shards.clone(),
+                        otherwise: last.ok(),
+                        ..combine
+                    }),
+                }));
+            }
+        }
+    }
+    match rows {
+        Some(rows) => Ok(Plan::Scatter(Scatter {
+            shards,
+            otherwise: last.ok(),
+            ..rows
+        })),
+        None => last.map(|gather| Plan::Gather(*gather)),
+    }
 }
 
 /// Whether each shard may be asked for its part of the answer.

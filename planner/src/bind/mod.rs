@@ -11,6 +11,7 @@ mod condition;
 mod from;
 mod insert;
 mod join;
+mod name;
 mod output;
 mod select;
 mod set_operation;
@@ -23,7 +24,7 @@ use crate::operand::Source;
 use crate::parse::{ConstValue, Node, nodes};
 use crate::query::{Bound, QueryId};
 use crate::scope::{
-    BoundRelation, Columns, RelationId, Relations, Resolved, Scope, is_system_column,
+    BoundRelation, Columns, Namespace, RelationId, Relations, Resolved, Scope, is_system_column,
 };
 use crate::walk::children;
 use crate::{Context, Error};
@@ -46,6 +47,8 @@ pub(crate) struct Binder<'c: 's, 's> {
     reacted: Vec<(String, String)>,
     /// Calls so far that may be aggregates over rows of a query around the one they stand in.
     aggregates_outside: usize,
+    /// What FROM made visible in the level that was bound last: in the end, the root.
+    pub last_namespace: Namespace,
     /// Those of them that are aggregates for certain.
     outer_aggregates: usize,
 }
@@ -70,6 +73,20 @@ impl<'c: 's, 's> Binder<'c, 's> {
             reacted: Vec::new(),
             aggregates_outside: 0,
             outer_aggregates: 0,
+            last_namespace: Namespace::default(),
+        }
+    }
+
+    /// The column of FROM that a name in the root's own expressions means.
+    pub fn root_column(&self, reference: &nodes::ColumnRef) -> Option<Variable> {
+        let scope = Scope {
+            namespace: &self.last_namespace,
+            parent: None,
+            ctes: None,
+        };
+        match self.relations.resolve(reference, &scope) {
+            Resolved::Column(variable) => Some(variable),
+            Resolved::Unclear => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The output columns of a target list or of RETURNING, `*` expanded.
 
 use super::Binder;
+use super::name::column_name;
 use crate::facts::Variable;
 use crate::operand::{OperandValue, operand};
 use crate::parse::{Node, nodes};
@@ -59,7 +60,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                     let name = target
                         .name()
                         .map(str::to_owned)
-                        .or_else(|| self.unnamed(expression));
+                        .or_else(|| column_name(expression));
                     names_known &= name.is_some();
                     outputs.push(Output {
                         name,
@@ -70,22 +71,6 @@ impl<'c: 's, 's> Binder<'c, 's> {
             }
         }
         (outputs, positions_known, names_known)
-    }
-
-    /// What PostgreSQL calls an expression without a name (`FigureColname`), for the common cases.
-    pub(super) fn unnamed(&self, expression: Node<'_>) -> Option<String> {
-        match expression {
-            Node::FuncCall(call) => call
-                .funcname()
-                .iter()
-                .next_back()
-                .and_then(|name| name.as_str().map(str::to_owned)),
-            Node::A_Const(_) | Node::A_Expr(_) | Node::BoolExpr(_) | Node::ParamRef(_) => {
-                Some("?column?".to_owned())
-            }
-            Node::CoalesceExpr(_) => Some("coalesce".to_owned()),
-            _ => None,
-        }
     }
 
     /// The columns of `*` or `relation.*`; `None` when they are not all known. The flag: their order is certain.

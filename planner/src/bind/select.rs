@@ -132,6 +132,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
         } else {
             outputs
         };
+        self.last_namespace = namespace;
         Ok(Query {
             kind: QueryKind::Level(Box::new(level)),
             outputs,
@@ -325,7 +326,7 @@ impl Binder<'_, '_> {
     }
 
     /// Whether a call is one of an aggregate. A window function is none.
-    pub(super) fn is_aggregate(&self, call: &nodes::FuncCall) -> bool {
+    pub fn is_aggregate(&self, call: &nodes::FuncCall) -> bool {
         let path = names(call.funcname());
         let (Some(name), schema) = (path.last(), path.iter().rev().nth(1)) else {
             return false;

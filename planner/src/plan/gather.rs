@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use catalog::{GroupId, ShardId};
 
-use crate::Name;
+use crate::{Learned, Name};
 
-/// A query, and the tables whose rows it needs in one place.
+/// A query, and what it needs in one place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gather {
     /// The statement's bytes in the text that was planned.
@@ -23,6 +23,35 @@ pub struct Gather {
     pub groups: bool,
     /// The highest `$n`.
     pub parameters: u16,
+    /// Partial results of the shards that are combined, instead of tables.
+    pub combine: Option<Combine>,
+}
+
+/// Each shard's partial aggregates, and the query over them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Combine {
+    pub group: GroupId,
+    pub shards: Option<Vec<ShardId>>,
+    /// What each shard is asked.
+    pub sql: String,
+    /// So many columns come first by which the shards have grouped.
+    pub keys: usize,
+    /// The query that finishes, over a relation that takes the place of `FROM`.
+    pub finish: Vec<Piece>,
+    pub learned: Learned,
+    /// For when a type turns out whose partial results are not exact.
+    pub otherwise: Option<Box<Gather>>,
+}
+
+/// A piece of a query's text. Columns are those of the shards' rows, from 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    Text(String),
+    /// The relation that holds the shards' rows.
+    Relation,
+    Count(usize),
+    Sum(usize),
+    Average { sum: usize, count: usize },
 }
 
 /// A table that a query reads.

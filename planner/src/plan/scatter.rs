@@ -34,17 +34,30 @@ pub struct Scatter {
     pub otherwise: Option<Box<Gather>>,
 }
 
-/// `pg_type.oid` of each merge key, once a server has said so. Copies share it; plans are equal whatever it holds.
+/// What a server has said of the types of a plan, once it has. Copies share it; plans are equal whatever it holds.
 #[derive(Debug, Clone, Default)]
-pub struct Learned(Arc<OnceLock<Box<[u32]>>>);
+pub struct Learned(Arc<OnceLock<Types>>);
+
+/// `pg_type.oid`s.
+#[derive(Debug, Clone, Default)]
+pub struct Types {
+    /// Of the columns of the shards' rows.
+    pub columns: Vec<u32>,
+    /// Of the client's parameters.
+    pub parameters: Vec<u32>,
+    /// The body of RowDescription of the client's own statement, if shards are asked another.
+    pub description: Vec<u8>,
+    /// All values of the columns are the same bytes on all servers.
+    pub portable: bool,
+}
 
 impl Learned {
-    pub fn key_types(&self) -> Option<&[u32]> {
-        self.0.get().map(|types| &**types)
+    pub fn types(&self) -> Option<&Types> {
+        self.0.get()
     }
 
-    pub fn note(&self, key_types: Vec<u32>) {
-        self.0.get_or_init(|| key_types.into());
+    pub fn note(&self, types: Types) {
+        self.0.get_or_init(|| types);
     }
 }
 
@@ -59,6 +72,8 @@ impl PartialEq for Learned {
 pub struct Merge {
     /// The shards' rows are in this order. Empty: in any.
     pub keys: Vec<MergeKey>,
+    /// Rows that agree in all keys become one: how, for each column that the client has asked for.
+    pub combine: Option<Vec<Combined>>,
     /// Of rows that agree in the first so many keys only the first is kept.
     pub distinct: Option<usize>,
     /// So many keys are the client's ORDER BY; the others keep equal rows together.
@@ -76,6 +91,23 @@ pub struct MergeKey {
     pub nulls_first: bool,
     /// If it is text, its order is that of its bytes.
     pub bytewise: bool,
+}
+
+/// What becomes of the values of one column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Combined {
+    /// All are equal: the first.
+    Key,
+    Count,
+    Sum,
+    /// `bytewise`: if it is text, its order is that of its bytes.
+    Least { bytewise: bool },
+    Greatest { bytewise: bool },
+    And,
+    Or,
+    BitAnd,
+    BitOr,
+    BitXor,
 }
 
 /// A number of rows.

@@ -24,13 +24,16 @@ use crate::session::settings::Assignment;
 use crate::wire::{backend, encode, frame, frontend};
 
 /// Rows are sent on when this much has gathered.
-const SEND_AT_BYTES: usize = 64 * 1024;
+pub(super) const SEND_AT_BYTES: usize = 64 * 1024;
 
 /// The header of binary COPY: signature, flags, and the length of an extension that no version has.
 const BINARY_HEADER_BYTES: usize = 19;
 
+/// The header with no flags and no extension.
+pub(super) const BINARY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+
 /// What ends binary COPY.
-const BINARY_END: &[u8] = &[0xff, 0xff];
+pub(super) const BINARY_END: &[u8] = &[0xff, 0xff];
 
 /// Settings under which every value's text is read back as the same value.
 const EXACT: [(&str, &str); 4] = [
@@ -49,9 +52,10 @@ pub(super) enum Sent<'a> {
 }
 
 /// What has been moved so far, against the limits.
-struct Moved {
-    bytes: u64,
-    rows: u64,
+#[derive(Default)]
+pub(super) struct Moved {
+    pub bytes: u64,
+    pub rows: u64,
 }
 
 impl Session {
@@ -64,6 +68,11 @@ impl Session {
         sent: Sent<'_>,
         catalog: &Arc<Catalog>,
     ) -> Step {
+        if let Some(combine) = &gather.combine {
+            return self
+                .run_combine(gather, combine, whole, offset, sent, catalog)
+                .await;
+        }
         if gather.in_place && self.block.is_some() {
             return Err(Report::error(
                 "0A000",
@@ -102,10 +111,7 @@ impl Session {
             }
             failed => failed,
         };
-        if self.handle.done_with(merge.backend.cancel_target()) {
-            self.handle.settled().await;
-        }
-        merge.backend.clean_and_release(&self.worker, true).await;
+        self.close_merge(merge).await;
         if result.is_err() {
             // Nobody reads what the others still send.
             for index in (0..self.links.len()).rev() {
@@ -235,7 +241,7 @@ impl Session {
     }
 
     /// A connection to the server that finishes the query.
-    async fn merge_link(&mut self, gather: &Gather, catalog: &Catalog) -> Step<Link> {
+    pub(super) async fn merge_link(&mut self, gather: &Gather, catalog: &Catalog) -> Step<Link> {
         let shard = self.finishing_shard(gather)?;
         let server = catalog
             .shard(shard)
@@ -255,8 +261,15 @@ impl Session {
         ))
     }
 
+    pub(super) async fn close_merge(&mut self, merge: Link) {
+        if self.handle.done_with(merge.backend.cancel_target()) {
+            self.handle.settled().await;
+        }
+        merge.backend.clean_and_release(&self.worker, true).await;
+    }
+
     /// Brings it to this session's settings, and opens a transaction.
-    async fn open_merge(&mut self, link: &mut Link) -> Step {
+    pub(super) async fn open_merge(&mut self, link: &mut Link) -> Step {
         let wanted = self.settings.wanted().clone();
         if let Some(sql) = statements_between(link.backend.applied(), &wanted) {
             link.backend.forget_applied();
@@ -297,7 +310,7 @@ impl Session {
             ));
         }
         self.ask_merge(merge, &make).await?;
-        let mut moved = Moved { bytes: 0, rows: 0 };
+        let mut moved = Moved::default();
         for (index, shards) in sources {
             let table = &gather.tables[*index];
             self.bring(merge, *index, table, shards, &mut moved).await?;
@@ -488,7 +501,7 @@ impl Session {
                     .map_err(LinkError::Protocol)?;
                 return Err(Failure::Sent);
             }
-            self.check_moved(table, moved)?;
+            self.check_moved(&table.name.name, moved)?;
             if merge.backend.out().len() >= SEND_AT_BYTES {
                 self.flush_merge(merge).await?;
             }
@@ -505,7 +518,7 @@ impl Session {
         }
     }
 
-    fn check_moved(&self, table: &GatherTable, moved: &Moved) -> Step {
+    pub(super) fn check_moved(&self, what: &str, moved: &Moved) -> Step {
         let limits = &self.router.config.gather;
         let crossed = if moved.bytes > limits.max_bytes {
             format!("{} bytes (gather.max_bytes)", limits.max_bytes)
@@ -519,8 +532,8 @@ impl Session {
             format!("this query would bring more than {crossed} to one server"),
         )
         .detail(format!(
-            "{} rows and {} bytes had been moved when rows of {} crossed the limit.",
-            moved.rows, moved.bytes, table.name.name
+            "{} rows and {} bytes had been moved when {} crossed the limit.",
+            moved.rows, moved.bytes, what
         ))
         .hint("Name the shard key in the query, so that one shard can answer it; or raise the limit in the configuration.")
         .into())
@@ -539,7 +552,7 @@ impl Session {
         (Arc::new(exact), Arc::new(current))
     }
 
-    async fn flush_merge(&mut self, merge: &mut Link) -> Step {
+    pub(super) async fn flush_merge(&mut self, merge: &mut Link) -> Step {
         merge
             .backend
             .flush()
@@ -548,7 +561,7 @@ impl Session {
     }
 
     /// Runs a statement of the router's own, whose error goes to the client.
-    async fn ask_merge(&mut self, merge: &mut Link, sql: &str) -> Step {
+    pub(super) async fn ask_merge(&mut self, merge: &mut Link, sql: &str) -> Step {
         if sql.is_empty() {
             return Ok(());
         }
@@ -558,7 +571,7 @@ impl Session {
     }
 
     /// Reads up to a message of this kind; an error goes to the client.
-    async fn await_merge(&mut self, merge: &mut Link, wanted: u8) -> Step {
+    pub(super) async fn await_merge(&mut self, merge: &mut Link, wanted: u8) -> Step {
         let mut failed = None;
         loop {
             while let Some(frame) = frame::next_frame(merge.backend.input(), &merge.limits)
@@ -605,7 +618,7 @@ impl Session {
     }
 
     /// Relays the query's own answer.
-    async fn exchange_merge(&mut self, merge: &mut Link) -> Step {
+    pub(super) async fn exchange_merge(&mut self, merge: &mut Link) -> Step {
         self.flush_merge(merge).await?;
         match merge.relay(&mut self.client, &mut self.notes).await? {
             Pause::Finished => {}
@@ -637,7 +650,7 @@ fn copy_data(out: &mut BytesMut, data: &[u8]) {
 }
 
 /// Whether values of the type are the same bytes on all servers: built-in types, but for those that name objects by numbers.
-fn is_exact_in_binary(oid: u32) -> bool {
+pub(super) fn is_exact_in_binary(oid: u32) -> bool {
     /// `FirstNormalObjectId` of `src/include/access/transam.h`.
     const FIRST_OF_USERS: u32 = 16_384;
     // regproc, regprocedure, regoper, regoperator, regclass, regtype, regrole, regnamespace, regconfig, regdictionary,

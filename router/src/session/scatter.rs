@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::task::Poll;
 
-use catalog::{Catalog, ShardId};
-use planner::{Access, Amount, Plan, Planned, Route, Scatter, Target};
+use catalog::Catalog;
+use planner::{Access, Amount, Plan, Planned, Route, Scatter, Types};
 
-use super::gather::Sent;
-use super::links::Need;
+use super::gather::{Sent, is_exact_in_binary};
+use super::groups::Groups;
 use super::prepared::{ServerName, Statement};
 use super::report::{Failure, Report};
 use super::{Session, Step};
@@ -41,13 +41,40 @@ struct Amounts {
 }
 
 /// One shard's part of the answer.
-struct Source {
+pub(super) struct Source {
     /// Index of the link.
-    link: usize,
+    pub link: usize,
     /// The last row has been read.
-    exhausted: bool,
+    pub exhausted: bool,
     /// ReadyForQuery has been read.
-    ready: bool,
+    pub ready: bool,
+}
+
+impl Source {
+    pub fn of(links: &[usize]) -> Vec<Source> {
+        links
+            .iter()
+            .map(|link| Source {
+                link: *link,
+                exhausted: false,
+                ready: false,
+            })
+            .collect()
+    }
+}
+
+/// What shards are asked.
+#[derive(Clone, Copy)]
+pub(super) struct Question<'a> {
+    /// The client's statement and where it begins in the client's text.
+    pub own: (&'a str, i32),
+    /// What takes its place.
+    pub sql: Option<&'a str>,
+    /// Of the parameters.
+    pub types: &'a [u32],
+    pub bind: ShardBind,
+    /// How many rows are wanted at most; 0: all.
+    pub most: i32,
 }
 
 /// How the rows become one result.
@@ -57,6 +84,7 @@ struct Merging {
     ordered: usize,
     limit: Limit,
     hidden: u16,
+    groups: Option<Groups>,
     rows: u64,
 }
 
@@ -71,7 +99,8 @@ impl Session {
         catalog: &Arc<Catalog>,
     ) -> Step {
         self.drain().await?;
-        let shards = self.scattered_over(scatter, catalog)?;
+        let shards =
+            self.shards_of_group(scatter.shards.as_deref(), scatter.group, catalog)?;
         let Some(amounts) = amounts(scatter, sent)? else {
             return self.other_way(scatter, whole, offset, sent, catalog).await;
         };
@@ -80,26 +109,27 @@ impl Session {
         } else {
             Access::Read
         };
-        let mut links = Vec::with_capacity(shards.len());
-        // In one order always, so that two sessions do not each wait for a connection that the other has.
-        for shard in &shards {
-            self.link(Need::shard(*shard, access), catalog).await?;
-        }
-        for shard in &shards {
-            let at = self.existing_link(Target::Shard(*shard), !scatter.locks, catalog);
-            links.push(at.ok_or_else(|| Report::error("XX000", "a shard to ask is not linked"))?);
-        }
-        // What opens a block is answered first: from here on only rows are expected.
-        self.drain().await?;
-        let types = shard_types(scatter, sent);
+        let links = self.link_all(&shards, access, catalog).await?;
+        let mut types = shard_types(scatter, sent);
         let own = whole.get(scatter.statement.clone()).unwrap_or(whole);
         let sql = scatter.sql.as_deref().unwrap_or(own);
-        let must_learn = !scatter.merge.keys.is_empty() || scatter.sql.is_some();
-        if must_learn && scatter.learned.key_types().is_none() {
-            let own = matches!(sent, Sent::Simple).then_some((own, offset));
-            self.learn_keys(links[0], scatter, sql, &types, own).await?;
+        let must_learn = !scatter.merge.keys.is_empty()
+            || scatter.sql.is_some()
+            || scatter.merge.combine.is_some();
+        if must_learn && scatter.learned.types().is_none() {
+            let changed = scatter.sql.is_some();
+            let learned = self
+                .learn_types(links[0], (own, offset, changed), sql, &types, sent)
+                .await?;
+            scatter.learned.note(learned);
         }
-        let Some(keys) = sort_keys(scatter, sent)? else {
+        if let Some(learned) = scatter.learned.types() {
+            for (told, learned) in types.iter_mut().zip(&learned.parameters) {
+                *told = *learned;
+            }
+        }
+        let (Some(keys), Some(groups)) = (sort_keys(scatter, sent)?, Groups::new(scatter, sent)?)
+        else {
             return self.other_way(scatter, whole, offset, sent, catalog).await;
         };
         let mut merging = Merging {
@@ -113,22 +143,32 @@ impl Session {
                 distinct: scatter.merge.distinct.is_some(),
             }),
             hidden: scatter.hidden,
+            groups,
             rows: 0,
         };
-        self.ask_shards(&links, scatter, sql, offset, &types, amounts, sent)
-            .await?;
-        let mut sources: Vec<Source> = links
-            .iter()
-            .map(|link| Source {
-                link: *link,
-                exhausted: false,
-                ready: false,
-            })
-            .collect();
+        let shard_limit = scatter.merge.distinct.is_none() && scatter.merge.combine.is_none();
         let most = match sent {
             Sent::Bound(_, _, most) => u64::try_from(most).unwrap_or(0),
             Sent::Simple => 0,
         };
+        // A row limit holds for the result; a shard may have to give all of it, and what is skipped.
+        let shards_most = match most {
+            1.. if shard_limit => i32::try_from(most.saturating_add(amounts.offset)).unwrap_or(0),
+            _ => 0,
+        };
+        let question = Question {
+            own: (own, offset),
+            sql: scatter.sql.as_deref(),
+            types: &types,
+            bind: ShardBind {
+                limit: amounts.pushed,
+                hidden: scatter.hidden,
+                columns: scatter.columns,
+            },
+            most: shards_most,
+        };
+        self.ask_shards(&links, question, sent).await?;
+        let mut sources = Source::of(&links);
         let mut described = !matches!(sent, Sent::Simple);
         let result = if merging.keys.is_empty() {
             self.append(&mut sources, &mut merging, most, &mut described)
@@ -139,7 +179,7 @@ impl Session {
         };
         let result = match result {
             Ok(()) => {
-                self.read_to_end(&mut sources, &mut described, &merging)
+                self.read_to_end(&mut sources, &mut described, scatter.hidden)
                     .await
             }
             failed => failed,
@@ -184,19 +224,6 @@ impl Session {
             .map_err(|_| refusal)
     }
 
-    fn scattered_over(&self, scatter: &Scatter, catalog: &Catalog) -> Step<Vec<ShardId>> {
-        if let Some(shards) = &scatter.shards {
-            return Ok(shards.clone());
-        }
-        let group = catalog.group(scatter.group).ok_or_else(|| {
-            Report::error(
-                "XX000",
-                "a plan names a colocation group that the catalog does not have",
-            )
-        })?;
-        Ok(group.map.shards().into_iter().collect())
-    }
-
     /// The values are of types that the router does not order: a server does it.
     async fn other_way(
         &mut self,
@@ -219,21 +246,57 @@ impl Session {
         }
     }
 
-    /// Has a server say of which types the merge keys are. `own`: the client's text, to be judged before, because errors name
-    /// places in it, and where it begins.
-    async fn learn_keys(
+    /// Has a server say of which types the shards' columns and the client's parameters are. `own`: the client's text, where
+    /// it begins, and whether shards are asked something else; it is judged first, because errors name places in it.
+    pub(super) async fn learn_types(
         &mut self,
         index: usize,
-        scatter: &Scatter,
+        own: (&str, i32, bool),
         sql: &str,
         types: &[u32],
-        own: Option<(&str, i32)>,
-    ) -> Step {
-        let link = &mut self.links[index];
-        if let Some((own, offset)) = own.filter(|_| scatter.sql.is_some()) {
-            link.own_offset = offset;
-            encode::parse(link.backend.out(), b"", own.as_bytes(), &[]);
+        sent: Sent<'_>,
+    ) -> Step<Types> {
+        let (text, offset, changed) = own;
+        let declared = match sent {
+            Sent::Simple => &[][..],
+            Sent::Bound(statement, ..) => &statement.parameter_types,
+        };
+        self.links[index].own_offset = offset;
+        let described = self.describe_text(index, text, declared).await?;
+        let mut parameters = Vec::new();
+        let mut description = Vec::new();
+        for (tag, body) in backend::messages(&described) {
+            match tag {
+                b't' => {
+                    let oids = body.get(2..).unwrap_or_default().as_chunks::<4>().0;
+                    parameters.extend(oids.iter().map(|oid| u32::from_be_bytes(*oid)));
+                }
+                b'T' => description.extend_from_slice(body),
+                _ => {}
+            }
         }
+        let mut columns = description.clone();
+        if changed {
+            let mut shard_types = parameters.clone();
+            shard_types.extend(types.iter().skip(parameters.len()));
+            let described = self.describe_text(index, sql, &shard_types).await?;
+            let found = backend::messages(&described).find(|(tag, _)| *tag == b'T');
+            columns = found.map_or(Vec::new(), |(_, body)| body.to_vec());
+        }
+        let columns: Vec<u32> = backend::columns(&columns)
+            .map(|(_, fixed)| backend::type_oid(&columns, fixed))
+            .collect();
+        Ok(Types {
+            portable: columns.iter().all(|oid| is_exact_in_binary(*oid)),
+            columns,
+            parameters,
+            description,
+        })
+    }
+
+    /// What a server says to Describe of a text.
+    async fn describe_text(&mut self, index: usize, sql: &str, types: &[u32]) -> Step<Vec<u8>> {
+        let link = &mut self.links[index];
         encode::parse(link.backend.out(), b"", sql.as_bytes(), types);
         encode::describe(link.backend.out(), b'S', b"");
         encode::sync(link.backend.out());
@@ -241,49 +304,34 @@ impl Session {
         link.captured.clear();
         link.expects.push_back(Expect::Captured);
         self.exchange(index).await?;
-        let captured = std::mem::take(&mut self.links[index].captured);
+        let described = std::mem::take(&mut self.links[index].captured);
         self.own_error(index)?;
         self.links[index].own_offset = 0;
-        let description = backend::messages(&captured).find(|(tag, _)| *tag == b'T');
-        let Some((_, body)) = description else {
-            return Err(Report::error("XX000", "a shard describes a query as no query").into());
-        };
-        let columns: Vec<u32> = backend::columns(body)
-            .map(|(_, fixed)| backend::type_oid(body, fixed))
-            .collect();
-        let of = |column: u16| columns.get(usize::from(column)).copied().unwrap_or(0);
-        let keys = scatter.merge.keys.iter().map(|key| of(key.column));
-        scatter.learned.note(keys.collect());
-        Ok(())
+        Ok(described)
     }
 
-    /// Sends the query to all shards.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one call, which reads in the order of the messages"
-    )]
-    async fn ask_shards(
+    /// Sends a query to all shards.
+    pub(super) async fn ask_shards(
         &mut self,
         links: &[usize],
-        scatter: &Scatter,
-        sql: &str,
-        offset: i32,
-        types: &[u32],
-        amounts: Amounts,
+        question: Question<'_>,
         sent: Sent<'_>,
     ) -> Step {
-        let bind = ShardBind {
-            limit: amounts.pushed,
-            hidden: scatter.hidden,
-            columns: scatter.columns,
-        };
+        let Question {
+            own: (own, offset),
+            sql,
+            types,
+            bind,
+            most,
+        } = question;
         match sent {
             Sent::Simple => {
                 for &index in links {
                     let link = &mut self.links[index];
-                    if scatter.sql.is_none() {
+                    if sql.is_none() {
                         link.position_offset = offset;
                     }
+                    let sql = sql.unwrap_or(own);
                     encode::parse(link.backend.out(), b"", sql.as_bytes(), types);
                     link.backend.forget_unnamed();
                     bind.write(link.backend.out(), None, b"");
@@ -293,17 +341,9 @@ impl Session {
                     encode::sync(link.backend.out());
                 }
             }
-            Sent::Bound(statement, message, most) => {
+            Sent::Bound(statement, message, _) => {
                 let client = frontend::parse_bind(&message[5..])?;
-                let of_shards = self.shard_statement(statement, scatter, types);
-                // A row limit holds for the result; a shard may have to give all of it, and what is skipped.
-                let most = match most {
-                    1.. if scatter.merge.distinct.is_none() => i64::from(most)
-                        .saturating_add(i64::try_from(amounts.offset).unwrap_or(i64::MAX))
-                        .try_into()
-                        .unwrap_or(0),
-                    _ => 0,
-                };
+                let of_shards = self.shard_statement(statement, sql, types);
                 for &index in links {
                     if !self.links[index].backend.knows(of_shards.key) {
                         self.ensure_known(index, &of_shards, false).await?;
@@ -332,10 +372,10 @@ impl Session {
     fn shard_statement(
         &self,
         statement: &Arc<Statement>,
-        scatter: &Scatter,
+        sql: Option<&str>,
         types: &[u32],
     ) -> Arc<Statement> {
-        let Some(sql) = &scatter.sql else {
+        let Some(sql) = sql else {
             return statement.clone();
         };
         let named = statement.key.named && statement.reading.temporary.is_empty();
@@ -354,7 +394,7 @@ impl Session {
         }
         Arc::new(Statement {
             key: self.router.statements.next_key(false),
-            sql: sql.as_str().into(),
+            sql: sql.into(),
             parameter_types: types.into(),
             shape: Default::default(),
             ..Statement::clone(statement)
@@ -376,14 +416,17 @@ impl Session {
                     if merging.limit.is_done() || most > 0 && merging.rows == most {
                         return Ok(());
                     }
-                    self.take_row(source, merging, None)?;
+                    self.take_row(source, merging, (&[], 0, 0))?;
                     if self.client.out.len() >= SEND_AT_BYTES {
                         self.client.flush().await.map_err(LinkError::Client)?;
                     }
                 }
                 live += usize::from(!source.exhausted);
             }
-            if live == 0 || merging.limit.is_done() {
+            if live == 0 {
+                return self.end_group(merging);
+            }
+            if merging.limit.is_done() {
                 return Ok(());
             }
             self.fill_any(sources).await?;
@@ -402,18 +445,14 @@ impl Session {
         let mut ends = vec![(0usize, 0usize); sources.len()];
         loop {
             match tournament.turn() {
-                Turn::Over => return Ok(()),
+                Turn::Over => return self.end_group(merging),
                 Turn::Of(at) => {
                     if merging.limit.is_done() || most > 0 && merging.rows == most {
                         return Ok(());
                     }
-                    let key = tournament.key(at);
                     let (distinct, ordered) = ends[at];
-                    self.take_row(
-                        &sources[at],
-                        merging,
-                        Some((&key[..distinct], &key[..ordered])),
-                    )?;
+                    let key = (tournament.key(at), distinct, ordered);
+                    self.take_row(&sources[at], merging, key)?;
                     if self.client.out.len() >= SEND_AT_BYTES {
                         self.client.flush().await.map_err(LinkError::Client)?;
                     }
@@ -475,15 +514,28 @@ impl Session {
         }
     }
 
-    /// Shows a source's first row to the client, unless it is to be left out.
+    /// Shows a source's first row to the client, unless it is to be left out, or adds it to its group. `key`: its sort key, and
+    /// where the parts for DISTINCT and for ORDER BY end.
     fn take_row(
         &mut self,
         source: &Source,
         merging: &mut Merging,
-        key: Option<(&[u8], &[u8])>,
+        (key, distinct, ordered): (&[u8], usize, usize),
     ) -> Step {
-        let (distinct, ordered) = key.unwrap_or_default();
-        let verdict = merging.limit.row(distinct, ordered);
+        if merging.groups.is_some() {
+            if merging.groups.as_ref().is_some_and(|groups| !groups.takes(key)) {
+                self.end_group(merging)?;
+            }
+            let link = &mut self.links[source.link];
+            let input = link.backend.input();
+            let total = frame::total_length(input).unwrap_or(0);
+            if let Some(groups) = &mut merging.groups {
+                groups.add(&input[5..total], key)?;
+            }
+            link.backend.consume(total);
+            return Ok(());
+        }
+        let verdict = merging.limit.row(&key[..distinct], &key[..ordered]);
         let link = &mut self.links[source.link];
         let input = link.backend.input();
         let total = frame::total_length(input).unwrap_or(0);
@@ -501,8 +553,22 @@ impl Session {
         Ok(())
     }
 
+    /// All rows of a group have come: its row is shown.
+    fn end_group(&mut self, merging: &mut Merging) -> Step {
+        if let Some(groups) = &mut merging.groups
+            && groups.is_open()
+        {
+            if merging.limit.row(&[], &[]) == Verdict::Pass {
+                merging.rows += 1;
+                groups.write(&mut self.client.out)?;
+            }
+            groups.clear();
+        }
+        Ok(())
+    }
+
     /// Reads what has come of a source up to a row. `false`: there is none yet, or no more.
-    fn head(&mut self, source: &mut Source, described: &mut bool, hidden: u16) -> Step<bool> {
+    pub(super) fn head(&mut self, source: &mut Source, described: &mut bool, hidden: u16) -> Step<bool> {
         loop {
             let link = &mut self.links[source.link];
             let Some(frame) = frame::next_frame(link.backend.input(), &link.limits)
@@ -554,7 +620,7 @@ impl Session {
     }
 
     /// Waits until one of the sources that have not ended says something. What the client has coming goes out before.
-    async fn fill_any(&mut self, sources: &[Source]) -> Step {
+    pub(super) async fn fill_any(&mut self, sources: &[Source]) -> Step {
         if !self.client.out.is_empty() {
             self.client.flush().await.map_err(LinkError::Client)?;
         }
@@ -577,15 +643,15 @@ impl Session {
     }
 
     /// Reads what the shards still say: they have been asked for no more rows than may be needed.
-    async fn read_to_end(
+    pub(super) async fn read_to_end(
         &mut self,
         sources: &mut [Source],
         described: &mut bool,
-        merging: &Merging,
+        hidden: u16,
     ) -> Step {
         for source in sources {
             loop {
-                while self.head(source, described, merging.hidden)? {
+                while self.head(source, described, hidden)? {
                     let link = &mut self.links[source.link];
                     let total = frame::total_length(link.backend.input()).unwrap_or(0);
                     link.backend.consume(total);
@@ -600,7 +666,7 @@ impl Session {
     }
 
     /// The query has failed: nobody reads what shards still send. Connections that have come to rest are kept.
-    async fn abandon(&mut self, sources: &[Source]) {
+    pub(super) async fn abandon(&mut self, sources: &[Source]) {
         if let Some(block) = &mut self.block {
             block.failed = true;
         }
@@ -744,19 +810,26 @@ fn number(bytes: &[u8], is_binary: bool, type_oid: u32) -> Option<i64> {
 
 /// The keys as the rows will have them; `None`: the router does not reproduce the order of one of them.
 fn sort_keys(scatter: &Scatter, sent: Sent<'_>) -> Step<Option<Vec<SortKey>>> {
-    let types = scatter.learned.key_types().unwrap_or(&[]);
+    let types = scatter.learned.types();
+    let type_of = |column: u16| {
+        types.and_then(|types| types.columns.get(usize::from(column)).copied())
+    };
     let bind = match sent {
         Sent::Simple => None,
         Sent::Bound(_, message, _) => Some(frontend::parse_bind(&message[5..])?),
     };
     let mut keys = Vec::with_capacity(scatter.merge.keys.len());
-    for (key, type_oid) in scatter.merge.keys.iter().zip(types) {
+    for key in &scatter.merge.keys {
+        let Some(type_oid) = type_of(key.column) else {
+            let short = "a shard has fewer columns than it was asked for";
+            return Err(Report::error("XX000", short).into());
+        };
         let collation = if key.bytewise {
             Collation::C
         } else {
             Collation::Other
         };
-        let Some(kind) = kind(*type_oid, collation) else {
+        let Some(kind) = kind(type_oid, collation) else {
             return Ok(None);
         };
         let format = match key.column.checked_sub(scatter.hidden) {
@@ -782,11 +855,6 @@ fn sort_keys(scatter: &Scatter, sent: Sent<'_>) -> Step<Option<Vec<SortKey>>> {
             descending: key.descending,
             nulls_first: key.nulls_first,
         });
-    }
-    if keys.len() != scatter.merge.keys.len() {
-        return Err(
-            Report::error("XX000", "a shard has fewer columns than it was asked for").into(),
-        );
     }
     Ok(Some(keys))
 }

@@ -1,0 +1,312 @@
+//! A query over partial aggregates: shards aggregate their own rows, and one server finishes over what they say.
+//!
+//! The shards' rows become a temporary table of a merge session, without being looked at: a DataRow in binary has the bytes of
+//! a row of binary COPY.
+
+use std::sync::Arc;
+
+use catalog::Catalog;
+use planner::{Access, Combine, Gather, Piece, Target, Types};
+
+use super::gather::{BINARY_END, BINARY_HEADER, Moved, SEND_AT_BYTES, Sent};
+use super::links::Need;
+use super::report::{Failure, Report};
+use super::scatter::{Question, Source};
+use super::{Session, Step};
+use crate::execute::expect::Expect;
+use crate::execute::{Link, LinkError};
+use crate::wire::frontend::ShardBind;
+use crate::wire::{backend, encode, frame, frontend};
+
+/// The temporary table of the shards' rows.
+const RELATION: &str = "pg_temp.pgweave_relation";
+
+impl Session {
+    /// Runs the query and leaves its answer in the client's output. `whole`: the text that was planned.
+    pub(super) async fn run_combine(
+        &mut self,
+        gather: &Gather,
+        combine: &Combine,
+        whole: &str,
+        offset: i32,
+        sent: Sent<'_>,
+        catalog: &Arc<Catalog>,
+    ) -> Step {
+        self.drain().await?;
+        let shards = self.shards_of_group(combine.shards.as_deref(), combine.group, catalog)?;
+        let links = self.link_all(&shards, Access::Read, catalog).await?;
+        let own = whole.get(gather.statement.clone()).unwrap_or(whole);
+        if combine.learned.types().is_none() {
+            let declared = match sent {
+                Sent::Simple => &[][..],
+                Sent::Bound(statement, ..) => &statement.parameter_types,
+            };
+            let mut learned = self
+                .learn_types(links[0], (own, offset, true), &combine.sql, declared, sent)
+                .await?;
+            if !learned.portable {
+                learned.portable = self.are_enums(links[0], &learned.columns).await?;
+            }
+            combine.learned.note(learned);
+        }
+        let types = combine.learned.types();
+        let finish = types.and_then(|types| Some((types, finish_text(combine, types)?)));
+        let Some((types, finish)) = finish else {
+            return match &combine.otherwise {
+                Some(gather) => {
+                    Box::pin(self.run_gather(gather, whole, offset, sent, catalog)).await
+                }
+                None => Err(Report::error(
+                    "0A000",
+                    "partial aggregates of these types cannot be combined exactly, and the rows cannot be brought to one server",
+                )
+                .into()),
+            };
+        };
+        let width = u16::try_from(types.columns.len()).unwrap_or(u16::MAX);
+        let question = Question {
+            own: (own, offset),
+            sql: Some(&combine.sql),
+            types: &types.parameters,
+            bind: ShardBind {
+                limit: None,
+                hidden: width,
+                columns: 0,
+            },
+            most: 0,
+        };
+        self.ask_shards(&links, question, sent).await?;
+        let mut sources = Source::of(&links);
+        let mut merge = match self.merge_link(gather, catalog).await {
+            Ok(merge) => merge,
+            Err(failure) => {
+                self.abandon(&sources).await;
+                return Err(failure);
+            }
+        };
+        let result = match self.open_merge(&mut merge).await {
+            Ok(()) => {
+                self.combine_on(&mut merge, combine, types, &mut sources, &finish, sent)
+                    .await
+            }
+            failed => failed,
+        };
+        self.close_merge(merge).await;
+        if result.is_err() {
+            self.abandon(&sources).await;
+        }
+        result
+    }
+
+    async fn combine_on(
+        &mut self,
+        merge: &mut Link,
+        combine: &Combine,
+        types: &Types,
+        sources: &mut [Source],
+        finish: &str,
+        sent: Sent<'_>,
+    ) -> Step {
+        let make = format!(
+            "CREATE TEMP TABLE pgweave_relation ON COMMIT DROP AS {} WITH NO DATA",
+            combine.sql
+        );
+        match sent {
+            Sent::Simple => self.ask_merge(merge, &make).await?,
+            Sent::Bound(_, message, _) => {
+                let client = frontend::parse_bind(&message[5..])?;
+                let out = merge.backend.out();
+                encode::parse(out, b"", make.as_bytes(), &types.parameters);
+                ShardBind::default().write(out, Some(&client), b"");
+                encode::execute(out, b"", 0);
+                encode::sync(out);
+                merge.backend.forget_unnamed();
+                self.flush_merge(merge).await?;
+                self.await_merge(merge, b'Z').await?;
+            }
+        }
+        let copy = format!("COPY {RELATION} FROM STDIN (FORMAT binary)");
+        merge.backend.query(copy.as_bytes());
+        self.flush_merge(merge).await?;
+        self.await_merge(merge, b'G').await?;
+        encode::copy_data(merge.backend.out(), BINARY_HEADER);
+        let mut moved = Moved::default();
+        self.pour(merge, sources, "partial aggregates", &mut moved)
+            .await?;
+        let out = merge.backend.out();
+        encode::copy_data(out, BINARY_END);
+        encode::copy_done(out);
+        self.flush_merge(merge).await?;
+        self.await_merge(merge, b'Z').await?;
+        match sent {
+            Sent::Simple => {
+                // Described as the client's own statement is.
+                backend::row_description_without(&mut self.client.out, &types.description, 0)
+                    .map_err(LinkError::Protocol)?;
+                let out = merge.backend.out();
+                encode::parse(out, b"", finish.as_bytes(), &[]);
+                encode::bind(out, b"", b"");
+                encode::execute(out, b"", 0);
+            }
+            Sent::Bound(_, message, max_rows) => {
+                let client = frontend::parse_bind(&message[5..])?;
+                let out = merge.backend.out();
+                encode::parse(out, b"", finish.as_bytes(), &types.parameters);
+                ShardBind::default().write(out, Some(&client), b"");
+                encode::execute(out, b"", max_rows);
+            }
+        }
+        encode::sync(merge.backend.out());
+        merge.backend.forget_unnamed();
+        merge.expects.extend([
+            Expect::Swallowed,
+            Expect::Swallowed,
+            Expect::Execute { planned: None },
+            Expect::Sync { forward: false },
+        ]);
+        self.exchange_merge(merge).await
+    }
+
+    /// Moves all rows of the sources, in binary, from whichever has some. `what` they are, for an error.
+    pub(super) async fn pour(
+        &mut self,
+        merge: &mut Link,
+        sources: &mut [Source],
+        what: &str,
+        moved: &mut Moved,
+    ) -> Step {
+        // Nothing of the shards' own descriptions is for the client.
+        let mut described = true;
+        loop {
+            let mut live = false;
+            for source in sources.iter_mut() {
+                while !source.ready && self.head(source, &mut described, 0)? {
+                    let input = self.links[source.link].backend.input();
+                    let total = frame::total_length(input).unwrap_or(0);
+                    let row = input.get(5..total).unwrap_or_default();
+                    encode::copy_data(merge.backend.out(), row);
+                    moved.rows += 1;
+                    moved.bytes += row.len() as u64;
+                    self.links[source.link].backend.consume(total);
+                    if merge.backend.out().len() >= SEND_AT_BYTES {
+                        self.check_moved(what, moved)?;
+                        self.flush_merge(merge).await?;
+                    }
+                }
+                live |= !source.ready;
+            }
+            self.check_moved(what, moved)?;
+            if !live {
+                return Ok(());
+            }
+            self.fill_any(sources).await?;
+        }
+    }
+
+    /// Whether the types that users have made among these are enums, whose binary form is their text.
+    async fn are_enums(&mut self, index: usize, types: &[u32]) -> Step<bool> {
+        let own: Vec<String> = types
+            .iter()
+            .filter(|oid| !super::gather::is_exact_in_binary(**oid))
+            .map(u32::to_string)
+            .collect();
+        let sql = format!(
+            "SELECT pg_catalog.bool_and(typtype = 'e') FROM pg_catalog.pg_type WHERE oid IN ({})",
+            own.join(", ")
+        );
+        Ok(self.query_value(index, &sql).await? == "t")
+    }
+}
+
+/// The finishing query, now that types are known. `None`: it would not be exact.
+fn finish_text(combine: &Combine, types: &Types) -> Option<String> {
+    if !types.portable {
+        return None;
+    }
+    let mut sql = String::new();
+    let name = |column: usize| {
+        let keys = combine.keys;
+        match column.checked_sub(keys) {
+            Some(partial) => format!("pgweave_p{partial}"),
+            None => format!("pgweave_k{column}"),
+        }
+    };
+    for piece in &combine.finish {
+        match piece {
+            Piece::Text(text) => sql.push_str(text),
+            Piece::Relation => sql.push_str(RELATION),
+            Piece::Count(column) => sql.push_str(&format!(
+                "(COALESCE(pg_catalog.sum({}), 0)::pg_catalog.int8)",
+                name(*column)
+            )),
+            Piece::Sum(column) => {
+                // bigint: sums of integers. Money, reals, numerics and intervals add up to their own type.
+                let cast = match types.columns.get(*column)? {
+                    20 => "::pg_catalog.int8",
+                    700 | 701 | 790 | 1186 | 1700 => "",
+                    _ => return None,
+                };
+                sql.push_str(&format!("(pg_catalog.sum({}){cast})", name(*column)));
+            }
+            Piece::Average { sum, count } => {
+                // As `avg` divides: numerics, or double precision by the count as double precision. A sum of reals has lost
+                // what `avg` keeps.
+                let cast = match types.columns.get(*sum)? {
+                    20 | 1700 => "",
+                    701 | 1186 => "::pg_catalog.float8",
+                    _ => return None,
+                };
+                sql.push_str(&format!(
+                    "(pg_catalog.sum({}) / NULLIF(pg_catalog.sum({}), 0){cast})",
+                    name(*sum),
+                    name(*count)
+                ));
+            }
+        }
+    }
+    Some(sql)
+}
+
+/// Links of a group's shards.
+impl Session {
+    /// The shards that a query of this group is asked of.
+    pub(super) fn shards_of_group(
+        &self,
+        only: Option<&[catalog::ShardId]>,
+        group: catalog::GroupId,
+        catalog: &Catalog,
+    ) -> Step<Vec<catalog::ShardId>> {
+        if let Some(shards) = only {
+            return Ok(shards.to_vec());
+        }
+        let group = catalog.group(group).ok_or_else(|| {
+            let unknown = "a plan names a colocation group that the catalog does not have";
+            Failure::from(Report::error("XX000", unknown))
+        })?;
+        Ok(group.map.shards().into_iter().collect())
+    }
+
+    /// Links of all these shards, which are in order: two sessions must not each wait for a connection that the other has.
+    pub(super) async fn link_all(
+        &mut self,
+        shards: &[catalog::ShardId],
+        access: Access,
+        catalog: &Catalog,
+    ) -> Step<Vec<usize>> {
+        for shard in shards {
+            self.link(Need::shard(*shard, access), catalog).await?;
+        }
+        // What opens a block is answered first: from here on only rows are expected.
+        self.drain().await?;
+        let mut links = Vec::with_capacity(shards.len());
+        for shard in shards {
+            let any = access == Access::Read;
+            let at = self.existing_link(Target::Shard(*shard), any, catalog);
+            links.push(at.ok_or_else(|| Report::error("XX000", "a shard to ask is not linked"))?);
+        }
+        if links.is_empty() {
+            return Err(Report::error("XX000", "a query is to be asked of no shard").into());
+        }
+        Ok(links)
+    }
+}
