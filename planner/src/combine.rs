@@ -10,6 +10,7 @@
 //! standard deviations, `array_agg` …), grouping sets, windows.
 
 use crate::bind::Binder;
+use crate::distribute::Split;
 use crate::facts::Variable;
 use crate::parse::{LimitOption, Node, NodeList, SortByDir, SortByNulls, nodes};
 use crate::query::{Level, QueryId, QueryKind};
@@ -17,7 +18,6 @@ use crate::rewrite::{SelectEdit, expression, integer, replaced};
 use crate::scatter::{is_plain_text, limits};
 use crate::walk::children;
 use crate::{Combine, Combined, Error, Learned, Merge, MergeKey, Piece, Scatter};
-use crate::distribute::Split;
 
 /// Names of the router's own columns begin so.
 const OWN: &str = "pgweave_";
@@ -110,7 +110,9 @@ fn keys<'t>(
     for node in select.group_clause() {
         let meant = match (integer(node), node) {
             (Some(position), _) => {
-                let Some(target) = position.checked_sub(1).and_then(|at| select.target_list().iter().nth(at))
+                let Some(target) = position
+                    .checked_sub(1)
+                    .and_then(|at| select.target_list().iter().nth(at))
                 else {
                     return Ok(None);
                 };
@@ -170,7 +172,11 @@ fn aggregate(call: &nodes::FuncCall, binder: &Binder<'_, '_>) -> Option<Aggregat
     if path.len() == 1 && !binder.context.catalog.functions(name).is_empty() {
         return None;
     }
-    if call.agg_within_group || call.func_variadic || !call.agg_order().is_empty() || call.over().is_some() {
+    if call.agg_within_group
+        || call.func_variadic
+        || !call.agg_order().is_empty()
+        || call.over().is_some()
+    {
         return None;
     }
     let itself = |name, combined| Some(Aggregate::Itself(name, combined));
@@ -217,11 +223,16 @@ fn rows(
     for (index, target) in select.target_list().iter().enumerate() {
         combined.push(match target.val() {
             Node::FuncCall(call) if binder.is_aggregate(call) => {
-                let bytewise = call.args().first().is_some_and(|argument| is_bytewise(argument, binder));
+                let bytewise = call
+                    .args()
+                    .first()
+                    .is_some_and(|argument| is_bytewise(argument, binder));
                 match aggregate(call, binder) {
                     Some(Aggregate::Count) => Combined::Count,
                     Some(Aggregate::Sum) => Combined::Sum,
-                    Some(Aggregate::Itself(_, Combined::Least { .. })) => Combined::Least { bytewise },
+                    Some(Aggregate::Itself(_, Combined::Least { .. })) => {
+                        Combined::Least { bytewise }
+                    }
                     Some(Aggregate::Itself(_, Combined::Greatest { .. })) => {
                         Combined::Greatest { bytewise }
                     }
@@ -268,7 +279,9 @@ fn rows(
     let mut hidden: Vec<Node<'_>> = Vec::new();
     let mut places = Vec::new();
     for (key, ..) in &order {
-        let column = keys[*key].variable.and_then(|variable| binder.table_column(variable));
+        let column = keys[*key]
+            .variable
+            .and_then(|variable| binder.table_column(variable));
         places.push(match shown[*key] {
             Some(output) if column.is_some_and(is_plain_text) => Err(output),
             _ => {
@@ -337,7 +350,13 @@ fn rows(
 /// The expression that an element of ORDER BY stands for.
 fn meant_by_sort<'t>(node: Node<'t>, select: &'t nodes::SelectStmt) -> Option<Node<'t>> {
     if let Some(position) = integer(node) {
-        return Some(select.target_list().iter().nth(position.checked_sub(1)?)?.val());
+        return Some(
+            select
+                .target_list()
+                .iter()
+                .nth(position.checked_sub(1)?)?
+                .val(),
+        );
     }
     let name = match node {
         Node::ColumnRef(reference) => only_name(reference.fields()),
@@ -609,7 +628,11 @@ fn holds_a_query(node: Node<'_>) -> Result<bool, Error> {
     let mut stack = vec![node];
     while let Some(node) = stack.pop() {
         match node {
-            Node::SelectStmt(_) | Node::SubLink(_) | Node::GroupingFunc(_) | Node::JsonObjectAgg(_) | Node::JsonArrayAgg(_) => {
+            Node::SelectStmt(_)
+            | Node::SubLink(_)
+            | Node::GroupingFunc(_)
+            | Node::JsonObjectAgg(_)
+            | Node::JsonArrayAgg(_) => {
                 return Ok(true);
             }
             Node::ColumnRef(reference)

@@ -7,9 +7,9 @@ use std::fmt;
 use catalog::ShardId;
 
 use crate::{
-    Access, AdminArg, AdminCall, Amount, Change, Combine, Effects, Everywhere, EverywhereKind, Gather,
-    GatherPlace, KeyRoute, KeySource, KeyTuple, MergeKey, NewTable, Piece, Plan, Route, Scatter,
-    SessionStatement, Single, Where,
+    Access, AdminArg, AdminCall, Amount, Change, Combine, Effects, Everywhere, EverywhereKind,
+    Gather, GatherPlace, KeyRoute, KeySource, KeyTuple, MergeKey, NewTable, Piece, Plan, Route,
+    Scatter, SessionStatement, Single, Where,
 };
 
 /// Beyond this many keys the rest is only counted.
@@ -80,7 +80,10 @@ fn scatter_tree(scatter: &Scatter) -> Tree {
         children: vec![below],
     };
     if let Some(columns) = &merge.combine {
-        let columns: Vec<String> = columns.iter().map(|column| format!("{column:?}").to_lowercase()).collect();
+        let columns: Vec<String> = columns
+            .iter()
+            .map(|column| format!("{column:?}").to_lowercase())
+            .collect();
         tree = above(format!("Combine equal keys: {}", columns.join(", ")), tree);
     }
     if !merge.keys.is_empty() {
@@ -173,13 +176,27 @@ fn gather_tree(gather: &Gather) -> Tree {
     let mut children = vec![Tree::leaf(format!("Finished on: {}", shards.join(" or ")))];
     for table in &gather.tables {
         let only = if table.only { "ONLY " } else { "" };
-        children.push(Tree::leaf(match table.place {
+        let what = match table.place {
             GatherPlace::Group(group) => {
                 format!("Rows of: {only}{} of group {group}", table.name.name)
             }
             GatherPlace::Everywhere => format!("Copy of: {only}{}", table.name.name),
             GatherPlace::Shard(shard) => format!("There: {only}{} on {shard}", table.name.name),
-        }));
+        };
+        let columns: Vec<&str> = table
+            .columns
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let columns = match table.whole {
+            true => String::new(),
+            false => format!(" ({})", columns.join(", ")),
+        };
+        let condition = match &table.condition {
+            Some(condition) => format!(" where {condition}"),
+            None => String::new(),
+        };
+        children.push(Tree::leaf(format!("{what}{columns}{condition}")));
     }
     Tree { line, children }
 }

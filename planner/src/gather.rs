@@ -5,15 +5,18 @@
 
 use std::collections::BTreeSet;
 
-use catalog::{ShardId, TableKind};
+use catalog::{Column, ShardId, TableKind};
+
+use crate::bind::Needed;
 
 use crate::piece::{identifier_end, quoted_identifier_end, skip_blank};
 use crate::query::{Appearance, Findings};
-use crate::{Access, Context, Error, Gather, GatherPlace, GatherTable, Mention, Name};
+use crate::{Access, Context, Error, Gather, GatherPlace, GatherTable, Learned, Mention, Name};
 
 /// Plans a SELECT that no single shard answers. `refusal`: why not, for queries that cannot be gathered either.
 pub(crate) fn gather(
     findings: &Findings<'_>,
+    needed: Option<&Needed>,
     span: (usize, usize),
     sql: &str,
     context: &Context<'_>,
@@ -33,10 +36,11 @@ pub(crate) fn gather(
         in_place: findings.in_place,
         groups: findings.groups_rows,
         parameters: u16::try_from(findings.parameters.len()).unwrap_or(u16::MAX),
+        learned: Learned::default(),
         combine: None,
     };
     for appearance in &findings.appearances {
-        mention(&mut gather, appearance, sql).ok_or_else(|| {
+        mention(&mut gather, appearance, needed, sql).ok_or_else(|| {
             refusal.clone().with_detail(format!(
                 "Its rows cannot be gathered on one server: the place where it names {} is not understood.",
                 appearance.table.name
@@ -108,7 +112,12 @@ pub(crate) fn servers(findings: &Findings, context: &Context<'_>) -> Result<Vec<
     Ok(common.into_iter().collect())
 }
 
-fn mention(gather: &mut Gather, appearance: &Appearance<'_>, sql: &str) -> Option<()> {
+fn mention(
+    gather: &mut Gather,
+    appearance: &Appearance<'_>,
+    needed: Option<&Needed>,
+    sql: &str,
+) -> Option<()> {
     let start = usize::try_from(appearance.location).ok()?;
     let end = name_end(sql, start, &appearance.path)?;
     if !gather.statement.contains(&start) || end > gather.statement.end {
@@ -120,34 +129,12 @@ fn mention(gather: &mut Gather, appearance: &Appearance<'_>, sql: &str) -> Optio
         return None;
     }
     let table = appearance.table;
-    let name = Name {
-        schema: table.schema.clone(),
-        name: table.name.clone(),
-    };
-    let known = gather
-        .tables
-        .iter()
-        .position(|known| known.name == name && known.only == appearance.only);
-    let index = match known {
-        Some(index) => index,
-        None => {
-            gather.tables.push(GatherTable {
-                name,
-                only: appearance.only,
-                place: match &table.kind {
-                    TableKind::Sharded { group, .. } => GatherPlace::Group(*group),
-                    TableKind::Reference => GatherPlace::Everywhere,
-                    TableKind::Unsharded { shard } => GatherPlace::Shard(*shard),
-                },
-                columns: table
-                    .columns
-                    .iter()
-                    .map(|column| (column.name.clone(), column.type_oid))
-                    .collect(),
-            });
-            gather.tables.len() - 1
-        }
-    };
+    let described = described(gather, appearance, needed);
+    let known = gather.tables.iter().position(|known| *known == described);
+    let index = known.unwrap_or_else(|| {
+        gather.tables.push(described);
+        gather.tables.len() - 1
+    });
     // `TABLE name` takes no other name, and needs none.
     let before = sql.get(gather.statement.start..start)?.trim_end();
     let command = before
@@ -158,9 +145,60 @@ fn mention(gather: &mut Gather, appearance: &Appearance<'_>, sql: &str) -> Optio
     gather.mentions.push(Mention {
         range: start..end,
         table: index,
-        alias: (!appearance.has_alias && !command).then(|| table.name.clone()),
+        alias: (appearance.alias.is_none() && !command).then(|| table.name.clone()),
     });
     Some(())
+}
+
+/// What of a table's rows is to be brought.
+fn described(gather: &Gather, appearance: &Appearance<'_>, needed: Option<&Needed>) -> GatherTable {
+    let table = appearance.table;
+    let called = appearance.alias.as_ref().unwrap_or(&table.name).clone();
+    let all = || table.columns.iter();
+    let is_needed = |column: &&Column| match needed {
+        // By a primary key GROUP BY may stand for columns that it does not name.
+        Some(needed) if !gather.groups => needed.column(
+            appearance.relation,
+            &called,
+            appearance.renamed,
+            &column.name,
+        ),
+        _ => true,
+    };
+    let mut columns: Vec<&Column> = all().filter(is_needed).collect();
+    if columns.is_empty() {
+        // Their number matters.
+        columns.extend(all().next());
+    }
+    let conditions = needed.map_or(&[][..], |needed| needed.conditions(appearance.location));
+    let condition = match conditions {
+        [] => None,
+        conditions => {
+            let each: Vec<String> = conditions.iter().map(|sql| format!("({sql})")).collect();
+            Some(each.join(" AND "))
+        }
+    };
+    let whole = columns.len() == table.columns.len();
+    GatherTable {
+        name: Name {
+            schema: table.schema.clone(),
+            name: table.name.clone(),
+        },
+        only: appearance.only,
+        place: match &table.kind {
+            TableKind::Sharded { group, .. } => GatherPlace::Group(*group),
+            TableKind::Reference => GatherPlace::Everywhere,
+            TableKind::Unsharded { shard } => GatherPlace::Shard(*shard),
+        },
+        columns: columns
+            .into_iter()
+            .map(|column| (column.name.clone(), column.type_oid))
+            .collect(),
+        whole,
+        // Without a condition the name does not matter.
+        called: condition.as_ref().map_or(String::new(), |_| called),
+        condition,
+    }
 }
 
 /// Where the name that starts at `at` ends, if it is written as this path.

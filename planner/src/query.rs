@@ -208,7 +208,12 @@ pub(crate) struct Appearance<'c> {
     pub location: i32,
     /// The name as it is written: with or without schema.
     pub path: SmallVec<[&'c str; 2]>,
-    pub has_alias: bool,
+    /// What the query calls it otherwise.
+    pub alias: Option<String>,
+    /// Its columns have other names in the query.
+    pub renamed: bool,
+    /// Among the binder's relations.
+    pub relation: usize,
     /// `FROM ONLY`.
     pub only: bool,
 }

@@ -54,7 +54,12 @@ impl SelectEdit<'_> {
         let more = self
             .more_columns
             .iter()
-            .map(|(sql, name)| Ok((crate::parse::parse(&format!("SELECT {sql}"))?, name.as_str())))
+            .map(|(sql, name)| {
+                Ok((
+                    crate::parse::parse(&format!("SELECT {sql}"))?,
+                    name.as_str(),
+                ))
+            })
             .collect::<Result<Vec<_>, Error>>()?;
         let copy = owned(|mem| {
             let mut copy = mem.make_unique(select);

@@ -141,7 +141,11 @@ impl Limits {
 }
 
 /// LIMIT and OFFSET, if the router can tell how many rows they mean.
-pub(crate) fn limits(select: &nodes::SelectStmt, binder: &Binder<'_, '_>, parameters: u16) -> Option<Limits> {
+pub(crate) fn limits(
+    select: &nodes::SelectStmt,
+    binder: &Binder<'_, '_>,
+    parameters: u16,
+) -> Option<Limits> {
     let limit = amount(select.limit_count(), binder)?;
     let offset = amount(select.limit_offset(), binder)?;
     let pushed = match (limit, offset) {

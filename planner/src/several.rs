@@ -40,14 +40,25 @@ pub(crate) fn several(
         parent: None,
         ctes: None,
     };
+    let shallow = is_shallow(select);
+    if shallow {
+        binder.collect();
+    }
     let root = binder.select(select, &scope)?;
     if let Some(error) = &binder.bound.findings.refusal {
         return Err(error.clone());
     }
     let findings = &binder.bound.findings;
-    let gathered = gather(findings, span, source.sql, context, &refusal);
+    let gathered = gather(
+        findings,
+        binder.needed.as_ref(),
+        span,
+        source.sql,
+        context,
+        &refusal,
+    );
     let statement = span.0..span.1;
-    if !is_query(select) || !may_be_split(findings, context) || !is_shallow(select) {
+    if !is_query(select) || !may_be_split(findings, context) || !shallow {
         return gathered.map(Plan::Gather);
     }
     let Some(split) = split(&binder.bound, root) else {
@@ -75,6 +86,7 @@ pub(crate) fn several(
                     in_place: false,
                     groups: false,
                     parameters: u16::try_from(findings.parameters.len()).unwrap_or(u16::MAX),
+                    learned: Default::default(),
                     combine: Some(Combine {
                         shards: shards.clone(),
                         otherwise: last.ok(),

@@ -153,7 +153,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
         }
         match look_up(&self.context, relation.schemaname(), name) {
             Found::Table(table) => {
-                self.appears(table, relation, alias.is_some());
+                self.appears(table, relation, alias, !columns.is_empty());
                 Ok(self.table(table, alias, columns, relation.location))
             }
             Found::View(view) => {
@@ -204,7 +204,13 @@ impl<'c: 's, 's> Binder<'c, 's> {
     }
 
     /// Notes a table that a query reads.
-    fn appears(&mut self, table: &'c Table, relation: &nodes::RangeVar, has_alias: bool) {
+    fn appears(
+        &mut self,
+        table: &'c Table,
+        relation: &nodes::RangeVar,
+        alias: Option<&str>,
+        renamed: bool,
+    ) {
         if self.in_view {
             if matches!(table.kind, TableKind::Sharded { .. }) {
                 self.bound
@@ -225,7 +231,9 @@ impl<'c: 's, 's> Binder<'c, 's> {
             table,
             location: relation.location,
             path: schema.into_iter().chain([table.name.as_str()]).collect(),
-            has_alias,
+            alias: alias.map(str::to_owned),
+            renamed,
+            relation: self.relations.0.len(),
             only: !relation.inh,
         });
     }

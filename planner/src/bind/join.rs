@@ -80,6 +80,13 @@ impl<'c: 's, 's> Binder<'c, 's> {
         };
         self.expression(join.quals(), &scope, &mut subqueries)?;
         self.conditions(join.quals(), &scope, &mut facts);
+        self.note_merged(join);
+        match kind {
+            JoinKind::Inner => self.note_conditions(join.quals(), &[left.item, right.item], &scope),
+            JoinKind::Left => self.note_conditions(join.quals(), &[right.item], &scope),
+            JoinKind::Right => self.note_conditions(join.quals(), &[left.item], &scope),
+            JoinKind::Full => {}
+        }
         let holds = match kind {
             JoinKind::Inner => [
                 left.facts.as_slice(),

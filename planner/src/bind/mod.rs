@@ -12,11 +12,14 @@ mod from;
 mod insert;
 mod join;
 mod name;
+mod needed;
 mod output;
 mod select;
 mod set_operation;
 mod with;
 mod write;
+
+pub(crate) use needed::Needed;
 
 use crate::convert::Family;
 use crate::facts::Variable;
@@ -47,6 +50,8 @@ pub(crate) struct Binder<'c: 's, 's> {
     reacted: Vec<(String, String)>,
     /// Calls so far that may be aggregates over rows of a query around the one they stand in.
     aggregates_outside: usize,
+    /// What the query needs of its tables, if that is asked.
+    pub needed: Option<Needed>,
     /// What FROM made visible in the level that was bound last: in the end, the root.
     pub last_namespace: Namespace,
     /// Those of them that are aggregates for certain.
@@ -73,6 +78,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             reacted: Vec::new(),
             aggregates_outside: 0,
             outer_aggregates: 0,
+            needed: None,
             last_namespace: Namespace::default(),
         }
     }
@@ -176,6 +182,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                             .unsettle(format!("the system column {column}"));
                     }
                     self.function_as_column(reference, scope);
+                    self.note_reference(reference, scope);
                 }
                 Node::A_Indirection(selection) => self.function_as_field(selection),
                 Node::A_Expr(expression) => self.operator(expression),

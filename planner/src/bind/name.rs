@@ -28,7 +28,12 @@ fn figure(mut node: Node<'_>) -> Option<Figured> {
                 last.and_then(Node::as_str).map_or(Figured::Nothing, name)
             }
             Node::A_Indirection(indirection) => {
-                match indirection.indirection().iter().rev().find_map(Node::as_str) {
+                match indirection
+                    .indirection()
+                    .iter()
+                    .rev()
+                    .find_map(Node::as_str)
+                {
                     Some(field) => name(field),
                     None => {
                         node = indirection.arg();
@@ -36,7 +41,9 @@ fn figure(mut node: Node<'_>) -> Option<Figured> {
                     }
                 }
             }
-            Node::FuncCall(call) => name(call.funcname().iter().next_back().and_then(Node::as_str)?),
+            Node::FuncCall(call) => {
+                name(call.funcname().iter().next_back().and_then(Node::as_str)?)
+            }
             Node::A_Expr(expression) if expression.kind == A_Expr_Kind::AEXPR_NULLIF => {
                 name("nullif")
             }

@@ -72,6 +72,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
         let windows = self.bound.findings.windows;
         self.expression(select.where_clause(), &scope, &mut level.subqueries)?;
         self.conditions(select.where_clause(), &scope, &mut level.facts);
+        self.note_conditions(select.where_clause(), &level.items, &scope);
         let mut subqueries = Vec::new();
         let outside = self.aggregates_outside;
         let outer_aggregates = self.outer_aggregates;

@@ -23,6 +23,7 @@ pub struct Gather {
     pub groups: bool,
     /// The highest `$n`.
     pub parameters: u16,
+    pub learned: Learned,
     /// Partial results of the shards that are combined, instead of tables.
     pub combine: Option<Combine>,
 }
@@ -51,7 +52,10 @@ pub enum Piece {
     Relation,
     Count(usize),
     Sum(usize),
-    Average { sum: usize, count: usize },
+    Average {
+        sum: usize,
+        count: usize,
+    },
 }
 
 /// A table that a query reads.
@@ -61,8 +65,13 @@ pub struct GatherTable {
     /// `FROM ONLY`.
     pub only: bool,
     pub place: GatherPlace,
-    /// Names and type identifiers, in the table's order.
+    /// Names and type identifiers of those that are needed, in the table's order.
     pub columns: Vec<(String, u32)>,
+    /// All columns are: the copy is made like the table.
+    pub whole: bool,
+    /// What the query calls it, and the conditions that rows must satisfy to matter.
+    pub called: String,
+    pub condition: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -101,8 +101,12 @@ pub enum Combined {
     Count,
     Sum,
     /// `bytewise`: if it is text, its order is that of its bytes.
-    Least { bytewise: bool },
-    Greatest { bytewise: bool },
+    Least {
+        bytewise: bool,
+    },
+    Greatest {
+        bytewise: bool,
+    },
     And,
     Or,
     BitAnd,

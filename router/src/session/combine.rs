@@ -8,7 +8,7 @@ use std::sync::Arc;
 use catalog::Catalog;
 use planner::{Access, Combine, Gather, Piece, Target, Types};
 
-use super::gather::{BINARY_END, BINARY_HEADER, Moved, SEND_AT_BYTES, Sent};
+use super::gather::{Moved, SEND_AT_BYTES, Sent};
 use super::links::Need;
 use super::report::{Failure, Report};
 use super::scatter::{Question, Source};
@@ -63,6 +63,15 @@ impl Session {
                 .into()),
             };
         };
+        if self.block.is_some() {
+            self.link(
+                Need::shard(self.finishing_shard(gather)?, Access::Read),
+                catalog,
+            )
+            .await?;
+            self.drain().await?;
+            self.check_own_locks(gather).await?;
+        }
         let width = u16::try_from(types.columns.len()).unwrap_or(u16::MAX);
         let question = Question {
             own: (own, offset),
@@ -126,18 +135,9 @@ impl Session {
             }
         }
         let copy = format!("COPY {RELATION} FROM STDIN (FORMAT binary)");
-        merge.backend.query(copy.as_bytes());
-        self.flush_merge(merge).await?;
-        self.await_merge(merge, b'G').await?;
-        encode::copy_data(merge.backend.out(), BINARY_HEADER);
         let mut moved = Moved::default();
-        self.pour(merge, sources, "partial aggregates", &mut moved)
+        self.copy_rows(merge, &copy, sources, "partial aggregates", &mut moved)
             .await?;
-        let out = merge.backend.out();
-        encode::copy_data(out, BINARY_END);
-        encode::copy_done(out);
-        self.flush_merge(merge).await?;
-        self.await_merge(merge, b'Z').await?;
         match sent {
             Sent::Simple => {
                 // Described as the client's own statement is.

@@ -7,13 +7,14 @@
 
 use std::sync::Arc;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use catalog::{Catalog, ShardId, quote_identifier};
 use planner::{Access, Gather, GatherPlace, GatherTable, Pins, Target};
 
 use super::links::Need;
 use super::prepared::Statement;
 use super::report::{Failure, Report};
+use super::scatter::{Question, Source};
 use super::settings::{local_statements_between, push_literal, statements_between};
 use super::{Session, Step};
 use crate::backend::AppliedSettings;
@@ -21,19 +22,20 @@ use crate::execute::expect::Expect;
 use crate::execute::relay::Pause;
 use crate::execute::{Link, LinkError};
 use crate::session::settings::Assignment;
+use crate::wire::frontend::ShardBind;
 use crate::wire::{backend, encode, frame, frontend};
 
 /// Rows are sent on when this much has gathered.
 pub(super) const SEND_AT_BYTES: usize = 64 * 1024;
 
-/// The header of binary COPY: signature, flags, and the length of an extension that no version has.
-const BINARY_HEADER_BYTES: usize = 19;
+/// Temporary tables with so many rows are analyzed.
+const ANALYZE_AT_ROWS: u64 = 500;
 
-/// The header with no flags and no extension.
-pub(super) const BINARY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// The header of binary COPY: signature, no flags, no extension.
+const BINARY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
 /// What ends binary COPY.
-pub(super) const BINARY_END: &[u8] = &[0xff, 0xff];
+const BINARY_END: &[u8] = &[0xff, 0xff];
 
 /// Settings under which every value's text is read back as the same value.
 const EXACT: [(&str, &str); 4] = [
@@ -96,7 +98,7 @@ impl Session {
         for shard in shards {
             self.link(Need::shard(shard, Access::Read), catalog).await?;
         }
-        self.check_gathered(gather, whole, offset, sent, catalog)
+        self.learn_gathered(gather, whole, offset, sent, catalog)
             .await?;
         // What opens a block is answered first: from here on only rows are expected.
         self.drain().await?;
@@ -123,15 +125,18 @@ impl Session {
         result
     }
 
-    /// Has a server judge the client's own text, whose errors name places in it.
-    async fn check_gathered(
+    /// Has a server judge the client's own text, once: errors name places in it, and parameters get their types.
+    async fn learn_gathered(
         &mut self,
         gather: &Gather,
         whole: &str,
         offset: i32,
         sent: Sent<'_>,
-        catalog: &Catalog,
+        catalog: &Arc<Catalog>,
     ) -> Step {
+        if gather.learned.types().is_some() {
+            return Ok(());
+        }
         let target = Target::Shard(self.finishing_shard(gather)?);
         let need = Need {
             target,
@@ -140,29 +145,16 @@ impl Session {
             pins: Pins::NONE,
         };
         let index = self.link(need, catalog).await?;
-        let types = match sent {
-            Sent::Simple => &[][..],
-            Sent::Bound(statement, ..) => &statement.parameter_types,
-        };
         let text = whole.get(gather.statement.clone()).unwrap_or(whole);
-        let link = &mut self.links[index];
-        link.own_offset = offset;
-        encode::parse(link.backend.out(), b"", text.as_bytes(), types);
-        encode::sync(link.backend.out());
-        link.backend.forget_unnamed();
-        link.captured.clear();
-        link.expects.push_back(Expect::Captured);
-        self.exchange(index).await?;
-        self.links[index].captured.clear();
-        self.own_error(index)?;
-        if let Some(link) = self.links.get_mut(index) {
-            link.own_offset = 0;
-        }
+        let learned = self
+            .learn_types(index, (text, offset, false), text, &[], sent)
+            .await?;
+        gather.learned.note(learned);
         Ok(())
     }
 
     /// One of the shards whose servers can finish the query: the same for all queries of a session.
-    fn finishing_shard(&self, gather: &Gather) -> Step<ShardId> {
+    pub(super) fn finishing_shard(&self, gather: &Gather) -> Step<ShardId> {
         let at = self.handle.process_id as usize % gather.servers.len().max(1);
         gather.servers.get(at).copied().ok_or_else(|| {
             Report::error("XX000", "a query is to be gathered, but on no server").into()
@@ -203,7 +195,7 @@ impl Session {
 
     /// Copies are made like the tables themselves, by another connection: it would wait for ever for an exclusive lock that
     /// the client's own block holds, and no server could see why.
-    async fn check_own_locks(&mut self, gather: &Gather) -> Step {
+    pub(super) async fn check_own_locks(&mut self, gather: &Gather) -> Step {
         let shard = self.finishing_shard(gather)?;
         let tables: Vec<String> = gather
             .tables
@@ -215,11 +207,13 @@ impl Session {
                 sql
             })
             .collect();
+        // What partial aggregates are taken of is not told apart.
+        let any = gather.combine.is_some();
         let tables = format!("ARRAY[{}]::oid[]", tables.join(", "));
         let sql = format!(
             "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l \
               WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' \
-                AND (l.relation = ANY ({tables}) \
+                AND ({any} OR l.relation = ANY ({tables}) \
                      OR l.relation IN (SELECT indexrelid FROM pg_catalog.pg_index WHERE indrelid = ANY ({tables}))))"
         );
         let index = self
@@ -303,21 +297,45 @@ impl Session {
             } else {
                 ""
             };
-            make.push_str(&format!(
-                "CREATE TEMP TABLE {} (LIKE {}{indexes}) ON COMMIT DROP;",
-                relation(*index),
-                qualified(table)
-            ));
+            make.push_str(&match table.whole {
+                true => format!(
+                    "CREATE TEMP TABLE {} (LIKE {}{indexes}) ON COMMIT DROP;",
+                    relation(*index),
+                    qualified(table)
+                ),
+                false => format!(
+                    "CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA;",
+                    relation(*index),
+                    column_list(table),
+                    qualified(table)
+                ),
+            });
         }
         self.ask_merge(merge, &make).await?;
         let mut moved = Moved::default();
+        let mut analyze = Vec::new();
         for (index, shards) in sources {
             let table = &gather.tables[*index];
-            self.bring(merge, *index, table, shards, &mut moved).await?;
+            let before = moved.rows;
+            if table
+                .columns
+                .iter()
+                .all(|(_, oid)| is_exact_in_binary(*oid))
+            {
+                self.bring_binary(merge, gather, *index, shards, sent, &mut moved)
+                    .await?;
+            } else {
+                self.bring(merge, *index, table, shards, &mut moved).await?;
+            }
+            // Of few rows a server plans well enough without.
+            if moved.rows - before >= ANALYZE_AT_ROWS {
+                analyze.push(relation(*index));
+            }
         }
-        let names: Vec<String> = sources.iter().map(|(index, _)| relation(*index)).collect();
-        self.ask_merge(merge, &format!("ANALYZE {}", names.join(", ")))
-            .await?;
+        if !analyze.is_empty() {
+            self.ask_merge(merge, &format!("ANALYZE {}", analyze.join(", ")))
+                .await?;
+        }
         // A table that stays where it is goes by its full name: a temporary one must not hide it.
         let instead = |table: usize| match sources.iter().any(|(index, _)| *index == table) {
             true => relation(table),
@@ -336,10 +354,11 @@ impl Session {
             }
             Sent::Bound(statement, message, max_rows) => {
                 let out = merge.backend.out();
-                encode::parse(out, b"", sql.as_bytes(), &statement.parameter_types);
-                let mut bind = frontend::parse_bind(&message[5..])?;
-                bind.portal = b"";
-                frontend::rewrite_bind(out, &bind, b"");
+                let types = gather.learned.types();
+                let types = types.map_or(&*statement.parameter_types, |types| &types.parameters);
+                encode::parse(out, b"", sql.as_bytes(), types);
+                let client = frontend::parse_bind(&message[5..])?;
+                ShardBind::default().write(out, Some(&client), b"");
                 encode::execute(out, b"", max_rows);
                 encode::sync(out);
                 merge.backend.forget_unnamed();
@@ -363,29 +382,17 @@ impl Session {
         shards: &[ShardId],
         moved: &mut Moved,
     ) -> Step {
-        let binary = table
-            .columns
-            .iter()
-            .all(|(_, oid)| is_exact_in_binary(*oid));
-        let format = if binary { " (FORMAT binary)" } else { "" };
-        let columns: Vec<String> = table
-            .columns
-            .iter()
-            .map(|(name, _)| quote_identifier(name))
-            .collect();
-        let columns = columns.join(", ");
+        let columns = column_list(table);
         let (exact, current) = self.exact_settings();
         let before = local_statements_between(&current, &exact);
         let after = local_statements_between(&exact, &current);
-        if !binary {
-            self.ask_merge(merge, &before).await?;
-        }
+        self.ask_merge(merge, &before).await?;
         merge
             .backend
-            .query(format!("COPY {} ({columns}) FROM STDIN{format}", relation(index)).as_bytes());
+            .query(format!("COPY {} ({columns}) FROM STDIN", relation(index)).as_bytes());
         let only = if table.only { "ONLY " } else { "" };
         let copy = format!(
-            "COPY (SELECT {columns} FROM {only}{}) TO STDOUT{format}",
+            "COPY (SELECT {columns} FROM {only}{}) TO STDOUT",
             qualified(table)
         );
         self.flush_merge(merge).await?;
@@ -399,43 +406,100 @@ impl Session {
                 .ok_or_else(|| Report::error("XX000", "a shard to gather from is not linked"))?;
             let link = &mut self.links[at];
             let mut sql = String::new();
-            if !binary {
-                if !link.in_block {
-                    sql.push_str("BEGIN;");
-                }
-                sql.push_str(&before);
+            if !link.in_block {
+                sql.push_str("BEGIN;");
             }
+            sql.push_str(&before);
             sql.push_str(&copy);
-            if !binary {
-                sql.push(';');
-                sql.push_str(if link.in_block { &after } else { "COMMIT" });
-            }
+            sql.push(';');
+            sql.push_str(if link.in_block { &after } else { "COMMIT" });
             link.backend.query(sql.as_bytes());
             if let Err(error) = link.backend.flush().await {
                 return Err(LinkError::Server(error).into());
             }
             begun.push(at);
         }
-        let mut header_sent = false;
         for at in begun {
-            self.pump(merge, at, binary, table, &mut header_sent, moved)
-                .await?;
+            self.pump(merge, at, table, moved).await?;
         }
-        let out = merge.backend.out();
-        if binary {
-            if !header_sent {
-                // No shard has sent any: none was asked.
-                return Err(Report::error("XX000", "a table to gather has no shards").into());
-            }
-            copy_data(out, BINARY_END);
-        }
-        encode::copy_done(out);
+        encode::copy_done(merge.backend.out());
         self.flush_merge(merge).await?;
         self.await_merge(merge, b'Z').await?;
-        if !binary {
-            self.ask_merge(merge, &after).await?;
+        self.ask_merge(merge, &after).await
+    }
+
+    /// Brings rows whose values are the same bytes everywhere, and of them those that matter.
+    async fn bring_binary(
+        &mut self,
+        merge: &mut Link,
+        gather: &Gather,
+        index: usize,
+        shards: &[ShardId],
+        sent: Sent<'_>,
+        moved: &mut Moved,
+    ) -> Step {
+        let table = &gather.tables[index];
+        let columns = column_list(table);
+        let only = if table.only { "ONLY " } else { "" };
+        let mut sql = format!("SELECT {columns} FROM {only}{}", qualified(table));
+        if let Some(condition) = &table.condition {
+            let called = quote_identifier(&table.called);
+            sql.push_str(&format!(" AS {called} WHERE {condition}"));
         }
-        Ok(())
+        let mut links = Vec::with_capacity(shards.len());
+        for shard in shards {
+            let at = self.links.iter().position(|link| link.shard == *shard);
+            let unlinked = || Report::error("XX000", "a shard to gather from is not linked");
+            links.push(at.ok_or_else(unlinked)?);
+        }
+        let question = Question {
+            own: ("", 0),
+            sql: Some(&sql),
+            types: gather
+                .learned
+                .types()
+                .map_or(&[][..], |types| &types.parameters),
+            bind: ShardBind {
+                limit: None,
+                hidden: u16::try_from(table.columns.len()).unwrap_or(u16::MAX),
+                columns: 0,
+            },
+            most: 0,
+        };
+        self.ask_shards(&links, question, sent).await?;
+        let mut sources = Source::of(&links);
+        let copy = format!(
+            "COPY {} ({columns}) FROM STDIN (FORMAT binary)",
+            relation(index)
+        );
+        let poured = self
+            .copy_rows(merge, &copy, &mut sources, &table.name.name, moved)
+            .await;
+        if poured.is_err() {
+            self.abandon(&sources).await;
+        }
+        poured
+    }
+
+    /// Has the merge session take all rows of the sources by binary COPY. `what` they are, for an error.
+    pub(super) async fn copy_rows(
+        &mut self,
+        merge: &mut Link,
+        copy: &str,
+        sources: &mut [Source],
+        what: &str,
+        moved: &mut Moved,
+    ) -> Step {
+        merge.backend.query(copy.as_bytes());
+        self.flush_merge(merge).await?;
+        self.await_merge(merge, b'G').await?;
+        encode::copy_data(merge.backend.out(), BINARY_HEADER);
+        self.pour(merge, sources, what, moved).await?;
+        let out = merge.backend.out();
+        encode::copy_data(out, BINARY_END);
+        encode::copy_done(out);
+        self.flush_merge(merge).await?;
+        self.await_merge(merge, b'Z').await
     }
 
     /// Moves the rows of one shard, whose COPY has begun.
@@ -443,12 +507,9 @@ impl Session {
         &mut self,
         merge: &mut Link,
         at: usize,
-        binary: bool,
         table: &GatherTable,
-        header_sent: &mut bool,
         moved: &mut Moved,
     ) -> Step {
-        let mut first = true;
         loop {
             let mut done = false;
             let mut failed = None;
@@ -459,20 +520,9 @@ impl Session {
                 let body = &link.backend.input()[5..frame.total];
                 match frame.tag {
                     b'd' => {
-                        let mut rows = body;
-                        if binary && std::mem::take(&mut first) && rows.len() >= BINARY_HEADER_BYTES
-                        {
-                            if !std::mem::replace(header_sent, true) {
-                                copy_data(merge.backend.out(), &rows[..BINARY_HEADER_BYTES]);
-                            }
-                            rows.advance(BINARY_HEADER_BYTES);
-                        }
-                        let nothing = rows.is_empty() || binary && rows == BINARY_END;
-                        if !nothing {
-                            copy_data(merge.backend.out(), rows);
-                            moved.rows += 1;
-                            moved.bytes += rows.len() as u64;
-                        }
+                        copy_data(merge.backend.out(), body);
+                        moved.rows += 1;
+                        moved.bytes += body.len() as u64;
                     }
                     b'E' => failed = Some(body.to_vec()),
                     b'S' => {
@@ -643,6 +693,15 @@ fn qualified(table: &GatherTable) -> String {
         quote_identifier(&table.name.schema),
         quote_identifier(&table.name.name)
     )
+}
+
+fn column_list(table: &GatherTable) -> String {
+    let columns: Vec<String> = table
+        .columns
+        .iter()
+        .map(|(name, _)| quote_identifier(name).to_string())
+        .collect();
+    columns.join(", ")
 }
 
 fn copy_data(out: &mut BytesMut, data: &[u8]) {

@@ -83,7 +83,9 @@ impl Groups {
     pub fn add(&mut self, body: &[u8], key: &[u8]) -> Step {
         let row = Row::new(body).map_err(|malformed| failure(malformed.into()))?;
         for (index, column) in (self.hidden..).zip(&mut self.columns) {
-            let cell = row.cell(index).map_err(|malformed| failure(malformed.into()))?;
+            let cell = row
+                .cell(index)
+                .map_err(|malformed| failure(malformed.into()))?;
             match &mut column.value {
                 Value::State(state) => state.add(column.format, cell).map_err(failure)?,
                 Value::First(_) if self.is_open => {}
@@ -91,7 +93,9 @@ impl Groups {
                     None => first.put_i32(-1),
                     Some(cell) => {
                         // It came with a length that fitted.
-                        first.put_i32(i32::try_from(cell.len()).map_err(|_| failure(Malformed.into()))?);
+                        first.put_i32(
+                            i32::try_from(cell.len()).map_err(|_| failure(Malformed.into()))?,
+                        );
                         first.extend_from_slice(cell);
                     }
                 },

@@ -99,8 +99,7 @@ impl Session {
         catalog: &Arc<Catalog>,
     ) -> Step {
         self.drain().await?;
-        let shards =
-            self.shards_of_group(scatter.shards.as_deref(), scatter.group, catalog)?;
+        let shards = self.shards_of_group(scatter.shards.as_deref(), scatter.group, catalog)?;
         let Some(amounts) = amounts(scatter, sent)? else {
             return self.other_way(scatter, whole, offset, sent, catalog).await;
         };
@@ -523,7 +522,11 @@ impl Session {
         (key, distinct, ordered): (&[u8], usize, usize),
     ) -> Step {
         if merging.groups.is_some() {
-            if merging.groups.as_ref().is_some_and(|groups| !groups.takes(key)) {
+            if merging
+                .groups
+                .as_ref()
+                .is_some_and(|groups| !groups.takes(key))
+            {
                 self.end_group(merging)?;
             }
             let link = &mut self.links[source.link];
@@ -568,7 +571,12 @@ impl Session {
     }
 
     /// Reads what has come of a source up to a row. `false`: there is none yet, or no more.
-    pub(super) fn head(&mut self, source: &mut Source, described: &mut bool, hidden: u16) -> Step<bool> {
+    pub(super) fn head(
+        &mut self,
+        source: &mut Source,
+        described: &mut bool,
+        hidden: u16,
+    ) -> Step<bool> {
         loop {
             let link = &mut self.links[source.link];
             let Some(frame) = frame::next_frame(link.backend.input(), &link.limits)
@@ -811,9 +819,8 @@ fn number(bytes: &[u8], is_binary: bool, type_oid: u32) -> Option<i64> {
 /// The keys as the rows will have them; `None`: the router does not reproduce the order of one of them.
 fn sort_keys(scatter: &Scatter, sent: Sent<'_>) -> Step<Option<Vec<SortKey>>> {
     let types = scatter.learned.types();
-    let type_of = |column: u16| {
-        types.and_then(|types| types.columns.get(usize::from(column)).copied())
-    };
+    let type_of =
+        |column: u16| types.and_then(|types| types.columns.get(usize::from(column)).copied());
     let bind = match sent {
         Sent::Simple => None,
         Sent::Bound(_, message, _) => Some(frontend::parse_bind(&message[5..])?),

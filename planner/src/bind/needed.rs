@@ -1,0 +1,212 @@
+//! What a query needs of its tables' rows: which columns, and which conditions rows must satisfy to matter.
+//!
+//! Columns go by name, not by what the name resolves to: one too many costs a little, one too few would be wrong. Conditions are
+//! conjuncts of WHERE, and of the conditions of joins, over one table's columns and constants; the query still asks them itself.
+//! Collected only when the rows are to be moved ([`Binder::collect`]).
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::Binder;
+use crate::functions::{Builtin, classify};
+use crate::parse::{BoolExprType, ConstValue, Node, names, nodes};
+use crate::query::{Item, ItemId, JoinKind};
+use crate::rewrite::expression;
+use crate::scope::{Columns, RelationId, Resolved, Scope};
+use crate::walk::children;
+
+#[derive(Default)]
+pub(crate) struct Needed {
+    /// Last parts of column references.
+    columns: HashSet<String>,
+    /// Names that may stand for a whole row.
+    rows: HashSet<String>,
+    /// Relations whose columns are all shown.
+    whole: HashSet<RelationId>,
+    /// What is shown could not be told.
+    everything: bool,
+    /// Conditions by the place where a table is named.
+    conditions: BTreeMap<i32, Vec<String>>,
+}
+
+impl Needed {
+    /// Whether a column of a relation that is called so may be needed. `renamed`: its columns have other names here.
+    pub fn column(&self, relation: RelationId, called: &str, renamed: bool, column: &str) -> bool {
+        self.everything
+            || renamed
+            || self.whole.contains(&relation)
+            || self.rows.contains(called)
+            || self.columns.contains(column)
+    }
+
+    /// What rows of the table that is named there must satisfy.
+    pub fn conditions(&self, location: i32) -> &[String] {
+        self.conditions.get(&location).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl<'c: 's, 's> Binder<'c, 's> {
+    /// From here on what is needed is noted.
+    pub fn collect(&mut self) {
+        self.needed = Some(Needed::default());
+    }
+
+    pub(super) fn note_reference(&mut self, reference: &nodes::ColumnRef, scope: &Scope<'_>) {
+        let Some(needed) = &mut self.needed else {
+            return;
+        };
+        let star = matches!(reference.fields().iter().next_back(), Some(Node::A_Star(_)));
+        let path: Vec<&str> = reference.fields().iter().filter_map(Node::as_str).collect();
+        match path.as_slice() {
+            // Of the level that the reference stands in.
+            [] => {
+                let entries = &scope.namespace.entries;
+                needed
+                    .whole
+                    .extend(entries.iter().map(|entry| entry.relation));
+            }
+            [name] if !star => {
+                needed.columns.insert((*name).to_owned());
+                needed.rows.insert((*name).to_owned());
+            }
+            [.., relation, column] if !star => {
+                needed.columns.insert((*column).to_owned());
+                // A function of the row, written like a column.
+                if matches!(self.relations.resolve(reference, scope), Resolved::Unclear) {
+                    needed.rows.insert((*relation).to_owned());
+                }
+            }
+            [.., relation] => {
+                needed.rows.insert((*relation).to_owned());
+                let mut around = Some(scope);
+                while let Some(here) = around {
+                    let entries = here.namespace.entries.iter();
+                    // The alias of a join stands for tables of other names.
+                    needed.everything |= entries
+                        .map(|entry| &self.relations.0[entry.relation])
+                        .any(|known| {
+                            known.name == *relation && matches!(known.columns, Columns::Open)
+                        });
+                    around = here.parent;
+                }
+            }
+        }
+    }
+
+    /// Columns that a join merges by name.
+    pub(super) fn note_merged(&mut self, join: &nodes::JoinExpr) {
+        if let Some(needed) = &mut self.needed {
+            // Columns of a join's alias go by position.
+            let renames = join
+                .alias()
+                .is_some_and(|alias| !alias.colnames().is_empty());
+            needed.everything |= join.is_natural || renames;
+            let using = join.using_clause().iter().filter_map(|name| name.sval());
+            needed.columns.extend(using.map(str::to_owned));
+        }
+    }
+
+    /// Conditions on tables among these items of which every row of the result uses one.
+    pub(super) fn note_conditions(&mut self, root: Node<'_>, items: &[ItemId], scope: &Scope<'_>) {
+        if self.needed.is_none() || self.in_view || matches!(root, Node::None) {
+            return;
+        }
+        let mut kept = Vec::new();
+        for item in items {
+            self.kept(*item, &mut kept);
+        }
+        if kept.is_empty() {
+            return;
+        }
+        let mut stack = vec![root];
+        while let Some(node) = stack.pop() {
+            match node {
+                Node::BoolExpr(all) if all.boolop == BoolExprType::AND_EXPR => {
+                    let parts: Vec<Node<'_>> = all.args().iter().collect();
+                    stack.extend(parts.into_iter().rev());
+                }
+                _ => {
+                    if let Some(location) = self.only_table(node, &kept, scope)
+                        && let Ok(text) = expression(node)
+                        && let Some(needed) = &mut self.needed
+                    {
+                        needed.conditions.entry(location).or_default().push(text);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sharded tables that no outer join fills up with NULLs, by the places where they are named.
+    fn kept(&self, item: ItemId, out: &mut Vec<i32>) {
+        let mut stack = vec![item];
+        while let Some(item) = stack.pop() {
+            match &self.bound.items[item] {
+                Item::Sharded { location, .. } => out.push(*location),
+                Item::Other | Item::Derived { .. } => {}
+                Item::Join(join) => match join.kind {
+                    JoinKind::Inner => stack.extend([join.left, join.right]),
+                    JoinKind::Left => stack.push(join.left),
+                    JoinKind::Right => stack.push(join.right),
+                    JoinKind::Full => {}
+                },
+            }
+        }
+    }
+
+    /// The one table whose columns a condition is about, if it says the same of a row wherever it is asked.
+    fn only_table(&self, root: Node<'_>, kept: &[i32], scope: &Scope<'_>) -> Option<i32> {
+        let mut of: Option<RelationId> = None;
+        let mut stack = vec![root];
+        while let Some(node) = stack.pop() {
+            match node {
+                Node::SelectStmt(_) | Node::SubLink(_) | Node::SQLValueFunction(_) => return None,
+                Node::FuncCall(call) => {
+                    let path = names(call.funcname());
+                    let name = path.last()?;
+                    let own = path.len() > 1 && path.first() != Some(&"pg_catalog");
+                    if own
+                        || !self.context.catalog.functions(name).is_empty()
+                        || classify(name) != Builtin::Settled
+                    {
+                        return None;
+                    }
+                }
+                Node::A_Const(constant) if matches!(constant.val(), Some(ConstValue::String(text)) if super::means_now(text)) =>
+                {
+                    return None;
+                }
+                Node::ColumnRef(reference) => {
+                    let Resolved::Column(variable) = self.relations.resolve(reference, scope)
+                    else {
+                        return None;
+                    };
+                    let relation = self.relation_of(variable)?;
+                    if *of.get_or_insert(relation) != relation {
+                        return None;
+                    }
+                }
+                _ => {}
+            }
+            children(node, &mut stack).ok()?;
+        }
+        let relation = of?;
+        let appearances = &self.bound.findings.appearances;
+        let location = appearances
+            .iter()
+            .find(|appearance| appearance.relation == relation)?
+            .location;
+        kept.contains(&location).then_some(location)
+    }
+
+    fn relation_of(&self, variable: u32) -> Option<RelationId> {
+        self.relations
+            .0
+            .iter()
+            .position(|relation| match relation.columns {
+                Columns::Table(table) => variable
+                    .checked_sub(relation.first)
+                    .is_some_and(|index| (index as usize) < table.columns.len()),
+                Columns::Listed { .. } | Columns::Open => false,
+            })
+    }
+}
