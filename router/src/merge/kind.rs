@@ -32,7 +32,8 @@ pub enum Kind {
     Float4,
     Float8,
     Numeric,
-    /// `text`, `varchar` and `name`, by bytes. The cells must be in the server's own encoding.
+    /// `text`, `varchar` and `name`, by bytes. The cells must be in the server's own encoding: in another
+    /// `client_encoding` the bytes have another order.
     Text,
     /// `char(n)`: as text without the blanks at its end.
     Bpchar,

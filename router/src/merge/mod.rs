@@ -13,9 +13,6 @@
 //! partial results of the same type (`avg` and its like are combined by a query on a server).
 
 pub mod combine;
-mod decimal_sum;
-mod extreme;
-mod float_text;
 pub mod key;
 pub mod kind;
 pub mod limit;

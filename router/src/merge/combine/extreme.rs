@@ -5,8 +5,8 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::kind::Kind;
-use super::{Format, Malformed};
+use crate::merge::kind::Kind;
+use crate::merge::{Format, Malformed};
 
 /// The best cell so far. Its buffers are kept from group to group.
 #[derive(Debug)]

@@ -1,93 +1,14 @@
-//! One result of an aggregate, of the results that several shards have for their parts of the rows.
-//!
-//! Entry point: [`State`], one for each aggregate of the query: [`State::add`] for the cell of each shard's row,
-//! [`State::finish`] for the result, [`State::clear`] before the next group. The partial result must be of the type that the
-//! whole has, and NULL is ignored, as the aggregates ignore it. What comes out are the bytes that one server would have sent,
-//! but for sums of floats, where a server promises no order of additions either.
+//! One aggregate of one group, on its way to its result.
 
 use bytes::{BufMut, BytesMut};
 
 use super::decimal_sum::{DecimalSum, TooLarge};
 use super::extreme::Extreme;
-use super::kind::Kind;
-use super::numeric::Numeric;
-use super::{Format, Malformed, float_text, scalar};
+use super::{Combine, CombineError, Width, float_text};
+use crate::merge::numeric::Numeric;
+use crate::merge::{Format, Malformed, scalar};
 
 const NULL: i32 = -1;
-
-/// How partial results are put together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Combine {
-    /// `count`. Zero if there is nothing to add.
-    Count,
-    /// `sum` of `int2` and `int4`, whose result is an `int8`.
-    SumInteger,
-    /// `sum` of `int8` and `numeric`, whose result is a `numeric`.
-    SumNumeric,
-    SumFloat4,
-    SumFloat8,
-    Min(Kind),
-    Max(Kind),
-    /// `bool_and` and `every`.
-    BoolAnd,
-    BoolOr,
-    BitAnd(Width),
-    BitOr(Width),
-    BitXor(Width),
-}
-
-/// Of an integer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Width {
-    Int2,
-    Int4,
-    Int8,
-}
-
-/// Why there is no result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CombineError {
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
-    #[error("bigint out of range")]
-    BigintOutOfRange,
-    #[error("value out of range: overflow")]
-    FloatOverflow,
-    #[error("value overflows numeric format")]
-    NumericOverflow,
-    /// The cells of `min` and `max` can only be passed on as they came.
-    #[error("a value is asked for in another format than its own")]
-    OtherFormat,
-}
-
-impl CombineError {
-    pub fn sqlstate(&self) -> &'static str {
-        match self {
-            Self::Malformed(malformed) => malformed.sqlstate(),
-            Self::BigintOutOfRange | Self::FloatOverflow | Self::NumericOverflow => "22003",
-            Self::OtherFormat => "XX000",
-        }
-    }
-}
-
-impl Combine {
-    /// Whether [`State::add`] reads this format. Floats are exact in binary form only, and the text form of other types
-    /// depends on settings: see [`Kind::reads_text`].
-    pub fn reads(self, format: Format) -> bool {
-        format == Format::Binary
-            || match self {
-                Combine::SumFloat4 | Combine::SumFloat8 => false,
-                Combine::Min(kind) | Combine::Max(kind) => kind.reads_text(),
-                _ => true,
-            }
-    }
-
-    /// Whether what comes in one format can be sent on in another. The text form of a sum of floats is that of
-    /// `extra_float_digits` 1 and above.
-    pub fn converts(self, from: Format, to: Format) -> bool {
-        from == to || !matches!(self, Combine::Min(_) | Combine::Max(_))
-    }
-}
 
 /// One aggregate of one group.
 #[derive(Debug)]
@@ -295,6 +216,7 @@ fn write_integer(width: Width, value: i64, format: Format, out: &mut BytesMut) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::merge::kind::Kind;
 
     /// The text of the result of text cells; `None` is NULL.
     fn text(combine: Combine, cells: &[Option<&str>]) -> Result<Option<String>, CombineError> {
@@ -305,7 +227,7 @@ mod tests {
         let mut out = BytesMut::new();
         state.finish(Format::Text, &mut out)?;
         let body = [&[0, 1][..], &out].concat();
-        let row = super::super::row::Row::new(&body)?;
+        let row = crate::merge::row::Row::new(&body)?;
         Ok(row
             .cell(0)?
             .map(|cell| String::from_utf8_lossy(cell).into_owned()))

@@ -6,6 +6,7 @@
 //! this tries the nearest decimal, and the one above it, which can be inside where a power of two has a narrow side below.
 
 use std::fmt::LowerExp;
+use std::num::FpCategory;
 use std::str::FromStr;
 
 use bytes::{BufMut, BytesMut};
@@ -37,11 +38,11 @@ impl Float for f64 {
 
     fn class(self) -> Class {
         let negative = self.is_sign_negative();
-        match self {
-            value if value.is_nan() => Class::NotANumber,
-            value if value.is_infinite() => Class::Infinite { negative },
-            value if value == 0.0 => Class::Zero { negative },
-            _ => Class::Other { negative },
+        match self.classify() {
+            FpCategory::Nan => Class::NotANumber,
+            FpCategory::Infinite => Class::Infinite { negative },
+            FpCategory::Zero => Class::Zero { negative },
+            FpCategory::Normal | FpCategory::Subnormal => Class::Other { negative },
         }
     }
 
@@ -228,7 +229,7 @@ mod tests {
             (0.1f32, "0.1"),
             (100000.0, "100000"),
             (1e6, "1e+06"),
-            (1.17549435e-38, "1.1754944e-38"),
+            (f32::MIN_POSITIVE, "1.1754944e-38"),
             (16777216.0, "1.6777216e+07"),
             (33554432.0, "3.3554432e+07"),
         ] {

@@ -6,7 +6,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::numeric::{Decimal, Numeric};
+use crate::merge::numeric::{Decimal, Numeric};
 
 const BASE: i64 = 10_000;
 
@@ -202,8 +202,8 @@ impl Total {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Format;
     use super::*;
+    use crate::merge::Format;
 
     fn sum(values: &[&str]) -> String {
         let mut sum = DecimalSum::default();
