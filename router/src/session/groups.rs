@@ -36,7 +36,11 @@ enum Value {
 
 impl Groups {
     /// The outer `None`: the router does not combine values of one of the types exactly. The inner: there is nothing to combine.
-    pub fn new(scatter: &Scatter, sent: Sent<'_>) -> Step<Option<Option<Groups>>> {
+    pub fn new(
+        scatter: &Scatter,
+        sent: Sent<'_>,
+        utf8: bool,
+    ) -> Step<Option<Option<Groups>>> {
         let Some(combined) = &scatter.merge.combine else {
             return Ok(Some(None));
         };
@@ -55,7 +59,7 @@ impl Groups {
                 Some(1) => Format::Binary,
                 _ => Format::Text,
             };
-            let value = match combine(*combined, type_oid) {
+            let value = match combine(*combined, type_oid, utf8) {
                 Way::First => Value::First(Vec::new()),
                 Way::Combine(combine) if combine.reads(format) => Value::State(State::new(combine)),
                 Way::Combine(_) | Way::Unknown => return Ok(None),
@@ -149,9 +153,9 @@ enum Way {
     Unknown,
 }
 
-fn combine(combined: Combined, type_oid: u32) -> Way {
+fn combine(combined: Combined, type_oid: u32, utf8: bool) -> Way {
     let of_kind = |bytewise: bool, of: fn(crate::merge::kind::Kind) -> Combine| {
-        let collation = if bytewise {
+        let collation = if bytewise && utf8 {
             Collation::C
         } else {
             Collation::Other

@@ -127,7 +127,10 @@ impl Session {
                 *told = *learned;
             }
         }
-        let (Some(keys), Some(groups)) = (sort_keys(scatter, sent)?, Groups::new(scatter, sent)?)
+        let (Some(keys), Some(groups)) = (
+            sort_keys(scatter, sent, self.reads_text_bytes())?,
+            Groups::new(scatter, sent, self.reads_text_bytes())?,
+        )
         else {
             return self.other_way(scatter, whole, offset, sent, catalog).await;
         };
@@ -221,6 +224,12 @@ impl Session {
         let shards = planner::resolve_all(&single.route, catalog, values).ok();
         planner::plan_several(whole, start, shards, &self.context(catalog, manual))
             .map_err(|_| refusal)
+    }
+
+    /// Whether texts come in the bytes that the servers compare.
+    fn reads_text_bytes(&self) -> bool {
+        let server = self.client.reported.get("server_encoding");
+        self.derived.utf8 && server.is_none_or(|encoding| encoding == "UTF8")
     }
 
     /// The values are of types that the router does not order: a server does it.
@@ -817,7 +826,7 @@ fn number(bytes: &[u8], is_binary: bool, type_oid: u32) -> Option<i64> {
 }
 
 /// The keys as the rows will have them; `None`: the router does not reproduce the order of one of them.
-fn sort_keys(scatter: &Scatter, sent: Sent<'_>) -> Step<Option<Vec<SortKey>>> {
+fn sort_keys(scatter: &Scatter, sent: Sent<'_>, utf8: bool) -> Step<Option<Vec<SortKey>>> {
     let types = scatter.learned.types();
     let type_of =
         |column: u16| types.and_then(|types| types.columns.get(usize::from(column)).copied());
@@ -831,7 +840,7 @@ fn sort_keys(scatter: &Scatter, sent: Sent<'_>) -> Step<Option<Vec<SortKey>>> {
             let short = "a shard has fewer columns than it was asked for";
             return Err(Report::error("XX000", short).into());
         };
-        let collation = if key.bytewise {
+        let collation = if key.bytewise && utf8 {
             Collation::C
         } else {
             Collation::Other

@@ -55,7 +55,7 @@ pub async fn tables(
                      WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, 0) \
                      WHEN EXISTS (SELECT {LOCKED} AND l.relation = c.oid) THEN NULL \
                      ELSE pg_get_expr(d.adbin, d.adrelid) END, \
-                EXISTS (SELECT FROM pg_collation k \
+                current_setting('server_encoding') = 'UTF8' AND EXISTS (SELECT FROM pg_collation k \
                          WHERE k.oid = a.attcollation \
                            AND (k.collprovider = 'c' AND k.collcollate IN ({BYTEWISE}) \
                                 OR k.collprovider = 'd' AND {DATABASE_BYTEWISE})) \
