@@ -17,6 +17,7 @@ pub mod differential;
 pub mod endpoint;
 pub mod process;
 pub mod psql;
+pub mod random;
 pub mod router_process;
 pub mod shared;
 pub mod transcript;

@@ -1,0 +1,68 @@
+//! Random queries are answered as PostgreSQL answers them.
+//!
+//! `PGWEAVE_SEED` chooses other rows and other queries, `PGWEAVE_QUERIES` how many, `PGWEAVE_QUERY` a single one; `./dev random` sets
+//! them from its options. A number in the environment also lifts the limit of time.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a step of a test that fails is the end of the test"
+)]
+
+use std::time::Duration;
+
+use router::local::{LocalServer, ServerOptions};
+use tests::cluster::{Cluster, Options};
+use tests::endpoint::Endpoint;
+use tests::random::sides::Pair;
+use tests::random::{self, run};
+
+/// How many queries `cargo test` tries. To be 10,000 once queries over several shards need no temporary tables.
+const QUERIES: u64 = 1500;
+/// A slow machine tries fewer.
+const TIME: Duration = Duration::from_secs(80);
+const SEED: u64 = 1;
+/// More refusals than this are a construct that stopped working.
+const MOST_REFUSED_PERCENT: f64 = 3.0;
+/// More errors on PostgreSQL than this, and the generator no longer tests what it should.
+const MOST_FAILED_PERCENT: f64 = 5.0;
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+}
+
+#[tokio::test]
+async fn random_queries_are_answered_as_postgresql_answers_them() {
+    let seed = number("PGWEAVE_SEED").unwrap_or(SEED);
+    let (only, queries) = (number("PGWEAVE_QUERY"), number("PGWEAVE_QUERIES"));
+    let options = random::Options {
+        seed,
+        queries: queries.unwrap_or(QUERIES),
+        only,
+        time: if queries.is_some() { Duration::MAX } else { TIME },
+    };
+    let server_options = ServerOptions {
+        durable: false,
+        ..ServerOptions::default()
+    };
+    let cluster = |shards| Cluster::start(Options { shards, ..Options::default() });
+    let (server, two, five) = tokio::join!(LocalServer::scratch(server_options), cluster(2), cluster(5));
+    let (server, two, five) = (server.unwrap(), two.unwrap(), five.unwrap());
+    let plain = server.connect("postgres").await.unwrap();
+    for name in ["two", "five"] {
+        plain.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+    }
+    let place = |name: &str| Endpoint::local(server.port(), name);
+    let pairs = [
+        Pair::prepare(place("two"), &two, seed, None).unwrap(),
+        Pair::prepare(place("five"), &five, seed, Some(4)).unwrap(),
+    ];
+    let report = run(&pairs, &options);
+    println!("{report}");
+    assert!(report.differences.is_empty(), "{report}");
+    if only.is_none() {
+        assert!(report.compared > 0);
+        assert!(report.refused_percent() <= MOST_REFUSED_PERCENT, "too many are refused");
+        assert!(report.failed_percent() <= MOST_FAILED_PERCENT, "too many fail on PostgreSQL");
+    }
+}
