@@ -2,9 +2,7 @@
 
 use super::dice::Dice;
 use super::sql::{Expression, Id, Literal, Sql};
-use super::templates::{
-    AGGREGATES, ANY, ORDERED_AGGREGATES, WINDOW_FUNCTIONS, templates,
-};
+use super::templates::{AGGREGATES, ANY, ORDERED_AGGREGATES, templates};
 use super::types::{self, Type};
 
 /// Something that a place can name.
@@ -96,10 +94,18 @@ impl Generator {
         let choice = self.dice.below(100);
         if choice < 35 && !scope.atoms.is_empty() {
             let atom = self.dice.pick(&scope.atoms).clone();
-            let operator = *self.dice.pick(&[" = ", " = ", " <> ", " < ", " <= ", " > ", " >= "]);
+            let operator = *self
+                .dice
+                .pick(&[" = ", " = ", " <> ", " < ", " <= ", " > ", " >= "]);
             let bare = atom.is_column && self.dice.percent(60);
             let value = self.literal(atom.ty, bare);
-            let parts = vec![Sql::text("("), atom.sql, Sql::text(operator), value, Sql::text(")")];
+            let parts = vec![
+                Sql::text("("),
+                atom.sql,
+                Sql::text(operator),
+                value,
+                Sql::text(")"),
+            ];
             return Sql::expression(Type::Bool, parts);
         }
         if choice < 45 && self.subqueries > 0 {
@@ -128,8 +134,12 @@ impl Generator {
         Sql::expression(ty, parts)
     }
 
-    fn parts(&mut self, ty: Type, template: &str, scope: &Scope, depth: usize) -> Vec<Sql> {
-        let any = self.any_type(scope);
+    pub fn parts(&mut self, ty: Type, template: &str, scope: &Scope, depth: usize) -> Vec<Sql> {
+        let mut any = self.any_type(scope);
+        if any == Type::IntArray && template.contains("ARRAY[") {
+            // An array of arrays is a wider array.
+            any = Type::Int4;
+        }
         let mut parts = Vec::new();
         let mut rest = template;
         while let Some((text, behind)) = rest.split_once('{') {
@@ -164,14 +174,25 @@ impl Generator {
     /// An aggregate over rows of this scope.
     pub fn aggregate(&mut self, scope: &Scope) -> Atom {
         // What an aggregate holds must be of its own query alone.
-        let scope = Scope { outer: Vec::new(), ..scope.clone() };
+        let scope = Scope {
+            outer: Vec::new(),
+            ..scope.clone()
+        };
         let subqueries = std::mem::take(&mut self.subqueries);
         let is_ordered = self.dice.percent(15);
-        let choices = if is_ordered { ORDERED_AGGREGATES } else { AGGREGATES };
+        let choices = if is_ordered {
+            ORDERED_AGGREGATES
+        } else {
+            AGGREGATES
+        };
         // Those that have a column to work on are worth more.
         let mut chosen = self.dice.pick(choices);
         for _ in 0..3 {
-            if scope.atoms.iter().any(|atom| chosen.1.contains(&format!("{{{}}}", atom.ty.short()))) {
+            if scope
+                .atoms
+                .iter()
+                .any(|atom| chosen.1.contains(&format!("{{{}}}", atom.ty.short())))
+            {
                 break;
             }
             chosen = self.dice.pick(choices);
@@ -208,7 +229,7 @@ impl Generator {
     }
 
     /// Holes of one type get the same expression, and nothing can be cut in them: the order must stay total.
-    fn parts_with_equal_holes(&mut self, template: &str, scope: &Scope) -> Vec<Sql> {
+    pub fn parts_with_equal_holes(&mut self, template: &str, scope: &Scope) -> Vec<Sql> {
         let mut filled: Vec<(Type, Sql)> = Vec::new();
         let mut parts = Vec::new();
         let mut rest = template;
@@ -229,16 +250,15 @@ impl Generator {
             let sql = match known {
                 Some((_, sql)) => sql.clone(),
                 None => {
-                    let columns: Vec<Atom> = scope.atoms.iter().filter(|atom| atom.ty == ty).cloned().collect();
+                    let columns: Vec<&Sql> = scope
+                        .atoms
+                        .iter()
+                        .filter(|atom| atom.ty == ty)
+                        .filter_map(single)
+                        .collect();
                     let sql = match columns.is_empty() {
                         true => Sql::text(format!("'{}'::{}", ty.value(&mut self.dice), ty.name())),
-                        false => match &self.dice.pick(&columns).sql {
-                            Sql::Expression(Expression { parts, .. }) => match &parts[..] {
-                                [only] => only.clone(),
-                                _ => Sql::text("NULL"),
-                            },
-                            other => other.clone(),
-                        },
+                        false => (*self.dice.pick(&columns)).clone(),
                     };
                     filled.push((ty, sql.clone()));
                     sql
@@ -249,87 +269,15 @@ impl Generator {
         parts.push(Sql::text(rest));
         parts
     }
-
-    /// A window function. `named`: the window that the query names `w`, if it does.
-    pub fn window_function(&mut self, scope: &Scope, named: &mut Option<Sql>) -> Atom {
-        let subqueries = std::mem::take(&mut self.subqueries);
-        let scope = Scope { outer: Vec::new(), ..scope.clone() };
-        let (free, total) = WINDOW_FUNCTIONS;
-        let needs_total = self.dice.percent(50);
-        let (ty, template) = *self.dice.pick(if needs_total { total } else { free });
-        let mut parts = if needs_total {
-            self.parts_with_equal_holes(template, &scope)
-        } else {
-            self.parts(ty, template, &scope, 1)
-        };
-        let is_aggregate = !needs_total && !template.ends_with("()");
-        if named.is_none() && self.dice.percent(15) {
-            *named = Some(self.window(&scope, true, false, "w AS "));
-        }
-        if named.is_some() && self.dice.percent(60) {
-            parts.push(Sql::text(" OVER w"));
-        } else {
-            parts.push(self.window(&scope, needs_total, is_aggregate, " OVER "));
-        }
-        self.subqueries = subqueries;
-        Atom {
-            sql: Sql::expression(ty, parts),
-            ty,
-            is_column: false,
-        }
-    }
-
-    fn window(&mut self, scope: &Scope, total: bool, framed: bool, before: &str) -> Sql {
-        let mut text = format!("{before}(");
-        let columns: Vec<&Atom> = scope.atoms.iter().filter(|atom| atom.is_column).collect();
-        let mut parts = Vec::new();
-        if !columns.is_empty() && self.dice.percent(60) {
-            let column = self.dice.pick(&columns).sql.clone();
-            parts.push(Sql::text(std::mem::replace(&mut text, " ".to_owned())));
-            parts.push(Sql::Optional(vec![Sql::text("PARTITION BY "), column]));
-        }
-        let mut keys = Vec::new();
-        if !columns.is_empty() && self.dice.percent(70) {
-            let direction = *self.dice.pick(&["", " DESC", " NULLS FIRST"]);
-            keys.push((self.dice.pick(&columns).sql.clone(), direction));
-        }
-        let is_total = total || self.dice.percent(50);
-        if is_total {
-            keys.extend(scope.identity.iter().map(|name| (name.clone(), "")));
-        }
-        if !keys.is_empty() {
-            text.push_str(" ORDER BY ");
-            for (index, (key, direction)) in keys.into_iter().enumerate() {
-                text.push_str(if index > 0 { ", " } else { "" });
-                parts.push(Sql::text(std::mem::take(&mut text)));
-                parts.push(key);
-                text.push_str(direction);
-            }
-            if framed && is_total && self.dice.percent(50) {
-                text.push_str(self.dice.pick::<&str>(&[
-                    " ROWS BETWEEN 1 PRECEDING AND CURRENT ROW",
-                    " ROWS BETWEEN UNBOUNDED PRECEDING AND 1 FOLLOWING",
-                    " ROWS BETWEEN 2 PRECEDING AND 1 FOLLOWING EXCLUDE CURRENT ROW",
-                    " GROUPS BETWEEN 1 PRECEDING AND 1 FOLLOWING",
-                    " RANGE BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING",
-                ]));
-            }
-        }
-        text.push(')');
-        parts.push(Sql::text(text));
-        // Not an expression: whatever is cut within must leave the order as it is.
-        Sql::Expression(Expression { ty: Type::Bool, parts: frozen(parts) })
-    }
 }
 
-/// The parts with their expressions taken out of the reach of cuts, but for what is optional.
-fn frozen(parts: Vec<Sql>) -> Vec<Sql> {
-    parts
-        .into_iter()
-        .flat_map(|part| match part {
-            Sql::Expression(Expression { parts, .. }) => frozen(parts),
-            Sql::Optional(parts) => vec![Sql::Optional(frozen(parts))],
-            other => vec![other],
-        })
-        .collect()
+/// A column or what is grouped by, which nothing can be cut in.
+fn single(atom: &Atom) -> Option<&Sql> {
+    let Sql::Expression(Expression { parts, .. }) = &atom.sql else {
+        return None;
+    };
+    match &parts[..] {
+        [only] => Some(only),
+        _ => None,
+    }
 }

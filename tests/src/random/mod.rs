@@ -11,6 +11,8 @@
 pub mod compare;
 pub mod dice;
 pub mod expressions;
+pub mod groups;
+pub mod order;
 pub mod queries;
 pub mod render;
 pub mod report;
@@ -19,8 +21,10 @@ pub mod shrink;
 pub mod sides;
 pub mod sources;
 pub mod sql;
+pub mod subqueries;
 pub mod templates;
 pub mod types;
+pub mod windows;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,7 +73,10 @@ pub fn run(pairs: &[Pair], options: &Options) -> Report {
     let started = Instant::now();
     let next = AtomicU64::new(options.only.unwrap_or(0));
     let end = options.only.map_or(options.queries, |only| only + 1);
-    let all = Mutex::new(Report { seed: options.seed, ..Report::default() });
+    let all = Mutex::new(Report {
+        seed: options.seed,
+        ..Report::default()
+    });
     let found = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for _ in 0..WORKERS {
@@ -93,7 +100,9 @@ pub fn run(pairs: &[Pair], options: &Options) -> Report {
         }
     });
     let mut report = all.into_inner().unwrap_or_default();
-    report.differences.sort_by_key(|difference| difference.index);
+    report
+        .differences
+        .sort_by_key(|difference| difference.index);
     report.elapsed = started.elapsed();
     report
 }
@@ -154,10 +163,15 @@ impl<'a> Worker<'a> {
             self.report.slow += 1;
             return;
         }
-        if let (Answer::Error { sqlstate, message }, true) = (&found, expected.sqlstate() != "0A000")
+        if let (Answer::Error { sqlstate, message }, true) =
+            (&found, expected.sqlstate() != "0A000")
             && sqlstate == "0A000"
         {
-            self.report.refused.entry(normalized(message)).or_default().keep(&text);
+            self.report
+                .refused
+                .entry(normalized(message))
+                .or_default()
+                .keep(&text);
             return;
         }
         let Some(kind) = kind else {
@@ -170,9 +184,11 @@ impl<'a> Worker<'a> {
             }
             return;
         };
-        let shrunk = shrink::shrink(&query, ATTEMPTS, |candidate| {
-            matches!(self.both(place, candidate, manner), Ok((_, _, Some(again))) if again == kind)
-        });
+        let shrunk = shrink::shrink(
+            &query,
+            ATTEMPTS,
+            |candidate| matches!(self.both(place, candidate, manner), Ok((_, _, Some(again))) if again == kind),
+        );
         let rendered = render::render(&shrunk, manner.mode != Mode::Simple);
         // The last word is the shrunk query's, unless it does not differ every time.
         let (postgres, pgweave) = match self.both(place, &shrunk, manner) {
@@ -187,7 +203,11 @@ impl<'a> Worker<'a> {
             block: manner.block,
             kind,
             sql: rendered.sql,
-            parameters: rendered.parameters.into_iter().map(|literal| literal.text).collect(),
+            parameters: rendered
+                .parameters
+                .into_iter()
+                .map(|literal| literal.text)
+                .collect(),
             original: text,
             postgres,
             pgweave,
@@ -203,7 +223,9 @@ impl<'a> Worker<'a> {
     ) -> Result<(Answer, Answer, Option<Kind>), Failure> {
         let mut session = match self.sessions[place].take() {
             Some(session) => session,
-            None => self.pairs[place].session().map(|(postgres, pgweave)| Session { postgres, pgweave })?,
+            None => self.pairs[place]
+                .session()
+                .map(|(postgres, pgweave)| Session { postgres, pgweave })?,
         };
         if let Some(write) = manner.block {
             for client in [&mut session.postgres, &mut session.pgweave] {
@@ -214,7 +236,10 @@ impl<'a> Worker<'a> {
         let expected = ask(&mut session.postgres, query, manner.mode)?;
         let found = ask(&mut session.pgweave, query, manner.mode)?;
         let kind = difference(query, &expected, &found, || {
-            let unlimited = Query { limit: Limit::None, ..query.clone() };
+            let unlimited = Query {
+                limit: Limit::None,
+                ..query.clone()
+            };
             ask(&mut session.postgres, &unlimited, manner.mode).ok()
         });
         if manner.block.is_some() {

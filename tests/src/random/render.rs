@@ -47,7 +47,11 @@ impl Renderer {
 
     fn query(&mut self, query: &Query) {
         if !query.with.is_empty() {
-            self.put(if query.recursive { "WITH RECURSIVE " } else { "WITH " });
+            self.put(if query.recursive {
+                "WITH RECURSIVE "
+            } else {
+                "WITH "
+            });
             self.each(&query.with, ", ", |this, With { head, query, .. }| {
                 this.put(head);
                 this.put(" (");
@@ -58,7 +62,11 @@ impl Renderer {
         }
         match &query.body {
             Body::Select(select) => self.select(select, query),
-            Body::Set { operator, left, right } => {
+            Body::Set {
+                operator,
+                left,
+                right,
+            } => {
                 self.branch(left);
                 self.put(&format!(" {operator} "));
                 self.branch(right);
@@ -179,7 +187,8 @@ impl Renderer {
         let alias = item.and_then(|item| select.items[item].alias.clone());
         match (group.style, item, alias) {
             (Style::Position, Some(item), _) => (item + 1).to_string(),
-            (Style::Alias, Some(_), Some(alias)) => alias,
+            // Other aliases might be names of columns as well, which come first here.
+            (Style::Alias, Some(_), Some(alias)) if alias.starts_with('c') => alias,
             _ => self.apart(&group.sql),
         }
     }
@@ -193,7 +202,11 @@ impl Renderer {
                 let item = &items[position];
                 let set = matches!(query.body, Body::Set { .. });
                 Some(match (style, &item.alias) {
-                    (Style::Alias, Some(alias)) => alias.clone(),
+                    (Style::Alias, Some(alias))
+                        if !items.iter().any(|item| item.is_named(alias)) =>
+                    {
+                        alias.clone()
+                    }
                     (Style::Expression, _) if !set => self.apart(&item.sql),
                     _ => (position + 1).to_string(),
                 })
@@ -217,7 +230,12 @@ impl Renderer {
                 self.put(" ");
                 self.put(alias);
             }
-            From::Join { kind, left, right, on } => {
+            From::Join {
+                kind,
+                left,
+                right,
+                on,
+            } => {
                 self.from(left);
                 self.put(kind);
                 let nested = matches!(**right, From::Join { .. });

@@ -48,7 +48,11 @@ pub struct Difference {
 
 impl Report {
     pub fn total(&self) -> usize {
-        self.compared + count(&self.failed) + count(&self.refused) + self.slow + self.differences.len()
+        self.compared
+            + count(&self.failed)
+            + count(&self.refused)
+            + self.slow
+            + self.differences.len()
     }
 
     pub fn refused_percent(&self) -> f64 {
@@ -63,7 +67,10 @@ impl Report {
         self.compared += other.compared;
         self.slow += other.slow;
         self.differences.extend(other.differences);
-        for (mine, others) in [(&mut self.failed, other.failed), (&mut self.refused, other.refused)] {
+        for (mine, others) in [
+            (&mut self.failed, other.failed),
+            (&mut self.refused, other.refused),
+        ] {
             for (message, sample) in others {
                 let known = mine.entry(message).or_default();
                 known.keep(&sample.sql);
@@ -111,11 +118,19 @@ pub fn normalized(message: &str) -> String {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for difference in &self.differences {
-            writeln!(f, "{difference}\n  replay     PGWEAVE_SEED={} PGWEAVE_QUERY={} cargo test -p tests --test random\n", self.seed, difference.index)?;
+            writeln!(
+                f,
+                "{difference}\n  replay     PGWEAVE_SEED={} PGWEAVE_QUERY={} cargo test -p tests --test random\n",
+                self.seed, difference.index
+            )?;
         }
         for (what, samples) in [("failed", &self.failed), ("refused", &self.refused)] {
             for (message, sample) in samples {
-                writeln!(f, "{what} {} times: {message}\n  {}", sample.count, sample.sql)?;
+                writeln!(
+                    f,
+                    "{what} {} times: {message}\n  {}",
+                    sample.count, sample.sql
+                )?;
             }
         }
         let seconds = self.elapsed.as_secs_f64();
@@ -138,7 +153,11 @@ impl fmt::Display for Report {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "query {} [{} shards, {}]: {:?}", self.index, self.shards, self.mode, self.kind)?;
+        writeln!(
+            f,
+            "query {} [{} shards, {}]: {:?}",
+            self.index, self.shards, self.mode, self.kind
+        )?;
         if let Some(block) = self.block {
             writeln!(f, "  after      BEGIN; {block}")?;
         }

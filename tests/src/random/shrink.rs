@@ -157,7 +157,12 @@ impl Cutter {
             return true;
         }
         let expressions = select.filter.iter_mut().chain(&mut select.having);
-        let groups = select.group.iter_mut().map(|group| &mut group.sql);
+        // What grouping sets are over stays a column; see `queries::sorts_groups`.
+        let groups = match select.grouping {
+            Grouping::Plain => &mut select.group[..],
+            _ => &mut [],
+        };
+        let groups = groups.iter_mut().map(|group| &mut group.sql);
         let items = select.items.iter_mut().map(|item| &mut item.sql);
         select.from.iter_mut().any(|from| self.from(from))
             || expressions
@@ -165,20 +170,32 @@ impl Cutter {
                 .chain(items)
                 .chain(&mut select.window)
                 .any(|sql| self.sql(sql))
-            || select.items.iter_mut().any(|item| self.clear(&mut item.alias))
+            || select
+                .items
+                .iter_mut()
+                .any(|item| self.clear(&mut item.alias))
     }
 
     fn from(&mut self, from: &mut From) -> bool {
         match from {
             From::Source { sql, .. } => sql.iter_mut().any(|sql| self.sql(sql)),
-            From::Join { left, right, on, kind } => {
+            From::Join {
+                left,
+                right,
+                on,
+                kind,
+            } => {
                 for side in [left.clone(), right.clone()] {
                     if self.is_here() {
                         *from = *side;
                         return true;
                     }
                 }
-                if !kind.contains("CROSS") && *on != On::Nothing && *kind != " JOIN " && self.is_here() {
+                if !kind.contains("CROSS")
+                    && *on != On::Nothing
+                    && *kind != " JOIN "
+                    && self.is_here()
+                {
                     *kind = " JOIN ";
                     return true;
                 }

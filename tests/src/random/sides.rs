@@ -1,10 +1,10 @@
 //! A plain PostgreSQL and a cluster with the same rows.
 
+use super::schema;
 use crate::client::{Client, rows};
 use crate::cluster::Cluster;
 use crate::endpoint::Endpoint;
 use crate::process::Failure;
-use super::schema;
 
 /// No query takes as long, unless it multiplies too many rows.
 const TIMEOUT: &str = "SET statement_timeout = '8s'";
@@ -32,7 +32,10 @@ impl Pair {
             shards: servers.len(),
         };
         let (mut plain, mut weave) = pair.session()?;
-        let icu = succeed(&mut plain, "SELECT 1 FROM pg_collation WHERE collname = 'en-x-icu'")?;
+        let icu = succeed(
+            &mut plain,
+            "SELECT 1 FROM pg_collation WHERE collname = 'en-x-icu'",
+        )?;
         for statement in schema::definitions(!icu.is_empty()) {
             succeed(&mut plain, &statement)?;
             succeed(&mut weave, &statement)?;
@@ -73,5 +76,8 @@ fn succeed(client: &mut Client, sql: &str) -> Result<Vec<Option<String>>, Failur
     if let Some(error) = answer.iter().find(|message| message.tag == b'E') {
         return Err(Failure(format!("{sql}: {error:?}")));
     }
-    Ok(rows(&answer).into_iter().filter_map(|row| row.into_iter().next()).collect())
+    Ok(rows(&answer)
+        .into_iter()
+        .filter_map(|row| row.into_iter().next())
+        .collect())
 }

@@ -50,7 +50,9 @@ impl Generator {
             };
             // A comma between them, now and then; then the condition is in WHERE at best.
             match parts.pop() {
-                Some(before) if self.dice.percent(90) => parts.push(self.join(before, part, may_be_lateral)),
+                Some(before) if self.dice.percent(90) => {
+                    parts.push(self.join(before, part, may_be_lateral))
+                }
                 Some(before) => parts.extend([before, part]),
                 None => parts.push(part),
             }
@@ -63,7 +65,9 @@ impl Generator {
         };
         for Source { name, relation } in &sources {
             let columns = relation.identity.iter();
-            scope.identity.extend(columns.map(|column| Sql::text(format!("{name}.{column}"))));
+            scope
+                .identity
+                .extend(columns.map(|column| Sql::text(format!("{name}.{column}"))));
         }
         if let [only] = &sources[..]
             && self.dice.percent(50)
@@ -73,7 +77,11 @@ impl Generator {
         if self.dice.percent(6) {
             let name = &self.dice.pick(&sources).name;
             let row = Sql::expression(Type::Jsonb, vec![Sql::text(format!("to_jsonb({name})"))]);
-            scope.atoms.push(Atom { sql: row, ty: Type::Jsonb, is_column: false });
+            scope.atoms.push(Atom {
+                sql: row,
+                ty: Type::Jsonb,
+                is_column: false,
+            });
         }
         (parts.into_iter().map(|part| part.from).collect(), scope)
     }
@@ -92,7 +100,11 @@ impl Generator {
                 let table = self.dice.pick(TABLES);
                 let relation = Relation {
                     name: table.name.to_owned(),
-                    columns: table.columns.iter().map(|(name, ty)| ((*name).to_owned(), *ty)).collect(),
+                    columns: table
+                        .columns
+                        .iter()
+                        .map(|(name, ty)| ((*name).to_owned(), *ty))
+                        .collect(),
                     identity: table.key().into_iter().map(str::to_owned).collect(),
                     is_table: true,
                 };
@@ -110,7 +122,11 @@ impl Generator {
     fn named(&mut self, mut relation: Relation, before: &str) -> Part {
         let sql = vec![Sql::text(format!("{before}{}", relation.name))];
         let name = self.name("t");
-        let mut alias = if self.dice.percent(50) { format!("AS {name}") } else { name.clone() };
+        let mut alias = if self.dice.percent(50) {
+            format!("AS {name}")
+        } else {
+            name.clone()
+        };
         if self.dice.percent(6) && relation.columns.len() > 1 {
             let (first, second) = (self.name("c"), self.name("c"));
             alias.push_str(&format!(" ({first}, {second})"));
@@ -130,8 +146,17 @@ impl Generator {
         let (query, columns) = self.query(outer, Wanted::Named);
         let name = self.name("q");
         let identity = columns.iter().map(|(name, _)| name.clone()).collect();
-        let sql = vec![Sql::text(format!("{before}(")), Sql::Query(Box::new(query)), Sql::text(")")];
-        let relation = Relation { name: name.clone(), columns, identity, is_table: false };
+        let sql = vec![
+            Sql::text(format!("{before}(")),
+            Sql::Query(Box::new(query)),
+            Sql::text(")"),
+        ];
+        let relation = Relation {
+            name: name.clone(),
+            columns,
+            identity,
+            is_table: false,
+        };
         part(sql, format!("AS {name}"), name, relation)
     }
 
@@ -158,7 +183,12 @@ impl Generator {
         let names: Vec<String> = columns.iter().map(|(name, _)| name.clone()).collect();
         let name = self.name("v");
         let alias = format!("AS {name} ({})", names.join(", "));
-        let relation = Relation { name: name.clone(), columns, identity: names, is_table: false };
+        let relation = Relation {
+            name: name.clone(),
+            columns,
+            identity: names,
+            is_table: false,
+        };
         part(sql, alias, name, relation)
     }
 
@@ -189,16 +219,24 @@ impl Generator {
         let shared = shared_columns(&left.sources, &right.sources);
         let (mut kind, on) = match kind {
             " CROSS JOIN " => (kind, On::Nothing),
-            " NATURAL JOIN " if (1..=2).contains(&shared.len()) && is_unambiguous(&left, &right) => {
+            " NATURAL JOIN "
+                if (1..=2).contains(&shared.len()) && is_unambiguous(&left, &right) =>
+            {
                 let outer = self.dice.percent(30);
-                (if outer { " NATURAL LEFT JOIN " } else { kind }, On::Nothing)
+                (
+                    if outer { " NATURAL LEFT JOIN " } else { kind },
+                    On::Nothing,
+                )
             }
             " NATURAL JOIN " => (" JOIN ", self.join_condition(&left, &right, false)),
             _ if !shared.is_empty() && self.dice.percent(25) => {
                 let column = self.dice.pick(&shared).clone();
                 (kind, On::Using(vec![column]))
             }
-            _ => (kind, self.join_condition(&left, &right, kind == " FULL JOIN ")),
+            _ => (
+                kind,
+                self.join_condition(&left, &right, kind == " FULL JOIN "),
+            ),
         };
         if on == On::Nothing && kind == " JOIN " {
             kind = " CROSS JOIN ";
@@ -274,16 +312,21 @@ fn atoms(sources: &[Source]) -> Vec<Atom> {
 }
 
 fn names(sources: &[Source]) -> Vec<(String, Type)> {
-    sources.iter().flat_map(|source| source.relation.columns.clone()).collect()
+    sources
+        .iter()
+        .flat_map(|source| source.relation.columns.clone())
+        .collect()
 }
 
 /// Columns that both sides have, once each.
 fn shared_columns(left: &[Source], right: &[Source]) -> Vec<String> {
     let (left, right) = (names(left), names(right));
-    let once = |columns: &[(String, Type)], name: &str| columns.iter().filter(|column| column.0 == name).count() == 1;
-    let shared = left
-        .iter()
-        .filter(|(name, ty)| once(&left, name) && once(&right, name) && right.contains(&(name.clone(), *ty)));
+    let once = |columns: &[(String, Type)], name: &str| {
+        columns.iter().filter(|column| column.0 == name).count() == 1
+    };
+    let shared = left.iter().filter(|(name, ty)| {
+        once(&left, name) && once(&right, name) && right.contains(&(name.clone(), *ty))
+    });
     shared.map(|(name, _)| name.clone()).collect()
 }
 
@@ -299,10 +342,16 @@ fn unqualify(scope: &mut Scope, name: &str) {
     let prefix = format!("{name}.");
     for atom in &mut scope.atoms {
         if let Sql::Expression(expression) = &mut atom.sql {
-            expression.parts.iter_mut().for_each(|part| strip(part, &prefix));
+            expression
+                .parts
+                .iter_mut()
+                .for_each(|part| strip(part, &prefix));
         }
     }
-    scope.identity.iter_mut().for_each(|part| strip(part, &prefix));
+    scope
+        .identity
+        .iter_mut()
+        .for_each(|part| strip(part, &prefix));
 }
 
 fn strip(part: &mut Sql, prefix: &str) {

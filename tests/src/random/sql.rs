@@ -137,7 +137,10 @@ pub enum Target {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Limit {
     None,
-    Rows { limit: Option<Sql>, offset: Option<Sql> },
+    Rows {
+        limit: Option<Sql>,
+        offset: Option<Sql>,
+    },
     FetchFirst(usize),
     WithTies(usize),
 }
@@ -211,10 +214,13 @@ impl Query {
                 Target::Hidden(_) => hidden = true,
             }
         }
-        let total = columns.len() == items.len();
+        let total = columns.len() == items.len() && !items.iter().any(|item| item.sql.is_star());
         if hidden && !total {
             // What comes behind a key that nobody sees cannot be checked.
-            let seen = self.order.iter().take_while(|key| matches!(key.target, Target::Item(..)));
+            let seen = self
+                .order
+                .iter()
+                .take_while(|key| matches!(key.target, Target::Item(..)));
             columns.truncate(seen.count());
         }
         // A total order with a hidden key in it still fixes the sequence.
@@ -254,6 +260,22 @@ impl Query {
     }
 }
 
+impl Item {
+    /// Whether it has this name of its own accord, or may have.
+    pub fn is_named(&self, name: &str) -> bool {
+        let is_column = |text: &str| text.rsplit('.').next() == Some(name);
+        self.alias.is_none()
+            && match &self.sql {
+                Sql::Expression(Expression { parts, .. }) => match &parts[..] {
+                    [Sql::Text(text)] => is_column(text),
+                    [Sql::Group(_)] => true,
+                    _ => false,
+                },
+                sql => sql.is_star(),
+            }
+    }
+}
+
 impl Select {
     fn visit(&self, call: &mut dyn FnMut(&Query)) {
         for item in &self.items {
@@ -275,7 +297,9 @@ impl From {
     fn visit(&self, call: &mut dyn FnMut(&Query)) {
         match self {
             From::Source { sql, .. } => sql.iter().for_each(|sql| sql.visit(call)),
-            From::Join { left, right, on, .. } => {
+            From::Join {
+                left, right, on, ..
+            } => {
                 left.visit(call);
                 right.visit(call);
                 if let On::Condition(sql) = on {
@@ -295,18 +319,31 @@ impl Sql {
         Sql::Expression(Expression { ty, parts })
     }
 
+    /// All columns of FROM.
+    pub fn is_star(&self) -> bool {
+        matches!(self, Sql::Text(text) if text == "*")
+    }
+
     /// Whether it is what that key groups by, and nothing more.
     pub fn is_group(&self, id: Id) -> bool {
         match self {
             Sql::Group(group) => *group == id,
-            Sql::Expression(Expression { parts, .. }) => matches!(&parts[..], [one] if one.is_group(id)),
+            Sql::Expression(Expression { parts, .. }) => {
+                matches!(&parts[..], [one] if one.is_group(id))
+            }
             _ => false,
         }
     }
 
     /// Two conditions that must both hold.
     pub fn and(self, other: Sql) -> Sql {
-        let parts = vec![Sql::text("("), self, Sql::text(" AND "), other, Sql::text(")")];
+        let parts = vec![
+            Sql::text("("),
+            self,
+            Sql::text(" AND "),
+            other,
+            Sql::text(")"),
+        ];
         Sql::expression(Type::Bool, parts)
     }
 
