@@ -15,6 +15,7 @@ pub mod cluster;
 pub mod conversation;
 pub mod differential;
 pub mod endpoint;
+pub mod load;
 pub mod process;
 pub mod psql;
 pub mod random;
