@@ -26,8 +26,10 @@ async fn folder(name: &str) {
         shards: 3,
         ..Options::default()
     };
-    let (server, cluster) =
-        tokio::join!(LocalServer::scratch(server_options), Cluster::start(options));
+    let (server, cluster) = tokio::join!(
+        LocalServer::scratch(server_options),
+        Cluster::start(options)
+    );
     let (server, cluster) = (server.unwrap(), cluster.unwrap());
     let local = |port| Endpoint::local(port, "postgres");
     let sides = Sides {

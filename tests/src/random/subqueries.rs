@@ -76,7 +76,7 @@ impl Generator {
         let mut parts = Vec::new();
         if choice < 4 {
             parts.push(Sql::text(if choice == 0 {
-                "NOT EXISTS ("
+                "(NOT EXISTS ("
             } else {
                 "EXISTS ("
             }));
@@ -96,7 +96,10 @@ impl Generator {
         }
         let (query, _) = self.query(&outer, Wanted::Columns(vec![ty]));
         parts.push(Sql::Query(Box::new(query)));
-        parts.push(Sql::text(if choice < 4 { ")" } else { "))" }));
+        parts.push(Sql::text(match choice {
+            1..4 => ")",
+            _ => "))",
+        }));
         Sql::expression(Type::Bool, parts)
     }
 }

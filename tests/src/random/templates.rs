@@ -161,7 +161,7 @@ pub fn templates(ty: Type) -> &'static [&'static str] {
             "({i8} % 1000 * {i2})",
             "({i8} & {1-15})",
             "({i8} >> {1-8})",
-            "hashint8extended({i8}, {0-1}) % 5",
+            "(hashint8extended({i8}, {0-1}) % 5)",
         ],
         Money => &[
             "({n2} + {n2})",
