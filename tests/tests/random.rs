@@ -13,6 +13,7 @@ use std::time::Duration;
 use router::local::{LocalServer, ServerOptions};
 use tests::cluster::{Cluster, Options};
 use tests::endpoint::Endpoint;
+use tests::random::render::render;
 use tests::random::sides::Pair;
 use tests::random::{self, run};
 
@@ -130,4 +131,99 @@ async fn a_wrong_value_is_found() {
         assert!(difference.sql.len() < 160, "{difference}");
         assert!(difference.sql.contains("customers"), "{difference}");
     }
+}
+
+/// What should be asked for is asked for.
+#[test]
+fn every_construct_appears() {
+    let queries: Vec<String> = (0..4000)
+        .map(|index| render(&random::query(SEED, index), true).sql)
+        .collect();
+    let missing: Vec<&str> = [
+        " LEFT JOIN ",
+        " RIGHT JOIN ",
+        " FULL JOIN ",
+        " CROSS JOIN ",
+        " NATURAL ",
+        " USING (",
+        "LATERAL (",
+        "(VALUES ",
+        "generate_series(",
+        "ONLY ",
+        "EXISTS (",
+        " NOT IN (SELECT",
+        " IN (SELECT",
+        " ALL (SELECT",
+        " ANY (SELECT",
+        "WITH ",
+        "WITH RECURSIVE ",
+        " AS MATERIALIZED (",
+        " UNION ALL ",
+        " UNION ",
+        " INTERSECT ",
+        " INTERSECT ALL ",
+        " EXCEPT ",
+        " EXCEPT ALL ",
+        " GROUP BY 1",
+        " GROUP BY c",
+        "GROUP BY ROLLUP",
+        "GROUP BY CUBE",
+        "GROUPING SETS",
+        "grouping(",
+        " HAVING ",
+        "count(DISTINCT ",
+        " FILTER (WHERE ",
+        "string_agg(",
+        "array_agg(",
+        "WITHIN GROUP",
+        " OVER (",
+        " OVER w",
+        " WINDOW w ",
+        " ROWS BETWEEN ",
+        " GROUPS BETWEEN ",
+        "row_number()",
+        "SELECT DISTINCT ",
+        "DISTINCT ON (",
+        " NULLS FIRST",
+        " DESC NULLS LAST",
+        " LIMIT ",
+        " OFFSET ",
+        " WITH TIES",
+        "FETCH FIRST ",
+        " LIMIT $",
+        " IS DISTINCT FROM ",
+        " BETWEEN ",
+        " BETWEEN SYMMETRIC ",
+        " LIKE ",
+        " SIMILAR TO ",
+        "CASE WHEN ",
+        "CASE ",
+        "coalesce(",
+        "nullif(",
+        "to_jsonb(t",
+        "SELECT *",
+        ", *",
+        "$12",
+        "public.",
+        " OVERLAPS ",
+        " AT TIME ZONE ",
+        "::mood",
+        "::uuid",
+        "::bytea",
+        "::interval",
+    ]
+    .into_iter()
+    .filter(|construct| !queries.iter().any(|sql| sql.contains(construct)))
+    .collect();
+    assert!(missing.is_empty(), "no query has {missing:?}");
+    for index in 0..4000 {
+        let query = random::query(SEED, index);
+        assert!(
+            query.is_deterministic(true),
+            "{}",
+            render(&query, false).sql
+        );
+    }
+    assert_eq!(queries[7], render(&random::query(SEED, 7), true).sql);
+    assert!(queries.iter().filter(|sql| sql.contains(" JOIN ")).count() > 1000);
 }

@@ -196,3 +196,102 @@ impl Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sql::{Distinct, Grouping, Item, Key, Limit, Select, Sql, Style, Target};
+    use super::*;
+
+    /// `SELECT a, b FROM t ORDER BY` the items with these numbers `LIMIT 2`.
+    fn query(keys: &[u32], limited: bool) -> Query {
+        let item = |id| Item {
+            id,
+            sql: Sql::text(format!("c{id}")),
+            alias: None,
+        };
+        let key = |id: &u32| Key {
+            target: match id {
+                0 => Target::Hidden(Sql::text("hidden")),
+                id => Target::Item(*id, Style::Position),
+            },
+            direction: "",
+        };
+        let mut query = Query::select(Select {
+            distinct: Distinct::No,
+            items: vec![item(1), item(2)],
+            from: Vec::new(),
+            filter: None,
+            group: Vec::new(),
+            grouping: Grouping::Plain,
+            having: None,
+            window: None,
+        });
+        query.order = keys.iter().map(key).collect();
+        if limited {
+            query.limit = Limit::FetchFirst(2);
+        }
+        query
+    }
+
+    fn rows(text: &str) -> Answer {
+        let value = |letter: char| Some(vec![letter as u8]);
+        Answer::Rows {
+            columns: String::new(),
+            rows: text
+                .split_whitespace()
+                .map(|row| row.chars().map(value).collect())
+                .collect(),
+            tag: String::new(),
+        }
+    }
+
+    fn check(query: &Query, expected: &str, found: &str, kind: Option<Kind>) {
+        let all = || Some(rows("11 12 21 22"));
+        let difference = difference(query, &rows(expected), &rows(found), all);
+        assert_eq!(difference, kind, "{expected} and {found}");
+    }
+
+    #[test]
+    fn what_a_query_leaves_open_is_not_compared() {
+        check(&query(&[], false), "11 12 21", "21 11 12", None);
+        check(&query(&[], false), "11 12", "11 11", Some(Kind::Rows));
+        check(&query(&[], false), "11 12", "11", Some(Kind::Rows));
+        check(&query(&[1, 2], false), "11 12", "12 11", Some(Kind::Order));
+        check(&query(&[1], false), "11 12 21", "12 11 21", None);
+        check(
+            &query(&[1], false),
+            "11 12 21",
+            "21 11 12",
+            Some(Kind::Order),
+        );
+        check(&query(&[2], false), "11 21 12", "21 11 12", None);
+        // Behind a key that nobody sees.
+        check(&query(&[0, 1], false), "21 11", "11 21", None);
+        check(&query(&[1, 0], false), "11 21", "21 11", Some(Kind::Order));
+    }
+
+    #[test]
+    fn a_limit_lets_choose_among_what_ties() {
+        check(&query(&[], true), "11 12", "22 21", None);
+        check(&query(&[], true), "11 12", "22", Some(Kind::Rows));
+        check(&query(&[], true), "11 12", "22 33", Some(Kind::Rows));
+        check(&query(&[], true), "11 12", "22 22", Some(Kind::Rows));
+        check(&query(&[1], true), "11 12", "12 11", None);
+        check(&query(&[1], true), "11 12", "11 21", Some(Kind::Order));
+        check(&query(&[1, 2], true), "11 12", "11 21", Some(Kind::Rows));
+    }
+
+    #[test]
+    fn errors_differ_by_their_code() {
+        let error = |sqlstate: &str, message: &str| Answer::Error {
+            sqlstate: sqlstate.to_owned(),
+            message: message.to_owned(),
+        };
+        let kind =
+            |one: &Answer, other: &Answer| difference(&query(&[], false), one, other, || None);
+        assert_eq!(kind(&error("22012", "a"), &error("22012", "b")), None);
+        assert!(kind(&error("22012", ""), &error("42601", "")).is_some());
+        assert!(kind(&error("22012", ""), &rows("11")).is_some());
+        assert!(kind(&rows("11"), &error("0A000", "")).is_some());
+    }
+}

@@ -25,6 +25,9 @@ impl Generator {
             .filter(|item| !item.sql.is_star())
             .map(|item| item.id)
             .collect();
+        if left.is_empty() {
+            return;
+        }
         let has_aliases = query.items().iter().any(|item| item.alias.is_some());
         let mut keys = Vec::new();
         let first = if on {

@@ -222,6 +222,13 @@ impl Generator {
                 .map(|_| self.any_type(&scope))
                 .collect(),
         };
+        if *wanted == Wanted::Named {
+            // Whoever reads it may sort by its columns.
+            types.retain(|ty| ty.is_canonical());
+            if types.is_empty() {
+                types.push(Type::Money);
+            }
+        }
         if must_be_canonical && !matches!(wanted, Wanted::Columns(_)) {
             types.retain(|ty| ty.is_canonical());
             if types.is_empty() {
@@ -241,6 +248,9 @@ impl Generator {
         let whole = *wanted == Wanted::Top && !grouped && select.distinct == Distinct::No;
         if whole && self.dice.percent(8) {
             let id = self.id();
+            if self.dice.percent(40) {
+                select.items.clear();
+            }
             select.items.push(Item {
                 id,
                 sql: Sql::text("*"),

@@ -207,6 +207,10 @@ impl Query {
                     let Some(column) = items.iter().position(|item| item.id == *id) else {
                         continue;
                     };
+                    if !items[column].is_canonical() {
+                        hidden = true;
+                        continue;
+                    }
                     if !columns.contains(&column) {
                         columns.push(column);
                     }
@@ -217,10 +221,12 @@ impl Query {
         let total = columns.len() == items.len() && !items.iter().any(|item| item.sql.is_star());
         if hidden && !total {
             // What comes behind a key that nobody sees cannot be checked.
-            let seen = self
-                .order
-                .iter()
-                .take_while(|key| matches!(key.target, Target::Item(..)));
+            let seen = self.order.iter().take_while(|key| match &key.target {
+                Target::Item(id, _) => items
+                    .iter()
+                    .any(|item| item.id == *id && item.is_canonical()),
+                Target::Hidden(_) => false,
+            });
             columns.truncate(seen.count());
         }
         // A total order with a hidden key in it still fixes the sequence.
@@ -261,6 +267,19 @@ impl Query {
 }
 
 impl Item {
+    /// Whether values that sort alike are shown alike: not `0` and `0.00`.
+    fn is_canonical(&self) -> bool {
+        let Sql::Expression(Expression { ty, parts }) = &self.sql else {
+            return true;
+        };
+        ty.is_canonical()
+            || match &parts[..] {
+                [Sql::Text(text)] => !text.contains('('),
+                [Sql::Group(_) | Sql::Literal(_)] => true,
+                _ => false,
+            }
+    }
+
     /// Whether it has this name of its own accord, or may have.
     pub fn is_named(&self, name: &str) -> bool {
         let is_column = |text: &str| text.rsplit('.').next() == Some(name);

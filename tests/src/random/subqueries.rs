@@ -22,7 +22,8 @@ impl Generator {
         let aggregates: Vec<&(Type, &str)> =
             AGGREGATES.iter().filter(|made| made.0 == ty).collect();
         self.subqueries = self.subqueries.saturating_sub(1);
-        let query = if !aggregates.is_empty() && self.dice.percent(60) {
+        let sorts = ty.is_canonical() && self.dice.percent(40);
+        let query = if !aggregates.is_empty() && !sorts {
             let (from, inner) = self.from_clause(&outer);
             let filter = self.equality(&inner.atoms, &outer);
             let template = self.dice.pick(&aggregates).1;
