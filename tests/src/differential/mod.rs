@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::endpoint::Endpoint;
 use crate::process::Failure;
 use player::Player;
+pub(crate) use player::without_user_oids;
 use script::Script;
 
 /// Scripts that run at the same time.

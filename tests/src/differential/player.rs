@@ -416,7 +416,7 @@ fn lines(answer: &[Message], unordered: bool) -> Vec<String> {
 }
 
 /// The message with one and the same oid for all types that users made.
-fn without_user_oids(message: &Message) -> Message {
+pub(crate) fn without_user_oids(message: &Message) -> Message {
     let mut message = message.clone();
     for at in type_positions(&message) {
         let Some(bytes) = message.body.get_mut(at..at + 4) else {

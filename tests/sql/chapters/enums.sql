@@ -1,0 +1,23 @@
+-- Enum support functions.
+SELECT count(m), count(DISTINCT m) FROM people;
+SELECT id, m::text AS x FROM people WHERE m::text IS NOT NULL ORDER BY x, id OFFSET 2 FETCH FIRST 6 ROWS ONLY;
+SELECT id, enum_first(m) FROM people ORDER BY id;
+SELECT enum_last(m) AS x, count(*) FROM people GROUP BY x ORDER BY x;
+SELECT id FROM people ORDER BY enum_range(NULL, m)::text DESC, id LIMIT 7;
+SELECT DISTINCT enum_range(m, NULL)::text[] FROM people ORDER BY 1 NULLS FIRST;
+SELECT count(enum_range(m)::text), count(DISTINCT enum_range(m)::text) FROM people;
+SELECT id, m = 'happy' AS x FROM people WHERE m = 'happy' IS NOT NULL ORDER BY x, id OFFSET 2 FETCH FIRST 6 ROWS ONLY;
+SELECT id, m < 'happy' FROM people ORDER BY id;
+SELECT greatest(m, 'ok') AS x, count(*) FROM people GROUP BY x ORDER BY x;
+SELECT id FROM people ORDER BY coalesce(m, 'sad') DESC, id LIMIT 7;
+SELECT m, count(*) FROM people GROUP BY m ORDER BY m;
+SELECT m, count(*) FROM people GROUP BY m ORDER BY m DESC NULLS LAST;
+SELECT m::text AS x, count(*) FROM people GROUP BY x ORDER BY x;
+SELECT min(m), max(m) FROM people;
+SELECT DISTINCT m FROM people ORDER BY m;
+SELECT name FROM people ORDER BY m, name, id;
+SELECT name FROM people ORDER BY m DESC NULLS LAST, id LIMIT 3;
+SELECT array_agg(m::text ORDER BY m, id) FROM people;
+SELECT name FROM people WHERE m IN ('ok', 'sad') ORDER BY id;
+SELECT name FROM people WHERE m = 'angry';
+SELECT name, rank() OVER (ORDER BY m) FROM people ORDER BY 2, id;

@@ -1,0 +1,47 @@
+-- Select lists and DISTINCT.
+SELECT * FROM people ORDER BY id;
+SELECT p.*, id FROM people p ORDER BY p.id;
+SELECT s.*, p.* FROM people p JOIN sales s ON s.person = p.id ORDER BY s.person, s.id;
+-- Its binary form holds the numbers of types.
+-- only simple
+SELECT p FROM people p ORDER BY id;
+SELECT (p).name FROM people p ORDER BY (p).id;
+SELECT (p.*)::text FROM people p ORDER BY id;
+SELECT ROW (id, name) FROM people ORDER BY id;
+SELECT id AS "Id", name "select" FROM people ORDER BY "Id";
+SELECT id AS value, name AS order_ FROM people ORDER BY value DESC;
+SELECT id, id, id AS id FROM people ORDER BY 1;
+SELECT 1 FROM people;
+SELECT FROM people;
+SELECT NULL, 'x', 1.5 FROM people;
+SELECT DISTINCT region FROM people ORDER BY region;
+SELECT DISTINCT region, active FROM people ORDER BY active, region;
+SELECT DISTINCT name FROM people ORDER BY name DESC;
+SELECT DISTINCT wage > 1000 AS x FROM people ORDER BY x;
+SELECT DISTINCT ON (region) region, id, name FROM people ORDER BY region, wage DESC NULLS LAST, id;
+SELECT DISTINCT ON (name) name, id FROM people ORDER BY name DESC, id DESC;
+SELECT DISTINCT ON (active, region) id FROM people ORDER BY active, region, id;
+SELECT DISTINCT ON (person) person, sold, amount FROM sales ORDER BY person, sold DESC, id;
+SELECT DISTINCT ON (qty % 2) qty % 2, person, id FROM sales ORDER BY qty % 2, person DESC, id;
+SELECT DISTINCT 1 FROM people;
+SELECT DISTINCT * FROM products ORDER BY id;
+SELECT DISTINCT p.region, s.note FROM people p JOIN sales s ON s.person = p.id ORDER BY 1, 2;
+SELECT DISTINCT count(*) FROM sales GROUP BY person ORDER BY 1;
+SELECT DISTINCT count(*) OVER (PARTITION BY region) FROM people ORDER BY 1;
+SELECT DISTINCT tags FROM people ORDER BY tags;
+SELECT DISTINCT prefs -> 'a' AS a FROM people ORDER BY a;
+SELECT count(*) FROM (SELECT DISTINCT ON (region) id FROM people ORDER BY region, id) x;
+SELECT DISTINCT region FROM people ORDER BY wage;
+SELECT ALL region FROM people ORDER BY region, id;
+SELECT id + 1 AS next, -id, id || 'x', id::text::int * 2 FROM people ORDER BY next;
+SELECT id = 5, id % 10 = 3, id IN (1, 2), id IS NULL FROM people ORDER BY id;
+SELECT (SELECT 1), id FROM people ORDER BY id;
+SELECT upper(name) AS name FROM people ORDER BY name, id;
+SELECT -id AS id FROM people ORDER BY id;
+SELECT lower(name) AS n, count(*) FROM people GROUP BY n ORDER BY n;
+SELECT name AS region FROM people GROUP BY region, name ORDER BY region;
+SELECT current_schema(), current_user, id FROM people ORDER BY id LIMIT 1;
+SELECT pg_typeof(wage), pg_typeof(id), pg_typeof(prefs) FROM people LIMIT 1;
+SELECT wage::int, wage::text, wage::float8, wage::numeric(12,1) FROM people ORDER BY id;
+SELECT CAST(id AS smallint), id::bool FROM people ORDER BY 1, 2;
+SELECT id::bool FROM people ORDER BY id;

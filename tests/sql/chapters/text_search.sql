@@ -1,0 +1,25 @@
+-- Text search.
+SELECT count(*), count(*) FILTER (WHERE doc @@ to_tsquery('simple', 'fox')) FROM words;
+SELECT doc @@ to_tsquery('simple', '7 | 8') AS x, count(*) FROM words GROUP BY 1 ORDER BY 1 NULLS FIRST;
+SELECT word, id FROM words WHERE NOT (doc @@ to_tsquery('simple', 'quick & !9')) ORDER BY word, id DESC LIMIT 5;
+SELECT word, id FROM words WHERE doc @@ plainto_tsquery('simple', 'quick fox') ORDER BY word, id;
+SELECT count(*), count(*) FILTER (WHERE doc @@ phraseto_tsquery('simple', 'quick 3')) FROM words;
+SELECT doc @@ websearch_to_tsquery('simple', '"the quick" -12') AS x, count(*) FROM words GROUP BY 1 ORDER BY 1 NULLS FIRST;
+SELECT word, id FROM words WHERE NOT (to_tsvector('english', body) @@ to_tsquery('english', 'jump')) ORDER BY word, id DESC LIMIT 5;
+SELECT word, id FROM words WHERE to_tsvector('english', coalesce(body, '')) @@ 'lazi'::tsquery ORDER BY word, id;
+SELECT count(*), count(*) FILTER (WHERE body @@ 'fox') FROM words;
+SELECT count(length(doc)), count(DISTINCT length(doc)) FROM words;
+SELECT word, id, strip(doc) AS x FROM words WHERE strip(doc) IS NOT NULL ORDER BY x, word, id OFFSET 2 FETCH FIRST 6 ROWS ONLY;
+SELECT word, id, setweight(doc, 'A') FROM words ORDER BY word, id;
+SELECT ts_rank(doc, to_tsquery('simple', 'fox | 3')) AS x, count(*) FROM words GROUP BY x ORDER BY x;
+SELECT word, id FROM words ORDER BY ts_rank_cd(doc, to_tsquery('simple', 'quick & fox')) DESC, word, id LIMIT 7;
+SELECT DISTINCT ts_headline('english', body, to_tsquery('english', 'dog')) FROM words ORDER BY 1 NULLS FIRST;
+SELECT count(to_tsvector('english', body)), count(DISTINCT to_tsvector('english', body)) FROM words;
+SELECT word, id, doc || 'x:1'::tsvector AS x FROM words WHERE doc || 'x:1'::tsvector IS NOT NULL ORDER BY x, word, id OFFSET 2 FETCH FIRST 6 ROWS ONLY;
+SELECT word, id, ts_delete(doc, 'fox') FROM words ORDER BY word, id;
+SELECT tsvector_to_array(doc) AS x, count(*) FROM words GROUP BY x ORDER BY x;
+SELECT word, id FROM words ORDER BY array_to_tsvector(tsvector_to_array(doc)) DESC, word, id LIMIT 7;
+SELECT DISTINCT numnode(to_tsquery('simple', 'a & ' || id)) FROM words ORDER BY 1 NULLS FIRST;
+SELECT count(querytree(to_tsquery('simple', id::text))), count(DISTINCT querytree(to_tsquery('simple', id::text))) FROM words;
+SELECT word, id, doc::text AS x FROM words WHERE doc::text IS NOT NULL ORDER BY x, word, id OFFSET 2 FETCH FIRST 6 ROWS ONLY;
+SELECT word, id, plainto_tsquery('english', body) FROM words ORDER BY word, id;
