@@ -1,6 +1,6 @@
 //! UPDATE, DELETE and MERGE, and what all writes have in common.
 
-use catalog::{KeyColumn, Table, TableKind};
+use catalog::{Event, KeyColumn, Table, TableKind};
 
 use super::Binder;
 use super::from::alias_of;
@@ -84,8 +84,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
         self.bound.findings.raise(Access::Write);
         let found = look_up(&self.context, relation.schemaname(), name);
         if let Found::Table(table) = found {
-            self.written(table);
-            self.reactions(&table.schema, &table.name, relation.location);
+            self.written(table, relation.location);
             let bound = self.table(table, alias, Vec::new(), relation.location);
             let relation = bound.namespace.entries[0].relation;
             return Ok(Target {
@@ -107,7 +106,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             }
             Found::View(view) => {
                 self.written_view(view, relation)?;
-                self.reactions(&view.schema, &view.name, relation.location);
+                self.reactions(&view.schema, &view.name, Event::Write, relation.location);
             }
             Found::Table(_) | Found::Unknown => self.bound.findings.home(default, name),
         }

@@ -124,13 +124,11 @@ struct Found {
 
 impl Found {
     async fn read(connection: &Connection, shard: ShardId) -> Result<Found, Error> {
-        let mut functions = relations::function_sources(connection).await?;
-        functions.extend(relations::attached_sources(connection).await?);
         Ok(Found {
             shard,
             tables: relations::tables(connection, None).await?,
             views: relations::views(connection).await?,
-            functions,
+            functions: relations::function_sources(connection).await?,
             reactions: relations::reactions(connection, None).await?,
             sequences: relations::sequences(connection).await?,
             schemas: relations::schemas(connection).await?,
