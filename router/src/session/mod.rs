@@ -24,6 +24,7 @@ mod portal;
 pub mod prepared;
 mod preparing;
 pub mod report;
+mod savepoints;
 mod schema;
 pub mod settings;
 mod show;
