@@ -63,7 +63,7 @@ const EACH_WAY: [&str; 4] = [
     "SELECT count(*) FROM rows",
     "SELECT k FROM rows ORDER BY k DESC LIMIT 1",
     "SELECT count(*) + 0 FROM rows",
-    "SELECT count(DISTINCT k) FROM rows",
+    "SELECT count(*) FROM (SELECT k FROM rows LIMIT 1000) AS all_of_them",
 ];
 
 /// What gathers leave on the servers: nothing.
@@ -89,7 +89,7 @@ fn rows_beyond_the_limit_are_not_moved() {
     table(cluster, "many", 6000);
     let mut client = through(cluster);
     let answer = client
-        .query("SELECT count(DISTINCT filler || k) FROM many")
+        .query("SELECT count(filler) FROM (SELECT * FROM many LIMIT 10000) AS all_of_them")
         .unwrap();
     assert_eq!(sqlstate(&answer).as_deref(), Some("53400"), "{answer:?}");
     let error = answer.iter().find(|message| message.tag == b'E').unwrap();
@@ -108,7 +108,7 @@ fn rows_beyond_the_limit_are_not_moved() {
         );
     }
     let answer = client
-        .query("SELECT count(DISTINCT filler || k) FROM wide")
+        .query("SELECT count(filler) FROM (SELECT * FROM wide LIMIT 10000) AS all_of_them")
         .unwrap();
     assert_eq!(sqlstate(&answer).as_deref(), Some("53400"), "{answer:?}");
     nothing_is_left(cluster);
