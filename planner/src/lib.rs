@@ -55,6 +55,7 @@ mod walk;
 
 pub use cache::{LiteralValues, Literals, PlanCache};
 pub use context::Context;
+pub use display::Work;
 pub use error::Error;
 pub use plan::*;
 pub use resolve::{Target, resolve, resolve_all};

@@ -36,11 +36,7 @@ enum Value {
 
 impl Groups {
     /// The outer `None`: the router does not combine values of one of the types exactly. The inner: there is nothing to combine.
-    pub fn new(
-        scatter: &Scatter,
-        sent: Sent<'_>,
-        utf8: bool,
-    ) -> Step<Option<Option<Groups>>> {
+    pub fn new(scatter: &Scatter, sent: Sent<'_>, utf8: bool) -> Step<Option<Option<Groups>>> {
         let Some(combined) = &scatter.merge.combine else {
             return Ok(Some(None));
         };

@@ -15,7 +15,7 @@ mod commit;
 mod copy;
 mod describing;
 mod everywhere;
-mod explain;
+pub mod explain;
 mod extended;
 mod gather;
 mod groups;
@@ -93,6 +93,8 @@ pub struct Session {
     unfinished: Vec<txn::ParticipantGid>,
     notes: Notes,
     literals: Literals,
+    /// What EXPLAIN ANALYZE measures meanwhile.
+    measures: Option<Box<explain::Measures>>,
     /// An extended message has failed: skip to Sync.
     skipping: bool,
     /// The shard that a forwarded statement went to.

@@ -1,0 +1,420 @@
+//! EXPLAIN: the route first, then what each shard is asked, and on demand the shards' own plans and what an execution has
+//! cost.
+//!
+//! Entry point: [`Session::run_explain`]. A statement of one shard is explained by that shard, with the route in front. Of a query
+//! over several shards the tree is the router's own (`outline`): ANALYZE carries it out as always, only that its rows are
+//! counted and thrown away (`measure`); VERBOSE and ANALYZE ask each shard for its own plan.
+//!
+//! Deliberately absent: ANALYZE of a statement with parameters, or of one that goes to all shards.
+
+mod format;
+mod measure;
+mod outline;
+
+use std::sync::Arc;
+
+use catalog::Catalog;
+use planner::{Access, Explain, ExplainFormat, Plan, Planned, Single};
+use serde_json::Value;
+
+use super::gather::Sent;
+use super::links::Need;
+use super::simple::Part;
+use super::{Session, Step};
+use crate::execute::expect::Expect;
+use crate::wire::{backend, encode};
+
+pub use format::{json, render, text};
+pub use measure::{Actual, Measures};
+pub use outline::{Node, Outline, rung};
+
+/// Options that a shard can be given for a plan that it does not carry out.
+const OF_SHARDS: [&str; 6] = [
+    "buffers",
+    "costs",
+    "generic_plan",
+    "memory",
+    "settings",
+    "verbose",
+];
+
+/// Options that the router answers to by itself, or that concern an execution on a shard.
+const OF_ROUTER: [&str; 6] = ["analyze", "format", "serialize", "summary", "timing", "wal"];
+
+impl Session {
+    pub(super) async fn run_explain(
+        &mut self,
+        explain: &Explain,
+        part: Part<'_>,
+        catalog: &Arc<Catalog>,
+    ) -> Step {
+        match &*explain.inner {
+            Plan::Single(single) => {
+                let values = self.literals.values(part.whole);
+                match self.need_of(single, &values, catalog) {
+                    Ok(need) => self.explain_single(explain, need, part, catalog).await,
+                    Err(refusal) => {
+                        let (text, offset) = explained(explain, part);
+                        let planned = Planned {
+                            part: None,
+                            plan: Arc::new(Plan::Single(Single::clone(single))),
+                            rest: None,
+                        };
+                        let values = self.literals.values(part.whole);
+                        let several =
+                            self.over_several(&planned, text, &values, refusal, catalog)?;
+                        self.explain_several(explain, &several.plan, text, offset, catalog)
+                            .await
+                    }
+                }
+            }
+            plan @ (Plan::Scatter(_) | Plan::Gather(_)) => {
+                let (_, offset) = explained(explain, part);
+                self.explain_several(explain, plan, part.whole, offset, catalog)
+                    .await
+            }
+            plan => {
+                let node = self.outline(part.whole, catalog).of(plan);
+                self.explanation(node.kind, &node, explain.format)
+            }
+        }
+    }
+
+    /// The shard explains, the route comes first.
+    async fn explain_single(
+        &mut self,
+        explain: &Explain,
+        need: Need,
+        part: Part<'_>,
+        catalog: &Arc<Catalog>,
+    ) -> Step {
+        let index = self.link(need, catalog).await?;
+        let link = &mut self.links[index];
+        link.backend.query(part.text.as_bytes());
+        link.position_offset = part.offset;
+        link.expects.push_back(Expect::Captured);
+        self.exchange(index).await?;
+        let captured = std::mem::take(&mut self.links[index].captured);
+        self.own_error(index)?;
+        let shard = self.links[index].shard;
+        let route = self
+            .outline(part.whole, catalog)
+            .answered(need.target, shard);
+        let mut header = (explain.format == ExplainFormat::Text).then(|| route.line.clone());
+        for (tag, body) in backend::messages(&captured) {
+            let value = match tag {
+                b'D' if explain.format != ExplainFormat::Text => only_value(body),
+                _ => None,
+            };
+            match value {
+                Some(answer) => {
+                    let answer = format::with_route(&answer, &route, explain.format);
+                    encode::data_row(&mut self.client.out, &[Some(answer.as_bytes())]);
+                }
+                None => encode::message_as_it_is(&mut self.client.out, tag, body),
+            }
+            if tag == b'T'
+                && let Some(header) = header.take()
+            {
+                encode::data_row(&mut self.client.out, &[Some(header.as_bytes())]);
+            }
+        }
+        Ok(())
+    }
+
+    /// `whole`: the text that was planned. `offset`: characters before the explained statement in the client's text.
+    async fn explain_several(
+        &mut self,
+        explain: &Explain,
+        plan: &Plan,
+        whole: &str,
+        offset: i32,
+        catalog: &Arc<Catalog>,
+    ) -> Step {
+        let parameters = match plan {
+            Plan::Scatter(scatter) => scatter.parameters,
+            Plan::Gather(gather) => gather.parameters,
+            _ => 0,
+        };
+        let known = |name: &str| OF_ROUTER.contains(&name);
+        let asks = explain.options.iter().any(|(name, value)| match &**name {
+            "verbose" | "analyze" => is_on(value.as_deref()),
+            // A shard tells the client that there is no such option.
+            name => !known(name) && !OF_SHARDS.contains(&name),
+        });
+        if !asks || parameters > 0 {
+            let node = self.outline(whole, catalog).of(plan);
+            return self.explanation(
+                outline::rung(plan).unwrap_or_default(),
+                &node,
+                explain.format,
+            );
+        }
+        let mut actual = None;
+        if explain.analyze {
+            actual = Some(self.measure(plan, whole, offset, catalog).await?);
+        }
+        let plan = match &actual {
+            Some((measures, _)) => carried_out(plan, measures.other_ways),
+            None => plan.clone(),
+        };
+        let mut node = self.outline(whole, catalog).of(&plan);
+        if let Some((measures, whole)) = actual {
+            node.walk(&mut |node| {
+                if let Some(query) = &node.query {
+                    node.actual = measures.part(query.step, query.shard);
+                }
+            });
+            node.actual = Some(whole);
+        }
+        self.ask_plans(explain, &plan, &mut node, catalog).await?;
+        self.explanation(
+            outline::rung(&plan).unwrap_or_default(),
+            &node,
+            explain.format,
+        )
+    }
+
+    /// Runs the query as always, but for its rows, which are only counted.
+    async fn measure(
+        &mut self,
+        plan: &Plan,
+        whole: &str,
+        offset: i32,
+        catalog: &Arc<Catalog>,
+    ) -> Step<(Measures, Actual)> {
+        // What waits for the client of earlier statements is not of this result.
+        self.drain().await?;
+        self.measures = Some(Box::new(Measures::begin()));
+        self.client.discard_results();
+        let sent = Sent::Simple;
+        let result = match plan {
+            Plan::Scatter(scatter) => {
+                Box::pin(self.run_scatter(scatter, whole, offset, sent, catalog)).await
+            }
+            Plan::Gather(gather) => {
+                Box::pin(self.run_gather(gather, whole, offset, sent, catalog)).await
+            }
+            _ => Ok(()),
+        };
+        let rows = self.client.keep_results();
+        let measures = self.measures.take();
+        result?;
+        let measures = measures.map_or_else(Measures::begin, |measures| *measures);
+        let whole = measures.whole(rows);
+        Ok((measures, whole))
+    }
+
+    /// Has each shard explain what it is asked.
+    async fn ask_plans(
+        &mut self,
+        explain: &Explain,
+        plan: &Plan,
+        root: &mut Node,
+        catalog: &Arc<Catalog>,
+    ) -> Step {
+        let access = match plan {
+            Plan::Scatter(scatter) if scatter.locks => Access::LockingRead,
+            _ => Access::Read,
+        };
+        let mut queries = Vec::new();
+        root.walk(&mut |node| queries.extend(node.query.clone()));
+        let mut shards: Vec<_> = queries.iter().map(|query| query.shard).collect();
+        // In one order always, so that two sessions do not each wait for a connection that the other has.
+        shards.sort();
+        shards.dedup();
+        for shard in &shards {
+            self.link(Need::shard(*shard, access), catalog).await?;
+        }
+        let is_text = explain.format == ExplainFormat::Text;
+        let opening = opening(explain, is_text);
+        let mut own_plans = Vec::new();
+        for query in &queries {
+            let index = self.link(Need::shard(query.shard, access), catalog).await?;
+            let link = &mut self.links[index];
+            link.backend
+                .query(format!("{opening}{}", query.sql).as_bytes());
+            link.expects.push_back(Expect::Captured);
+            self.exchange(index).await?;
+            let captured = std::mem::take(&mut self.links[index].captured);
+            self.own_error(index)?;
+            let rows = backend::messages(&captured).filter(|(tag, _)| *tag == b'D');
+            let lines: Vec<String> = rows.filter_map(|(_, body)| only_value(body)).collect();
+            own_plans.push(match is_text {
+                true => Value::from(lines),
+                false => tree_of(&lines.concat()),
+            });
+        }
+        let shows = explain
+            .options
+            .iter()
+            .any(|(name, value)| name == "verbose" && is_on(value.as_deref()));
+        let mut own_plans = own_plans.into_iter();
+        root.walk(&mut |node| {
+            if node.query.is_none() {
+                return;
+            }
+            let own = own_plans.next();
+            node.estimated_rows = own.as_ref().and_then(estimate);
+            node.own_plan = own.filter(|own| shows && !own.is_null());
+        });
+        Ok(())
+    }
+
+    fn outline<'a>(&self, text: &'a str, catalog: &'a Catalog) -> SessionOutline<'a> {
+        SessionOutline {
+            catalog,
+            text,
+            process_id: self.handle.process_id as usize,
+            in_block: self.block.is_some(),
+        }
+    }
+
+    fn explanation(&mut self, rung: &str, node: &Node, format: ExplainFormat) -> Step {
+        let oid = match format {
+            ExplainFormat::Text | ExplainFormat::Yaml => 25,
+            ExplainFormat::Json => 114,
+            ExplainFormat::Xml => 142,
+        };
+        encode::row_description(&mut self.client.out, &[("QUERY PLAN", oid)]);
+        for row in render(rung, node, format) {
+            encode::data_row(&mut self.client.out, &[Some(row.as_bytes())]);
+        }
+        encode::command_complete(&mut self.client.out, "EXPLAIN");
+        Ok(())
+    }
+}
+
+/// What a plan's tree depends on in a session.
+struct SessionOutline<'a> {
+    catalog: &'a Catalog,
+    text: &'a str,
+    process_id: usize,
+    in_block: bool,
+}
+
+impl SessionOutline<'_> {
+    fn of(&self, plan: &Plan) -> Node {
+        let finishing = match plan {
+            Plan::Gather(gather) => {
+                let at = self.process_id % gather.servers.len().max(1);
+                gather.servers.get(at).copied()
+            }
+            _ => None,
+        };
+        self.with(finishing).of(plan)
+    }
+
+    /// A statement for which any shard will do has been answered by this one.
+    fn answered(&self, target: planner::Target, shard: catalog::ShardId) -> Node {
+        self.with(None).routed(target, Some(shard))
+    }
+
+    fn with(&self, finishing: Option<catalog::ShardId>) -> Outline<'_> {
+        Outline {
+            catalog: self.catalog,
+            text: self.text,
+            finishing,
+            in_block: self.in_block,
+        }
+    }
+}
+
+/// The explained statement's own text, and how many characters come before it in the client's.
+fn explained<'a>(explain: &Explain, part: Part<'a>) -> (&'a str, i32) {
+    let own = part.whole.get(explain.statement.clone());
+    let Some(own) = own else {
+        return (part.text, part.offset);
+    };
+    // The part's text is a piece of the whole.
+    let start = (part.text.as_ptr() as usize).saturating_sub(part.whole.as_ptr() as usize);
+    let before = part.whole.get(start..explain.statement.start);
+    let before = before.map_or(0, |before| before.chars().count());
+    let before = i32::try_from(before).unwrap_or(0);
+    (own, part.offset.saturating_add(before))
+}
+
+/// The plan that took the place of one which could not be carried out with the types that turned out.
+fn carried_out(plan: &Plan, other_ways: usize) -> Plan {
+    let mut plan = plan.clone();
+    for _ in 0..other_ways {
+        let otherwise = match plan {
+            Plan::Scatter(ref scatter) => scatter.otherwise.clone(),
+            Plan::Gather(ref gather) => {
+                let combine = gather.combine.as_ref();
+                combine.and_then(|combine| combine.otherwise.clone())
+            }
+            _ => None,
+        };
+        match otherwise {
+            Some(gather) => plan = Plan::Gather(*gather),
+            None => break,
+        }
+    }
+    plan
+}
+
+/// What stands before a shard's query to have it explained.
+fn opening(explain: &Explain, is_text: bool) -> String {
+    let mut options: Vec<String> = Vec::new();
+    for (name, value) in &explain.options {
+        if OF_ROUTER.contains(&&**name) {
+            continue;
+        }
+        let name = catalog::quote_identifier(name);
+        options.push(match value {
+            Some(value) => format!("{name} {}", catalog::quote_literal(value)),
+            None => name,
+        });
+    }
+    if !is_text {
+        options.push("FORMAT json".to_owned());
+    }
+    match options.is_empty() {
+        true => "EXPLAIN ".to_owned(),
+        false => format!("EXPLAIN ({}) ", options.join(", ")),
+    }
+}
+
+/// The tree in a shard's answer in JSON.
+fn tree_of(answer: &str) -> Value {
+    let mut answer: Value = serde_json::from_str(answer).unwrap_or_default();
+    answer
+        .pointer_mut("/0/Plan")
+        .map(Value::take)
+        .unwrap_or_default()
+}
+
+/// The rows that a shard expects to give; unknown with COSTS OFF.
+fn estimate(own_plan: &Value) -> Option<u64> {
+    if let Some(rows) = own_plan.get("Plan Rows") {
+        return rows.as_u64();
+    }
+    let first = own_plan.get(0)?.as_str()?;
+    let (_, after) = first.split_once(" rows=")?;
+    after.split(' ').next()?.parse().ok()
+}
+
+/// As PostgreSQL reads a switch (`defGetBoolean`).
+fn is_on(value: Option<&str>) -> bool {
+    !matches!(value, Some("off" | "false" | "0" | "no"))
+}
+
+/// The one value of a row, as text.
+fn only_value(body: &[u8]) -> Option<String> {
+    let (_, value) = body.split_at_checked(6)?;
+    String::from_utf8(value.to_vec()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn estimates_are_those_of_the_topmost_node() {
+        let text = serde_json::json!(["Seq Scan on t  (cost=0.00..35.50 rows=2550 width=4)", "x"]);
+        assert_eq!(estimate(&text), Some(2550));
+        assert_eq!(estimate(&serde_json::json!(["Seq Scan on t"])), None);
+        assert_eq!(estimate(&serde_json::json!({"Plan Rows": 7})), Some(7));
+    }
+}
