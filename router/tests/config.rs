@@ -141,6 +141,15 @@ fn every_value_arrives() {
         wait_timeout_ms = 250
         [replicas]
         read_preference = "prefer_replica"
+        [planner]
+        scatter = "warn"
+        [[scatter]]
+        user = ["app", "jobs"]
+        mode = "forbid"
+        [[scatter]]
+        database = "shop"
+        user = "reports"
+        mode = "allow"
     "#;
     let config = load(text).unwrap();
     assert_eq!(config.database, "shop");
@@ -188,6 +197,11 @@ fn every_value_arrives() {
     assert_eq!(
         config.replicas.read_preference,
         ReadPreference::PreferReplica
+    );
+    let mode = |user| config.scatter_mode(user, "shop").name();
+    assert_eq!(
+        [mode("jobs"), mode("reports"), mode("others")],
+        ["forbid", "allow", "warn"]
     );
 }
 

@@ -183,6 +183,7 @@ impl Session {
         offset: i32,
         catalog: &Arc<Catalog>,
     ) -> Step<(Measures, Actual)> {
+        self.allow_several(plan, catalog)?;
         // What waits for the client of earlier statements is not of this result.
         self.drain().await?;
         self.measures = Some(Box::new(Measures::begin()));
