@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::{
-    AutoShard, Catalog, ClusterId, Epoch, Error, Function, Group, Reaction, Sequence, Shard,
-    ShardId, Table, View,
+    AutoShard, Catalog, ClusterId, Epoch, Error, Function, Group, Reached, Reaction, Sequence,
+    Shard, ShardId, Table, View,
 };
 
 /// Makes a [`Catalog`]. Parts may be added in any order; [`CatalogBuilder::build`] checks them.
@@ -77,17 +77,36 @@ impl CatalogBuilder {
         self
     }
 
-    /// What a write to a relation does besides; the relation need not be one of the catalog's.
+    /// What a relation runs by itself; the relation need not be one of the catalog's.
     pub fn reaction(mut self, reaction: Reaction) -> Self {
         self.reactions.push(reaction);
         self
     }
 
-    /// Replaces what writes to a relation do besides.
+    /// Replaces what a relation runs by itself.
     pub fn with_reactions(mut self, schema: &str, name: &str, reactions: Vec<Reaction>) -> Self {
         self.reactions
             .retain(|reaction| reaction.schema != schema || reaction.name != name);
         self.reactions.extend(reactions);
+        self
+    }
+
+    /// Reactions go by the new name of what they are of, or reach for.
+    pub fn with_reactions_renamed(mut self, old: (&str, &str), new: (&str, &str)) -> Self {
+        let rename = |schema: &mut String, name: &mut String| {
+            if (schema.as_str(), name.as_str()) == old {
+                (*schema, *name) = (new.0.to_owned(), new.1.to_owned());
+            }
+        };
+        for reaction in &mut self.reactions {
+            rename(&mut reaction.schema, &mut reaction.name);
+            match &mut reaction.reaches {
+                Reached::Relation(schema, name) | Reached::Along(schema, name) => {
+                    rename(schema, name)
+                }
+                Reached::Function(..) => {}
+            }
+        }
         self
     }
 

@@ -36,8 +36,8 @@ pub use shard_map::{
 };
 pub use snapshot::{Catalog, Relation};
 pub use table::{
-    AutoShard, Column, Function, Group, KeyColumn, Reached, Reaction, Sequence, Table, TableKind,
-    Touches, View, Volatility, attached_name,
+    AutoShard, Column, Event, Function, Group, KeyColumn, Reached, Reaction, Sequence, Table,
+    TableKind, Touches, View, Volatility,
 };
 pub use topology::{Server, Shard};
 pub use value::{Key, KeyValue, ValueError};

@@ -162,7 +162,7 @@ impl Catalog {
         self.functions.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// What writes to this table or view do besides.
+    /// What this table or view runs by itself.
     pub fn reactions(&self, schema: &str, name: &str) -> &[Reaction] {
         let of = |reaction: &Reaction| {
             (reaction.schema.as_str(), reaction.name.as_str()).cmp(&(schema, name))

@@ -84,13 +84,6 @@ pub struct Function {
     pub aggregate: bool,
 }
 
-/// The name under which a snapshot keeps, as a function of the table's schema, what a table runs by itself: when it is
-/// written (triggers, rules, defaults, checks), or whenever it is used (row security policies). No function has such a name.
-pub fn attached_name(table: &str, writes: bool) -> String {
-    let event = if writes { "write" } else { "use" };
-    format!("\u{1}{event} {table}")
-}
-
 /// Which relations a function reads or writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Touches {
@@ -100,20 +93,33 @@ pub enum Touches {
     Unknown,
 }
 
-/// What a write to a relation does besides: a trigger calls a function, a rule reaches for another relation or a function.
+/// What a relation runs by itself when it is used, though the statement does not show it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reaction {
-    /// The relation that is written to.
+    /// The relation that is used.
     pub schema: String,
     pub name: String,
+    pub event: Event,
     pub reaches: Reached,
 }
 
-/// Schema and name of what a trigger or a rule uses.
+/// What sets a reaction off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Event {
+    /// The relation is read or written: row security policies.
+    Use,
+    /// It is written: triggers, rules, defaults, checks, and the relations that are written along with it.
+    Write,
+}
+
+/// Schema and name of what a reaction uses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reached {
     Function(String, String),
     Relation(String, String),
+    /// A relation that is written when this one is: a foreign key's cascade changes it, it is a partition or a child, or this is
+    /// a view of it. That it is on the right shard has been seen to when it was placed.
+    Along(String, String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

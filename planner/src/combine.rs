@@ -533,7 +533,7 @@ impl Rewriter<'_, '_, '_, '_> {
         {
             let name = self.partial(node, call);
             self.possible &= name.is_some();
-            return Some(name.unwrap_or_default());
+            return Some(name.unwrap_or_else(|| format!("{OWN}none")));
         }
         if let Some(key) = key_of(node, &self.keys, self.binder) {
             return Some(key_name(key));

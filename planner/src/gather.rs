@@ -170,7 +170,9 @@ fn described(gather: &Gather, appearance: &Appearance<'_>, needed: Option<&Neede
         // Their number matters.
         columns.extend(all().next());
     }
-    let conditions = needed.map_or(&[][..], |needed| needed.conditions(appearance.location));
+    let conditions = needed
+        .filter(|_| !appearance.renamed)
+        .map_or(&[][..], |needed| needed.conditions(appearance.location));
     let condition = match conditions {
         [] => None,
         conditions => {

@@ -102,6 +102,37 @@ pub fn plan_several(
     })
 }
 
+/// The parameters that a text names, from 0: `$1` is 0. A text that cannot be read has none.
+pub fn parameters_in(sql: &str) -> Vec<u16> {
+    let Ok(tree) = parse::parse(sql) else {
+        return Vec::new();
+    };
+    let mut stack: Vec<parse::Node<'_>> = tree
+        .statements(sql)
+        .iter()
+        .map(|statement| statement.node)
+        .collect();
+    let mut parameters = Vec::new();
+    while let Some(node) = stack.pop() {
+        if let parse::Node::ParamRef(parameter) = node {
+            parameters.extend(u16::try_from(parameter.number - 1));
+        }
+        if matches!(
+            node,
+            parse::Node::InsertStmt(_)
+                | parse::Node::UpdateStmt(_)
+                | parse::Node::DeleteStmt(_)
+                | parse::Node::MergeStmt(_)
+        ) {
+            return Vec::new();
+        }
+        if !walk::query_children(node, &mut stack) && walk::children(node, &mut stack).is_err() {
+            return Vec::new();
+        }
+    }
+    parameters
+}
+
 /// Plans a text; the flag tells whether its plan holds for all texts of its shape.
 fn plan_lifted(source: Source<'_>, context: &Context<'_>) -> Result<(Vec<Planned>, bool), Error> {
     let sql = source.sql;

@@ -252,10 +252,36 @@ fn as_node<'n>(node: &'n NodeMut<'_, '_>) -> Option<Node<'n>> {
     })
 }
 
+/// A tree as SQL that is read as the same tree again: the library forgets some parentheses.
 fn print(node: Node<'_>) -> Result<String, Error> {
-    deparse(node)
-        .map(|text| text.as_str().to_owned())
-        .map_err(|error| Error::internal(format!("a changed statement cannot be printed: {error}")))
+    let text = deparse(node)
+        .map_err(|error| {
+            Error::internal(format!("a changed statement cannot be printed: {error}"))
+        })?
+        .as_str()
+        .to_owned();
+    let same = crate::parse::parse(&text)
+        .is_ok_and(|again| again.only().is_some_and(|read| shape(read) == shape(node)));
+    match same {
+        true => Ok(text),
+        false => Err(Error::internal(format!(
+            "a changed statement is read otherwise than it was meant: {text}"
+        ))),
+    }
+}
+
+/// A tree without the places where its nodes stood.
+fn shape(node: Node<'_>) -> String {
+    let drawn = format!("{node:?}");
+    let mut shape = String::with_capacity(drawn.len());
+    let mut rest = drawn.as_str();
+    while let Some(at) = rest.find("location: ") {
+        let after = at + "location: ".len();
+        shape.push_str(&rest[..at]);
+        rest = rest[after..].trim_start_matches(|byte: char| byte == '-' || byte.is_ascii_digit());
+    }
+    shape.push_str(rest);
+    shape
 }
 
 /// Whether a statement may be copied and printed: it is not too deep, and made of nodes that are known.
@@ -266,19 +292,7 @@ pub(crate) fn is_shallow(select: &nodes::SelectStmt) -> bool {
         if depth > DEPTH {
             return false;
         }
-        let known = match node {
-            Node::SelectStmt(_)
-            | Node::JoinExpr(_)
-            | Node::RangeSubselect(_)
-            | Node::RangeFunction(_)
-            | Node::RangeTableSample(_)
-            | Node::CommonTableExpr(_) => {
-                query_children(node, &mut below);
-                true
-            }
-            Node::RangeVar(_) => true,
-            _ => children(node, &mut below).is_ok(),
-        };
+        let known = query_children(node, &mut below) || children(node, &mut below).is_ok();
         if !known {
             return false;
         }

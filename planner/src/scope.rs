@@ -157,6 +157,20 @@ pub(crate) enum CteBody {
     Later,
 }
 
+impl<'s> Scope<'s> {
+    /// The same with a WITH clause around it.
+    pub fn with(&self, clause: &'s CteScope<'s>) -> Scope<'s> {
+        Scope {
+            ctes: if clause.ctes.is_empty() {
+                self.ctes
+            } else {
+                Some(clause)
+            },
+            ..*self
+        }
+    }
+}
+
 impl CteScope<'_> {
     pub fn find(&self, name: &str) -> Option<&Cte> {
         let mut scope = Some(self);

@@ -65,7 +65,8 @@ pub(crate) fn several(
         return gathered.map(Plan::Gather);
     };
     let gathered = gathered.map(Box::new);
-    if let Some(plan) = scatter(select, root, &split, &binder, statement.clone())? {
+    let scattered = possible(scatter(select, root, &split, &binder, statement.clone()))?;
+    if let Some(plan) = scattered.flatten() {
         return Ok(Plan::Scatter(Scatter {
             shards,
             otherwise: gathered.ok(),
@@ -74,7 +75,8 @@ pub(crate) fn several(
     }
     let mut rows = None;
     let mut last = gathered;
-    for way in combine(select, root, &split, &binder, statement.clone())? {
+    let ways = possible(combine(select, root, &split, &binder, statement.clone()))?;
+    for way in ways.unwrap_or_default() {
         match way {
             Combining::Rows(scatter) => rows = Some(scatter),
             Combining::Query(combine) => {
@@ -103,6 +105,15 @@ pub(crate) fn several(
             ..rows
         })),
         None => last.map(|gather| Plan::Gather(*gather)),
+    }
+}
+
+/// A statement that cannot be written again takes a lower rung.
+fn possible<T>(plan: Result<T, Error>) -> Result<Option<T>, Error> {
+    match plan {
+        Ok(plan) => Ok(Some(plan)),
+        Err(Error::Internal { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

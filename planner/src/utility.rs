@@ -2,7 +2,7 @@
 //!
 //! Entry point: [`statement`]; DDL is handed on to `ddl`.
 
-use catalog::{ShardId, TableKind};
+use catalog::{Event, ShardId, TableKind};
 
 use crate::bind::Binder;
 use crate::build::{self, To, option_text, route};
@@ -12,7 +12,7 @@ use crate::ddl::placement::{Placement, everywhere_of, one, placement_of};
 use crate::operand::Source;
 use crate::parse::{Node, NodeList, nodes};
 use crate::piece::{Piece, piece};
-use crate::relation::{Found, full_name, look_up};
+use crate::relation::full_name;
 use crate::session::{self, parenthesized};
 use crate::{
     Access, Context, Effects, Error, EverywhereKind, Explain, ExplainFormat, Pins, Plan, Route,
@@ -215,19 +215,12 @@ fn copied(
         };
     };
     let name = relation.relname().unwrap_or_default();
-    if let Some(error) = attached_refusal(relation, copy.is_from, source, context)
-        && context.manual.is_none()
-    {
-        return Err(error);
-    }
-    match placement_of(relation, source, context)? {
-        Placement::Shard(shard) => {
-            if copy.is_from {
-                stays(relation, shard, source, context)?;
-            }
+    let placement = placement_of(relation, source, context)?;
+    stays(relation, &placement, access, source, context)?;
+    match placement {
+        Placement::Shard(shard) | Placement::Temporary(shard) => {
             Ok(copy_single(Route::Shard(shard), access))
         }
-        Placement::Temporary(shard) => Ok(copy_single(Route::Shard(shard), access)),
         Placement::Group(_) => match context.manual {
             Some(shard) => Ok(copy_single(Route::Shard(shard), access)),
             None => Err(Error::unsupported(format!("COPY of the sharded table {name}"))
@@ -242,14 +235,15 @@ fn copied(
     }
 }
 
-/// Triggers and rules must find all that they use on the table's own shard.
+/// What COPY and TRUNCATE set off must find all that it uses on the table's own shard; on any, if the table is on all.
 fn stays(
     relation: &nodes::RangeVar,
-    shard: ShardId,
+    placement: &Placement,
+    access: Access,
     source: Source<'_>,
     context: &Context<'_>,
 ) -> Result<(), Error> {
-    if context.manual.is_some() {
+    if context.manual.is_some() || matches!(placement, Placement::Temporary(_)) {
         return Ok(());
     }
     let name = full_name(
@@ -264,38 +258,23 @@ fn stays(
             ..source
         },
     );
-    binder.reactions(&name.schema, &name.name, relation.location);
+    binder.reactions(&name.schema, &name.name, Event::Use, relation.location);
+    if access == Access::Write {
+        binder.reactions(&name.schema, &name.name, Event::Write, relation.location);
+    }
     let findings = binder.bound.findings;
     if let Some(refusal) = findings.refusal {
         return Err(refusal);
     }
-    match findings.homes.iter().find(|(home, _)| *home != shard) {
+    let elsewhere = |(home, _): &&(ShardId, String)| !matches!(placement, Placement::Shard(shard) if shard == home);
+    match findings.homes.iter().find(elsewhere) {
         None => Ok(()),
         Some((_, what)) => Err(Error::unsupported(format!(
-            "a trigger or a rule of {} uses {what}, which is on another shard",
+            "{} runs code that uses {what}, which is on another shard",
             name.name
         ))
         .at(source.sql, relation.location)),
     }
-}
-
-/// COPY runs triggers, defaults, checks and policies as INSERT and SELECT do.
-fn attached_refusal(
-    relation: &nodes::RangeVar,
-    writes: bool,
-    source: Source<'_>,
-    context: &Context<'_>,
-) -> Option<Error> {
-    let name = relation.relname().unwrap_or_default();
-    let Found::Table(table) = look_up(context, relation.schemaname(), name) else {
-        return None;
-    };
-    let mut binder = Binder::new(*context, source);
-    binder.attached(table, false);
-    if writes {
-        binder.attached(table, true);
-    }
-    binder.bound.findings.refusal
 }
 
 /// The placement that all tables of a list share.
@@ -318,11 +297,9 @@ fn truncated(
     context: &Context<'_>,
 ) -> Result<Plan, Error> {
     let placement = common(truncate.relations(), source, context)?;
-    if let Placement::Shard(shard) = placement {
-        for node in truncate.relations() {
-            if let Node::RangeVar(relation) = node {
-                stays(relation, shard, source, context)?;
-            }
+    for node in truncate.relations() {
+        if let Node::RangeVar(relation) = node {
+            stays(relation, &placement, Access::Write, source, context)?;
         }
     }
     if truncate.restart_seqs && !matches!(placement, Placement::Shard(_) | Placement::Temporary(_))

@@ -135,8 +135,8 @@ pub(crate) fn children<'t>(node: Node<'t>, out: &mut Vec<Node<'t>>) -> Result<()
     Ok(())
 }
 
-/// Pushes what a query or an element of FROM consists of. Other nodes have nothing for it.
-pub(crate) fn query_children<'t>(node: Node<'t>, out: &mut Vec<Node<'t>>) {
+/// Pushes what a query or an element of FROM consists of. `false`: the node is neither.
+pub(crate) fn query_children<'t>(node: Node<'t>, out: &mut Vec<Node<'t>>) -> bool {
     match node {
         Node::SelectStmt(select) => {
             out.extend(select.distinct_clause());
@@ -168,6 +168,8 @@ pub(crate) fn query_children<'t>(node: Node<'t>, out: &mut Vec<Node<'t>>) {
             out.extend(sample.args());
             out.push(sample.repeatable());
         }
-        _ => {}
+        Node::RangeVar(_) => {}
+        _ => return false,
     }
+    true
 }

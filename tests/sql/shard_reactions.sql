@@ -78,7 +78,6 @@ UPDATE :schema_whole SET b = 1;
 SELECT * FROM :schema_spread WHERE k = 2;
 BEGIN;
 DROP RULE sweeps ON :schema_whole;
--- expect-refusal 0A000
 UPDATE :schema_whole SET b = 1 WHERE a = 1;
 ROLLBACK;
 DROP RULE sweeps ON :schema_whole;

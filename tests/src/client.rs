@@ -220,3 +220,29 @@ pub fn rows(messages: &[Message]) -> Vec<Vec<Option<String>>> {
         })
         .collect()
 }
+
+/// The SQLSTATE of an answer's error, if there is one.
+pub fn sqlstate(answer: &[Message]) -> Option<String> {
+    answer
+        .iter()
+        .find(|message| message.tag == b'E')
+        .and_then(|message| message.field(b'C'))
+}
+
+/// The rows of a simple query that must succeed.
+#[track_caller]
+pub fn ask(client: &mut Client, sql: &str) -> Vec<Vec<Option<String>>> {
+    let answer = client
+        .query(sql)
+        .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    assert_eq!(sqlstate(&answer), None, "{sql}: {answer:?}");
+    rows(&answer)
+}
+
+/// The first value of a simple query that must succeed, which is not NULL.
+#[track_caller]
+pub fn one(client: &mut Client, sql: &str) -> String {
+    ask(client, sql)[0][0]
+        .clone()
+        .unwrap_or_else(|| panic!("{sql}: NULL"))
+}

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 
 use bytes::BytesMut;
 use router::wire::encode;
-use tests::client::{Client, Message, rows};
+use tests::client::{Client, ask, one, rows, sqlstate};
 use tests::cluster::{Cluster, Options};
 use tests::shared::Shared;
 
@@ -23,23 +23,6 @@ static SHARED: Shared = Shared::new(|| Options {
     ],
     ..Options::default()
 });
-
-fn sqlstate(answer: &[Message]) -> Option<String> {
-    answer
-        .iter()
-        .find(|message| message.tag == b'E')
-        .and_then(|message| message.field(b'C'))
-}
-
-fn ask(client: &mut Client, sql: &str) -> Vec<Vec<Option<String>>> {
-    let answer = client.query(sql).unwrap();
-    assert_eq!(sqlstate(&answer), None, "{sql}: {answer:?}");
-    rows(&answer)
-}
-
-fn one(client: &mut Client, sql: &str) -> String {
-    ask(client, sql)[0][0].clone().unwrap()
-}
 
 fn through(cluster: &Cluster) -> Client {
     Client::connect(cluster.router.address, &[]).unwrap()

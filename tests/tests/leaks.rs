@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::BytesMut;
 use router::wire::encode;
-use tests::client::{Client, rows};
+use tests::client::{Client, ask, rows, sqlstate};
 use tests::cluster::Options;
 use tests::shared::Shared;
 
@@ -48,14 +48,6 @@ fn direct() -> Client {
 
 fn through(parameters: &[(&str, &str)]) -> Client {
     Client::connect(SHARED.cluster().router.address, parameters).unwrap()
-}
-
-fn ask(client: &mut Client, sql: &str) -> Vec<Vec<Option<String>>> {
-    let answer = client.query(sql).unwrap();
-    if let Some(error) = answer.iter().find(|message| message.tag == b'E') {
-        panic!("{sql}: {error:?}");
-    }
-    rows(&answer)
 }
 
 /// Runs what may fail.
@@ -589,11 +581,11 @@ fn what_a_prepared_statement_means() {
     enum Does {
         Asks(&'static str),
         Prepares(&'static str),
-        Executes(&'static str),
         /// The server connection is lost, so that what was prepared there has to be prepared again.
         Loses,
     }
     use Does::*;
+    // After each step the client executes all that it has prepared.
     let steps: &[(usize, Does)] = &[
         (0, Asks("SET TimeZone = 'UTC'")),
         (
@@ -602,41 +594,27 @@ fn what_a_prepared_statement_means() {
         ),
         (0, Prepares("times")),
         (1, Prepares("times")),
-        (0, Executes("times")),
-        (1, Executes("times")),
-        (0, Executes("times")),
+        (0, Asks("SELECT")),
+        (1, Asks("SELECT")),
         (
             0,
             Asks("SET TimeZone = 'America/New_York'; SET array_nulls = off"),
         ),
-        (0, Executes("times")),
         (0, Prepares("later")),
-        (0, Executes("later")),
         (0, Asks("SET standard_conforming_strings = off")),
-        (1, Executes("times")),
+        (1, Asks("SELECT")),
         (0, Loses),
-        (0, Executes("times")),
-        (0, Asks("SHOW TimeZone")),
-        (0, Executes("later")),
-        (1, Executes("times")),
         (
             1,
             Asks("BEGIN; SET LOCAL TimeZone = 'Europe/Paris'; SET LOCAL datestyle = 'German, DMY'"),
         ),
-        (1, Executes("times")),
         (1, Prepares("local")),
-        (1, Executes("local")),
-        (1, Asks("SHOW TimeZone")),
-        (1, Asks("SHOW datestyle")),
         (1, Asks("COMMIT")),
-        (1, Executes("local")),
         (0, Loses),
-        (1, Executes("local")),
         (1, Asks("BEGIN")),
-        (1, Executes("times")),
-        (1, Asks("SHOW TimeZone")),
-        (1, Asks("SHOW datestyle")),
-        (1, Asks("COMMIT; SHOW TimeZone")),
+        (1, Asks("COMMIT")),
+        (0, Loses),
+        (1, Asks("SELECT")),
         (
             0,
             Asks(
@@ -650,45 +628,52 @@ fn what_a_prepared_statement_means() {
         (0, Asks("EXECUTE by_sql(1)")),
         (0, Loses),
         (0, Asks("EXECUTE by_sql(2)")),
-        (0, Executes("times")),
     ];
     let _turn = turn();
-    let play = |clients: &mut [Client; 2], pooled: bool| -> Vec<Vec<Vec<Option<String>>>> {
-        steps
-            .iter()
-            .map(|(who, step)| {
-                let client = &mut clients[*who];
+    let play = |clients: &mut [Client; 2], pooled: bool| -> Vec<Vec<Vec<Vec<Option<String>>>>> {
+        let mut prepared = [Vec::new(), Vec::new()];
+        let mut play_one = |(who, step): &(usize, Does)| {
+            let (client, prepared) = (&mut clients[*who], &mut prepared[*who]);
+            let mut answers = Vec::new();
+            match step {
+                Asks(sql) => answers.push(ask(client, sql)),
+                Prepares(name) => {
+                    let mut out = BytesMut::new();
+                    encode::parse(&mut out, name.as_bytes(), TIMES.as_bytes(), &[]);
+                    succeed(client, out);
+                    prepared.push(*name);
+                }
+                Loses if pooled => {
+                    let pid = backend_pid(client).unwrap();
+                    let gone = format!("SELECT pg_terminate_backend({pid}, 10000)");
+                    assert_eq!(ask(&mut direct(), &gone)[0][0].as_deref(), Some("t"));
+                }
+                Loses => {}
+            }
+            for name in prepared {
                 let mut out = BytesMut::new();
-                match step {
-                    Asks(sql) => return ask(client, sql),
-                    Prepares(name) => {
-                        encode::parse(&mut out, name.as_bytes(), TIMES.as_bytes(), &[])
-                    }
-                    Executes(name) => {
-                        tests::client::bind(&mut out, "", name, &[], false);
-                        encode::execute(&mut out, b"", 0);
-                    }
-                    Loses if pooled => {
-                        let pid = backend_pid(client).unwrap();
-                        let gone = format!("SELECT pg_terminate_backend({pid}, 10000)");
-                        assert_eq!(ask(&mut direct(), &gone)[0][0].as_deref(), Some("t"));
-                        return Vec::new();
-                    }
-                    Loses => return Vec::new(),
-                }
-                encode::sync(&mut out);
-                client.send(&out).unwrap();
-                let answer = client.until_ready().unwrap();
-                if let Some(error) = answer.iter().find(|message| message.tag == b'E') {
-                    panic!("{error:?}");
-                }
-                rows(&answer)
-            })
-            .collect()
+                tests::client::bind(&mut out, "", name, &[], false);
+                encode::execute(&mut out, b"", 0);
+                answers.push(succeed(client, out));
+            }
+            answers.push(ask(client, "SHOW TimeZone"));
+            answers.push(ask(client, "SHOW datestyle"));
+            answers
+        };
+        steps.iter().map(&mut play_one).collect()
     };
     let of_server = play(&mut [direct(), direct()], false);
     let of_router = play(&mut [through(&[]), through(&[])], true);
     for (step, (expected, found)) in of_server.iter().zip(&of_router).enumerate() {
         assert_eq!(expected, found, "step {step}");
     }
+}
+
+/// The rows of what these messages and a Sync bring.
+fn succeed(client: &mut Client, mut messages: BytesMut) -> Vec<Vec<Option<String>>> {
+    encode::sync(&mut messages);
+    client.send(&messages).unwrap();
+    let answer = client.until_ready().unwrap();
+    assert_eq!(sqlstate(&answer), None, "{answer:?}");
+    rows(&answer)
 }

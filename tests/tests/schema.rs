@@ -372,6 +372,82 @@ async fn what_tables_run_by_themselves_does_not_see_one_shard_only() -> Result<(
 }
 
 #[tokio::test]
+async fn what_is_written_along_with_a_table_is_looked_at_too() -> Result<(), Error> {
+    let cluster = Cluster::start(Options {
+        shards: 2,
+        ..Options::default()
+    })
+    .await?;
+    let client = cluster.connect().await?;
+    client
+        .batch_execute(
+            "CREATE TABLE facts (k int PRIMARY KEY); CREATE TABLE units (id int PRIMARY KEY, n int);
+             CREATE TABLE parents (id int PRIMARY KEY); CREATE VIEW seen AS SELECT * FROM parents;
+             CREATE TABLE ranges (id int) PARTITION BY RANGE (id);
+             CREATE TABLE low PARTITION OF ranges FOR VALUES FROM (0) TO (10)",
+        )
+        .await?;
+    ask(&client, "SELECT pgweave.shard_table('facts', 'k')").await?;
+    ask(&client, "SELECT pgweave.reference_table('units')").await?;
+    for text in [
+        "CREATE FUNCTION sweep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM facts; RETURN NULL; END'",
+        "CREATE FUNCTION bump() RETURNS int LANGUAGE sql AS 'UPDATE units SET n = n + 1 RETURNING n'",
+        "CREATE FUNCTION mine(int) RETURNS boolean LANGUAGE sql STABLE AS 'SELECT EXISTS (SELECT FROM facts WHERE k <> $1)'",
+    ] {
+        client.batch_execute(text).await?;
+    }
+    let child = "CREATE TABLE children (parent int REFERENCES parents ON DELETE CASCADE)";
+    let after = "CREATE TRIGGER t AFTER DELETE ON children EXECUTE FUNCTION sweep()";
+    let delete = "DELETE FROM parents WHERE id = 1";
+
+    client.batch_execute("BEGIN").await?;
+    client.batch_execute(child).await?;
+    client.batch_execute(delete).await?;
+    client.batch_execute(after).await?;
+    client
+        .batch_execute("ALTER TABLE children RENAME TO offspring")
+        .await?;
+    assert_eq!(sqlstate(&client, delete).await, "0A000");
+    client.batch_execute("ROLLBACK").await?;
+
+    client.batch_execute(child).await?;
+    client.batch_execute(delete).await?;
+    client.batch_execute(after).await?;
+    for through in [delete, "DELETE FROM seen WHERE id = 1"] {
+        assert_eq!(sqlstate(&client, through).await, "0A000", "{through}");
+    }
+    client.batch_execute("DROP TRIGGER t ON children").await?;
+    client
+        .batch_execute("DELETE FROM seen WHERE id = 1")
+        .await?;
+
+    client
+        .batch_execute("INSERT INTO ranges VALUES (1)")
+        .await?;
+    client
+        .batch_execute("CREATE TRIGGER t AFTER INSERT ON low EXECUTE FUNCTION sweep()")
+        .await?;
+    for statement in ["INSERT INTO ranges VALUES (1)", "COPY ranges FROM STDIN"] {
+        assert_eq!(sqlstate(&client, statement).await, "0A000", "{statement}");
+    }
+
+    // A function is judged alike whoever calls it.
+    client
+        .batch_execute("CREATE TABLE counted (id int, n int DEFAULT bump())")
+        .await?;
+    let insert = "INSERT INTO counted (id) VALUES (1)";
+    assert_eq!(sqlstate(&client, insert).await, "0A000");
+    client
+        .batch_execute(
+            "CREATE POLICY p ON facts USING (mine(k)); ALTER TABLE facts ENABLE ROW LEVEL SECURITY",
+        )
+        .await?;
+    let select = "SELECT * FROM facts WHERE k = 1";
+    assert_eq!(sqlstate(&client, select).await, "0A000");
+    cluster.stop().await
+}
+
+#[tokio::test]
 async fn reading_the_catalog_does_not_wait_for_an_open_alter_table() -> Result<(), Error> {
     let cluster = Cluster::start(Options {
         shards: 2,

@@ -1,5 +1,5 @@
 //! Queries over tables that are the same for all scripts of a folder: `tests/sql/chapters`, one script for each chapter of
-//! PostgreSQL's documentation, and `tests/sql/tpch`. `tables.sql` in each says what the tables are and how they are placed.
+//! PostgreSQL's documentation, `tests/sql/tpch` and `tests/sql/ch` (CH-benCHmark). `tables.sql` in each says what the tables are and how they are placed.
 //!
 //! `DIFFERENTIAL=json cargo test -p tests --test selects` runs only the scripts with this word in their names.
 
@@ -64,4 +64,9 @@ async fn the_chapters_of_the_documentation() {
 #[tokio::test]
 async fn tpc_h() {
     folder("tpch").await;
+}
+
+#[tokio::test]
+async fn ch_benchmark() {
+    folder("ch").await;
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use router::serve::Stop;
 use router::wire::encode;
-use tests::client::{Client, Message, rows};
+use tests::client::{Client, ask, one, rows, sqlstate};
 use tests::cluster::{Cluster, Options};
 use tests::shared::Shared;
 
@@ -23,23 +23,6 @@ static SHARED: Shared = Shared::new(|| Options {
     ],
     ..Options::default()
 });
-
-fn sqlstate(answer: &[Message]) -> Option<String> {
-    answer
-        .iter()
-        .find(|message| message.tag == b'E')
-        .and_then(|message| message.field(b'C'))
-}
-
-fn ask(client: &mut Client, sql: &str) -> Vec<Vec<Option<String>>> {
-    let answer = client.query(sql).unwrap();
-    assert_eq!(sqlstate(&answer), None, "{sql}: {answer:?}");
-    rows(&answer)
-}
-
-fn one(client: &mut Client, sql: &str) -> String {
-    ask(client, sql)[0][0].clone().unwrap()
-}
 
 /// Creates a table on the first shard, where undeclared tables live.
 fn create(shared: &Shared, sql: &str) {

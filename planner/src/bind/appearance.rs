@@ -1,6 +1,6 @@
 //! A relation's appearance in a statement: table, view, subquery or anything else, with variables for its columns.
 
-use catalog::TableKind;
+use catalog::{Event, TableKind};
 
 use super::Binder;
 use super::condition::column_family;
@@ -33,7 +33,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
         location: i32,
     ) -> FromItem {
         let (relation, first) = self.table_relation(table, alias, renamed);
-        self.attached(table, false);
+        self.reactions(&table.schema, &table.name, Event::Use, location);
         let item = match &table.kind {
             TableKind::Sharded { group, key } => {
                 self.bound.findings.sharded.push(table.name.clone());
@@ -190,9 +190,9 @@ impl<'c: 's, 's> Binder<'c, 's> {
     }
 
     /// Notes a table that a statement changes.
-    pub(super) fn written(&mut self, table: &catalog::Table) {
+    pub(super) fn written(&mut self, table: &catalog::Table, location: i32) {
         self.bound.findings.raise(Access::Write);
-        self.attached(table, true);
+        self.reactions(&table.schema, &table.name, Event::Write, location);
         match table.kind {
             TableKind::Reference => self
                 .bound

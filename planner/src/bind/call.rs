@@ -1,13 +1,14 @@
-//! Function calls and casts: what they reach for besides their arguments.
+//! Function calls, also those that are written as operators or columns, and casts: what they do besides looking at their
+//! arguments.
 
-use catalog::{Reached, TableKind, Touches, Volatility};
+use catalog::TableKind;
 
 use super::Binder;
 use crate::functions::{Builtin, classify};
 use crate::parse::{ConstValue, Node, names, nodes};
 use crate::piece::{Piece, piece};
 use crate::relation::{Found, FoundSequence, look_up, look_up_sequence};
-use crate::utility::all_on;
+use crate::scope::{Resolved, Scope};
 use crate::{Access, Error, Pins, SetConfig};
 
 impl<'c: 's, 's> Binder<'c, 's> {
@@ -67,135 +68,39 @@ impl<'c: 's, 's> Binder<'c, 's> {
         Ok(())
     }
 
-    pub(super) fn user_function(&mut self, function: &catalog::Function, location: i32) {
-        let name = format!("{}.{}", function.schema, function.name);
-        match function.volatility {
-            Volatility::Volatile => {
-                self.bound.findings.raise(Access::Write);
-                self.bound
-                    .findings
-                    .vary(format!("the volatile function {name}"));
-            }
-            Volatility::Stable => self
-                .bound
-                .findings
-                .vary(format!("the stable function {name}")),
-            Volatility::Immutable => {}
-        }
-        self.reach(function, &name, location);
-    }
-
-    /// What a function reads and writes besides its arguments.
-    fn reach(&mut self, function: &catalog::Function, name: &str, location: i32) {
-        // It reads its tables itself, where it runs.
-        self.bound.findings.in_place |= function.touches != Touches::Nothing;
-        match &function.touches {
-            Touches::Nothing => {}
-            Touches::Unknown => self.reach_unknown(name, location),
-            Touches::Tables(tables) => {
-                for (schema, table) in tables {
-                    self.touch(name, schema, table, function.volatility, location);
-                }
-            }
+    /// An operator is its function.
+    pub(super) fn operator(&mut self, expression: &nodes::A_Expr) {
+        let last = expression.name().iter().next_back().and_then(Node::as_str);
+        if let Some(symbol) = last {
+            self.function_behind(symbol, expression.location);
         }
     }
 
-    fn reach_unknown(&mut self, name: &str, location: i32) {
-        let default = self.context.catalog.default_shard();
-        if all_on(&self.context, default) {
-            self.bound
-                .findings
-                .home(default, format!("function {name}"));
+    /// `table.name` and `name` may call a function with the row as its argument where there is no such column.
+    pub(super) fn function_as_column(&mut self, reference: &nodes::ColumnRef, scope: &Scope<'_>) {
+        if reference.fields().len() < 2 {
             return;
         }
-        let error = Error::unsupported(format!(
-            "function {name} may read or write tables that the router cannot see"
-        ))
-        .with_hint("SET pgweave.shard or pgweave.shard_key to say where it runs.")
-        .at(self.source.sql, location);
-        self.bound.findings.refuse(error);
+        let last = reference.fields().iter().next_back().and_then(Node::as_str);
+        if let Some(name) = last.filter(|name| !self.context.catalog.functions(name).is_empty())
+            && matches!(self.relations.resolve(reference, scope), Resolved::Unclear)
+        {
+            self.function_behind(name, reference.location);
+        }
     }
 
-    /// What triggers and rules do when this relation is written to.
-    pub fn reactions(&mut self, schema: &str, name: &str, location: i32) {
+    /// `(expression).name` likewise. Whether there is a field of that name is not known.
+    pub(super) fn function_as_field(&mut self, selection: &nodes::A_Indirection) {
+        for name in selection.indirection().iter().filter_map(Node::as_str) {
+            self.function_behind(name, -1);
+        }
+    }
+
+    fn function_behind(&mut self, name: &str, location: i32) {
         let context = self.context;
-        let reactions = context.catalog.reactions(schema, name);
-        let seen = |(known, other): &(String, String)| known == schema && other == name;
-        if reactions.is_empty() || self.reacted.iter().any(seen) {
-            return;
-        }
-        self.reacted.push((schema.to_owned(), name.to_owned()));
-        for reaction in reactions {
-            match &reaction.reaches {
-                Reached::Function(schema, function) => {
-                    let title = format!("{schema}.{function}, called by {name},");
-                    let mut known = context
-                        .catalog
-                        .functions(function)
-                        .iter()
-                        .filter(|function| function.schema == *schema)
-                        .peekable();
-                    // Made in this transaction, or on this shard alone.
-                    if known.peek().is_none() {
-                        self.reach_unknown(&title, location);
-                    }
-                    for function in known {
-                        self.reach(function, &title, location);
-                    }
-                }
-                Reached::Relation(schema, relation) => {
-                    let title = format!("of a rule on {name}");
-                    self.touch(&title, schema, relation, Volatility::Volatile, location);
-                }
-            }
-        }
-    }
-
-    pub(super) fn touch(
-        &mut self,
-        function: &str,
-        schema: &str,
-        table: &str,
-        volatility: Volatility,
-        location: i32,
-    ) {
-        let refused = |kind: &str| {
-            Error::unsupported(format!(
-                "function {function} uses the {kind} {schema}.{table}"
-            ))
-            .with_hint("SET pgweave.shard or pgweave.shard_key to say where it runs.")
-        };
-        match look_up(&self.context, Some(schema), table) {
-            Found::Table(found) => match &found.kind {
-                TableKind::Sharded { .. } => {
-                    let error = refused("sharded table").at(self.source.sql, location);
-                    self.bound.findings.refuse(error);
-                }
-                TableKind::Reference if matches!(volatility, Volatility::Volatile) => {
-                    let error = refused("reference table").at(self.source.sql, location);
-                    self.bound.findings.refuse(error);
-                }
-                TableKind::Reference => {}
-                TableKind::Unsharded { shard } => {
-                    self.bound
-                        .findings
-                        .home(*shard, format!("{schema}.{table}"));
-                    if volatility == Volatility::Volatile {
-                        self.reactions(schema, table, location);
-                    }
-                }
-            },
-            Found::View(_) | Found::Pgweave => {
-                let error = refused("view").at(self.source.sql, location);
-                self.bound.findings.refuse(error);
-            }
-            Found::System => {}
-            Found::Temporary(shard) => self.bound.findings.home(shard, table),
-            Found::Unknown => {
-                let default = self.context.catalog.default_shard();
-                self.bound
-                    .findings
-                    .home(default, format!("{schema}.{table}"));
+        for function in context.catalog.functions(name) {
+            if context.search_path.contains(&function.schema) {
+                self.user_function(function, location);
             }
         }
     }

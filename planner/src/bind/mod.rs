@@ -5,7 +5,6 @@
 //! [`Binder::conditions`]. What cannot be resolved for certain yields no fact, and so no route.
 
 mod appearance;
-mod attached;
 mod call;
 mod condition;
 mod from;
@@ -14,6 +13,7 @@ mod join;
 mod name;
 mod needed;
 mod output;
+mod reach;
 mod select;
 mod set_operation;
 mod with;
@@ -46,8 +46,9 @@ pub(crate) struct Binder<'c: 's, 's> {
     /// Bare `=` means PostgreSQL's own.
     trusted_equality: bool,
     in_view: bool,
-    /// Relations whose triggers and rules have been judged.
-    reacted: Vec<(String, String)>,
+    /// Uses of relations that set something off, and how many of these have been judged.
+    reacting: Vec<(String, String, catalog::Event)>,
+    reacted: usize,
     /// Calls so far that may be aggregates over rows of a query around the one they stand in.
     aggregates_outside: usize,
     /// What the query needs of its tables, if that is asked.
@@ -75,7 +76,8 @@ impl<'c: 's, 's> Binder<'c, 's> {
             recursion_used: false,
             trusted_equality: matches!(system, None | Some(0)),
             in_view: false,
-            reacted: Vec::new(),
+            reacting: Vec::new(),
+            reacted: 0,
             aggregates_outside: 0,
             outer_aggregates: 0,
             needed: None,

@@ -23,14 +23,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             ctes: &ctes,
             parent: scope.ctes,
         };
-        let inner = Scope {
-            ctes: if ctes.is_empty() {
-                scope.ctes
-            } else {
-                Some(&with)
-            },
-            ..*scope
-        };
+        let inner = scope.with(&with);
         let first_inner = self.bound.families.len() as Variable;
         let query = if select.op != SetOperation::SETOP_NONE {
             self.set_operation(select, &inner)

@@ -1,12 +1,12 @@
 //! UPDATE, DELETE and MERGE, and what all writes have in common.
 
-use catalog::{KeyColumn, Table, TableKind};
+use catalog::{Event, KeyColumn, Table, TableKind};
 
 use super::Binder;
 use super::from::alias_of;
 use crate::facts::{Known, Variable};
 use crate::operand::{Operand, OperandValue, operand};
-use crate::parse::{Node, nodes};
+use crate::parse::{Node, NodeList, nodes};
 use crate::query::{Item, Level, Query, QueryId, QueryKind};
 use crate::relation::{Found, look_up};
 use crate::scope::{CteScope, Namespace, RelationId, Scope};
@@ -49,14 +49,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             ctes: &ctes,
             parent: scope.ctes,
         };
-        let inner = Scope {
-            ctes: if ctes.is_empty() {
-                scope.ctes
-            } else {
-                Some(&with)
-            },
-            ..*scope
-        };
+        let inner = scope.with(&with);
         let first_inner = self.bound.families.len() as Variable;
         let query = match statement {
             Node::InsertStmt(insert) => self.insert(insert, &inner),
@@ -84,8 +77,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
         self.bound.findings.raise(Access::Write);
         let found = look_up(&self.context, relation.schemaname(), name);
         if let Found::Table(table) = found {
-            self.written(table);
-            self.reactions(&table.schema, &table.name, relation.location);
+            self.written(table, relation.location);
             let bound = self.table(table, alias, Vec::new(), relation.location);
             let relation = bound.namespace.entries[0].relation;
             return Ok(Target {
@@ -107,7 +99,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             }
             Found::View(view) => {
                 self.written_view(view, relation)?;
-                self.reactions(&view.schema, &view.name, relation.location);
+                self.reactions(&view.schema, &view.name, Event::Write, relation.location);
             }
             Found::Table(_) | Found::Unknown => self.bound.findings.home(default, name),
         }
@@ -156,32 +148,46 @@ impl<'c: 's, 's> Binder<'c, 's> {
         Ok(())
     }
 
-    pub(super) fn update(
+    /// Which rows of the target UPDATE and DELETE are about: a join with the other relations, and a condition.
+    fn rows_to_write(
         &mut self,
-        update: &nodes::UpdateStmt,
+        target: &Target<'c>,
+        others: &NodeList,
+        condition: Node<'_>,
         outer: &Scope<'_>,
-    ) -> Result<Query, Error> {
-        let target = self.target(update.relation())?;
+    ) -> Result<(Level, Namespace), Error> {
         let mut level = Level {
             barrier: true,
             writes: true,
             items: vec![target.item],
             ..Level::default()
         };
-        let namespace = self.bind_from_list(
-            update.from_clause(),
-            outer,
-            &mut level,
-            target.namespace.clone(),
-        )?;
+        let namespace = self.bind_from_list(others, outer, &mut level, target.namespace.clone())?;
         let scope = Scope {
             namespace: &namespace,
             parent: Some(outer),
             ctes: outer.ctes,
         };
         let mut subqueries = Vec::new();
-        self.expression(update.where_clause(), &scope, &mut subqueries)?;
-        self.conditions(update.where_clause(), &scope, &mut level.facts);
+        self.expression(condition, &scope, &mut subqueries)?;
+        self.conditions(condition, &scope, &mut level.facts);
+        level.subqueries = subqueries;
+        Ok((level, namespace))
+    }
+
+    pub(super) fn update(
+        &mut self,
+        update: &nodes::UpdateStmt,
+        outer: &Scope<'_>,
+    ) -> Result<Query, Error> {
+        let target = self.target(update.relation())?;
+        let (mut level, namespace) =
+            self.rows_to_write(&target, update.from_clause(), update.where_clause(), outer)?;
+        let scope = Scope {
+            namespace: &namespace,
+            parent: Some(outer),
+            ctes: outer.ctes,
+        };
         let known = Known::new([level.item_facts.as_slice(), level.facts.as_slice()].concat());
         // Assigned columns come out changed, and triggers may change others; the key stays.
         let target_relation = &self.relations.0[target.relation];
@@ -196,7 +202,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             .map(|(_, variable)| variable)
             .collect();
         for assignment in update.target_list() {
-            self.expression(Node::ResTarget(assignment), &scope, &mut subqueries)?;
+            self.expression(Node::ResTarget(assignment), &scope, &mut level.subqueries)?;
             let Some(name) = assignment.name() else {
                 continue;
             };
@@ -208,7 +214,6 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 self.bound.findings.refuse(error);
             }
         }
-        level.subqueries = subqueries;
         self.returning(
             update.returning_clause(),
             namespace,
@@ -281,27 +286,8 @@ impl<'c: 's, 's> Binder<'c, 's> {
         outer: &Scope<'_>,
     ) -> Result<Query, Error> {
         let target = self.target(delete.relation())?;
-        let mut level = Level {
-            barrier: true,
-            writes: true,
-            items: vec![target.item],
-            ..Level::default()
-        };
-        let namespace = self.bind_from_list(
-            delete.using_clause(),
-            outer,
-            &mut level,
-            target.namespace.clone(),
-        )?;
-        let scope = Scope {
-            namespace: &namespace,
-            parent: Some(outer),
-            ctes: outer.ctes,
-        };
-        let mut subqueries = Vec::new();
-        self.expression(delete.where_clause(), &scope, &mut subqueries)?;
-        self.conditions(delete.where_clause(), &scope, &mut level.facts);
-        level.subqueries = subqueries;
+        let (level, namespace) =
+            self.rows_to_write(&target, delete.using_clause(), delete.where_clause(), outer)?;
         self.returning(delete.returning_clause(), namespace, outer, level, &[])
     }
 

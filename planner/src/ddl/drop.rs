@@ -156,18 +156,7 @@ pub(super) fn renamed(
             ObjectType::OBJECT_FUNCTION
             | ObjectType::OBJECT_PROCEDURE
             | ObjectType::OBJECT_ROUTINE
-            | ObjectType::OBJECT_AGGREGATE => {
-                vec![
-                    Change::Function {
-                        schema: schema.map(str::to_owned),
-                        name: name.to_owned(),
-                    },
-                    Change::Function {
-                        schema: schema.map(str::to_owned),
-                        name: new,
-                    },
-                ]
-            }
+            | ObjectType::OBJECT_AGGREGATE => functions([(schema, name), (schema, &new)]),
             _ => vec![Change::Other],
         };
         return Ok(plan(Placement::All, tag, changes));
@@ -266,18 +255,7 @@ pub(super) fn moved(
             ObjectType::OBJECT_FUNCTION
             | ObjectType::OBJECT_PROCEDURE
             | ObjectType::OBJECT_ROUTINE
-            | ObjectType::OBJECT_AGGREGATE => {
-                vec![
-                    Change::Function {
-                        schema: schema.map(str::to_owned),
-                        name: name.to_owned(),
-                    },
-                    Change::Function {
-                        schema: Some(new),
-                        name: name.to_owned(),
-                    },
-                ]
-            }
+            | ObjectType::OBJECT_AGGREGATE => functions([(schema, name), (Some(&new), name)]),
             _ => vec![Change::Other],
         };
         return Ok(plan(Placement::All, tag, changes));
@@ -315,6 +293,15 @@ pub(super) fn moved(
         ),
     };
     Ok(plan(placement, tag, changes))
+}
+
+/// A function goes from one name to the other.
+fn functions(names: [(Option<&str>, &str); 2]) -> Vec<Change> {
+    let function = |(schema, name): (Option<&str>, &str)| Change::Function {
+        schema: schema.map(str::to_owned),
+        name: name.to_owned(),
+    };
+    names.map(function).to_vec()
 }
 
 /// The names of DROP's objects: a list of names, a function with its arguments, a type or one name.

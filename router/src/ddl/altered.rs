@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use catalog::{Catalog, GUARD, GroupId, KeyColumn, ShardId, TableKind};
+use catalog::{Catalog, GUARD, GroupId, KeyColumn, Reaction, ShardId, TableKind};
 use planner::Name;
 
 use super::apply::{Ran, first_shard};
@@ -38,7 +38,7 @@ pub(super) async fn table(
     };
     let columns = catalog_columns(&table);
     let (schema, name) = (table.schema.clone(), table.name.clone());
-    let mut edits = reactions(&schema, &name, shard, participants).await?;
+    let mut edits = reactions(&table, None, shard, participants).await?;
     match &known.kind {
         TableKind::Unsharded { shard } => {
             if !matches!(table.kind, definition::RelationKind::Other { .. }) {
@@ -79,24 +79,36 @@ pub(super) async fn table(
     }
 }
 
-/// Triggers and rules as they are now.
-async fn reactions(
-    schema: &str,
-    name: &str,
+/// What the table runs by itself now, and what its `parent` and the tables that it refers to do, which may write it.
+pub(super) async fn reactions(
+    table: &TableDefinition,
+    parent: Option<&Name>,
     shard: ShardId,
     participants: &mut dyn Participants,
 ) -> Result<Edits, Error> {
-    let names = [(schema.to_owned(), name.to_owned())];
+    let foreign = table
+        .constraints
+        .iter()
+        .filter_map(|constraint| constraint.foreign.as_ref());
+    let names: BTreeSet<(String, String)> =
+        std::iter::once((table.schema.clone(), table.name.clone()))
+            .chain(parent.map(|parent| (parent.schema.clone(), parent.name.clone())))
+            .chain(foreign.map(|foreign| (foreign.to_schema.clone(), foreign.to_table.clone())))
+            .collect();
+    let names: Vec<(String, String)> = names.into_iter().collect();
     let Some(sql) = reactions_query(Some(&names)) else {
         return Ok(Edits::default());
     };
-    let rows = participants.query(shard, &sql).await?;
-    let [(schema, name)] = names;
-    Ok(Edits(vec![Edit::Reactions {
-        schema,
-        name,
-        reactions: read_reactions(&rows)?,
-    }]))
+    let found = read_reactions(&participants.query(shard, &sql).await?)?;
+    let edit = |(schema, name): (String, String)| {
+        let of = |reaction: &&Reaction| reaction.schema == schema && reaction.name == name;
+        Edit::Reactions {
+            reactions: found.iter().filter(of).cloned().collect(),
+            schema,
+            name,
+        }
+    };
+    Ok(Edits(names.into_iter().map(edit).collect()))
 }
 
 fn sharded(

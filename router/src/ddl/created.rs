@@ -3,6 +3,7 @@
 use catalog::{GUARD, KeyType, ShardId, TableKind};
 use planner::{Name, NewTable};
 
+use super::altered::reactions;
 use super::apply::Ran;
 use super::definition::{self, TableDefinition};
 use super::distribute::{Distribution, catalog_columns};
@@ -56,7 +57,12 @@ pub(super) async fn table(
         Some(table) => table,
         None => return Ok(Edits(vec![Edit::Touch])),
     };
-    match sharding {
+    let parent = match sharding {
+        NewTable::Child { parent } => Some(parent),
+        NewTable::Unsharded { .. } | NewTable::Auto { .. } => None,
+    };
+    let set_off = reactions(&table, parent, source, participants).await?;
+    let mut edits = match sharding {
         NewTable::Unsharded { shard } => unsharded(&table, *shard, ran),
         NewTable::Child { parent } => match ran
             .catalog
@@ -78,7 +84,9 @@ pub(super) async fn table(
         NewTable::Auto { column, .. } => {
             automatic(table, column, source, ran, store, participants).await
         }
-    }
+    }?;
+    edits.append(set_off);
+    Ok(edits)
 }
 
 /// `LIKE` a sharded table brings that table's placement guard along: it says nothing of this one.

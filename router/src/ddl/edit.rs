@@ -40,7 +40,7 @@ pub enum Edit {
         name: String,
         columns: Vec<Column>,
     },
-    /// What triggers and rules do when a table is written to. The catalog does not list it; the transaction's own snapshot does.
+    /// What a table runs by itself. The catalog does not list it; the transaction's own snapshot does.
     Reactions {
         schema: String,
         name: String,
@@ -348,6 +348,7 @@ fn apply(edit: &Edit, catalog: &Catalog, groups: &mut u32) -> CatalogBuilder {
                 builder
                     .without_relation(schema, name)
                     .without_relation(new_schema, new_name)
+                    .with_reactions_renamed((schema, name), (new_schema, new_name))
                     .table(renamed)
             }
             None => builder,
@@ -357,10 +358,13 @@ fn apply(edit: &Edit, catalog: &Catalog, groups: &mut u32) -> CatalogBuilder {
             .iter()
             .filter(|table| table.schema == *schema)
             .fold(builder, |builder, table| {
-                builder.without_relation(schema, &table.name).table(Table {
-                    schema: new.clone(),
-                    ..table.clone()
-                })
+                builder
+                    .without_relation(schema, &table.name)
+                    .with_reactions_renamed((schema, &table.name), (new, &table.name))
+                    .table(Table {
+                        schema: new.clone(),
+                        ..table.clone()
+                    })
             }),
         Edit::BindAutoShard { column, group } => builder.with_auto_shard(AutoShard {
             column: column.clone(),

@@ -76,10 +76,11 @@ impl Session {
             self.check_own_locks(gather).await?;
         }
         let width = u16::try_from(types.columns.len()).unwrap_or(u16::MAX);
+        let parameter_types = portable_types(&types.parameters, &combine.sql);
         let question = Question {
             own: (own, offset),
             sql: Some(&combine.sql),
-            types: &types.parameters,
+            types: &parameter_types,
             bind: ShardBind {
                 limit: None,
                 hidden: width,
@@ -128,7 +129,8 @@ impl Session {
             Sent::Bound(_, message, _) => {
                 let client = frontend::parse_bind(&message[5..])?;
                 let out = merge.backend.out();
-                encode::parse(out, b"", make.as_bytes(), &types.parameters);
+                let types = portable_types(&types.parameters, &combine.sql);
+                encode::parse(out, b"", make.as_bytes(), &types);
                 ShardBind::default().write(out, Some(&client), b"");
                 encode::execute(out, b"", 0);
                 encode::sync(out);
@@ -136,34 +138,50 @@ impl Session {
                 self.flush_merge(merge).await?;
                 self.await_merge(merge, b'Z').await?;
             }
-        }
+        };
         let copy = format!("COPY {RELATION} FROM STDIN (FORMAT binary)");
         let mut moved = Moved::default();
         self.copy_rows(merge, &copy, sources, "partial aggregates", &mut moved)
             .await?;
+        self.finish_on(merge, finish, types, sent).await
+    }
+
+    /// Runs the finishing query, whose answer is the client's.
+    pub(super) async fn finish_on(
+        &mut self,
+        merge: &mut Link,
+        sql: &str,
+        types: &Types,
+        sent: Sent<'_>,
+    ) -> Step {
+        let out = merge.backend.out();
         match sent {
             Sent::Simple => {
-                // Described as the client's own statement is.
-                backend::row_description_without(&mut self.client.out, &types.description, 0)
-                    .map_err(LinkError::Protocol)?;
-                let out = merge.backend.out();
-                encode::parse(out, b"", finish.as_bytes(), &[]);
+                encode::parse(out, b"", sql.as_bytes(), &[]);
                 encode::bind(out, b"", b"");
+                encode::describe(out, b'P', b"");
                 encode::execute(out, b"", 0);
             }
             Sent::Bound(_, message, max_rows) => {
                 let client = frontend::parse_bind(&message[5..])?;
-                let out = merge.backend.out();
-                encode::parse(out, b"", finish.as_bytes(), &types.parameters);
+                let types = portable_types(&types.parameters, sql);
+                encode::parse(out, b"", sql.as_bytes(), &types);
                 ShardBind::default().write(out, Some(&client), b"");
                 encode::execute(out, b"", max_rows);
+                merge.expects.extend([Expect::Swallowed, Expect::Swallowed]);
             }
         }
         encode::sync(merge.backend.out());
         merge.backend.forget_unnamed();
+        if matches!(sent, Sent::Simple) {
+            self.flush_merge(merge).await?;
+            // Columns come from where they come from in the client's own statement.
+            let mut body = self.await_merge(merge, b'T').await?;
+            backend::copy_origins(&mut body, &types.description);
+            backend::row_description_without(&mut self.client.out, &body, 0)
+                .map_err(LinkError::Protocol)?;
+        }
         merge.expects.extend([
-            Expect::Swallowed,
-            Expect::Swallowed,
             Expect::Execute { planned: None },
             Expect::Sync { forward: false },
         ]);
@@ -220,6 +238,31 @@ impl Session {
         Ok(self.query_value(index, &sql).await? == "t")
     }
 }
+
+/// Types of parameters for a server other than the one that told them: users' types have other numbers there. What stands in
+/// the query gets its type from it; what does not is of no matter.
+pub(super) fn portable_types(types: &[u32], sql: &str) -> Vec<u32> {
+    if types
+        .iter()
+        .all(|oid| super::gather::is_exact_in_binary(*oid))
+    {
+        return types.to_vec();
+    }
+    let used = planner::parameters_in(sql);
+    (0u16..)
+        .zip(types)
+        .map(
+            |(index, oid)| match super::gather::is_exact_in_binary(*oid) {
+                true => *oid,
+                false if used.contains(&index) => 0,
+                false => TEXT,
+            },
+        )
+        .collect()
+}
+
+/// `text`
+const TEXT: u32 = 25;
 
 /// The finishing query, now that types are known. `None`: it would not be exact.
 fn finish_text(combine: &Combine, types: &Types) -> Option<String> {

@@ -11,6 +11,7 @@ use bytes::BytesMut;
 use catalog::{Catalog, ShardId, quote_identifier};
 use planner::{Access, Gather, GatherPlace, GatherTable, Pins, Target};
 
+use super::combine::portable_types;
 use super::links::Need;
 use super::prepared::Statement;
 use super::report::{Failure, Report};
@@ -18,12 +19,11 @@ use super::scatter::{Question, Source};
 use super::settings::{local_statements_between, push_literal, statements_between};
 use super::{Session, Step};
 use crate::backend::AppliedSettings;
-use crate::execute::expect::Expect;
 use crate::execute::relay::Pause;
 use crate::execute::{Link, LinkError};
 use crate::session::settings::Assignment;
 use crate::wire::frontend::ShardBind;
-use crate::wire::{backend, encode, frame, frontend};
+use crate::wire::{backend, encode, frame};
 
 /// Rows are sent on when this much has gathered.
 pub(super) const SEND_AT_BYTES: usize = 64 * 1024;
@@ -347,33 +347,13 @@ impl Session {
         let sql = gather.text(whole, instead).ok_or_else(|| {
             Report::error("XX000", "a plan does not fit the text that it was made for")
         })?;
-        match sent {
-            Sent::Simple => {
-                merge.backend.query(sql.as_bytes());
-                merge.expects.push_back(Expect::Query {
-                    ready: false,
-                    planned: None,
-                });
-            }
-            Sent::Bound(statement, message, max_rows) => {
-                let out = merge.backend.out();
-                let types = gather.learned.types();
-                let types = types.map_or(&*statement.parameter_types, |types| &types.parameters);
-                encode::parse(out, b"", sql.as_bytes(), types);
-                let client = frontend::parse_bind(&message[5..])?;
-                ShardBind::default().write(out, Some(&client), b"");
-                encode::execute(out, b"", max_rows);
-                encode::sync(out);
-                merge.backend.forget_unnamed();
-                merge.expects.extend([
-                    Expect::Swallowed,
-                    Expect::Swallowed,
-                    Expect::Execute { planned: None },
-                    Expect::Sync { forward: false },
-                ]);
-            }
-        }
-        self.exchange_merge(merge).await
+        let types = gather.learned.types().ok_or_else(|| {
+            Report::error(
+                "XX000",
+                "a query is to be finished before its types are known",
+            )
+        })?;
+        self.finish_on(merge, &sql, types, sent).await
     }
 
     /// Brings one table's rows from its shards into its temporary table.
@@ -458,13 +438,12 @@ impl Session {
             let unlinked = || Report::error("XX000", "a shard to gather from is not linked");
             links.push(at.ok_or_else(unlinked)?);
         }
+        let types = gather.learned.types();
+        let types = types.map_or(Vec::new(), |types| portable_types(&types.parameters, &sql));
         let question = Question {
             own: ("", 0),
             sql: Some(&sql),
-            types: gather
-                .learned
-                .types()
-                .map_or(&[][..], |types| &types.parameters),
+            types: &types,
             bind: ShardBind {
                 limit: None,
                 hidden: u16::try_from(table.columns.len()).unwrap_or(u16::MAX),
@@ -505,7 +484,7 @@ impl Session {
         encode::copy_data(out, BINARY_END);
         encode::copy_done(out);
         self.flush_merge(merge).await?;
-        self.await_merge(merge, b'Z').await
+        self.await_merge(merge, b'Z').await.map(drop)
     }
 
     /// Moves the rows of one shard, whose COPY has begun.
@@ -628,12 +607,13 @@ impl Session {
         }
         merge.backend.query(sql.as_bytes());
         self.flush_merge(merge).await?;
-        self.await_merge(merge, b'Z').await
+        self.await_merge(merge, b'Z').await.map(drop)
     }
 
-    /// Reads up to a message of this kind; an error goes to the client.
-    pub(super) async fn await_merge(&mut self, merge: &mut Link, wanted: u8) -> Step {
+    /// Reads up to a message of this kind, and gives its body; an error goes to the client.
+    pub(super) async fn await_merge(&mut self, merge: &mut Link, wanted: u8) -> Step<Vec<u8>> {
         let mut failed = None;
+        let mut found = Vec::new();
         loop {
             while let Some(frame) = frame::next_frame(merge.backend.input(), &merge.limits)
                 .map_err(LinkError::Protocol)?
@@ -653,12 +633,13 @@ impl Session {
                         let status = body.first().copied().unwrap_or(b'E');
                         merge.backend.set_status(status);
                     }
+                    tag if tag == wanted => found.extend_from_slice(body),
                     _ => {}
                 }
                 merge.backend.consume(frame.total);
                 if frame.tag == b'Z' || frame.tag == wanted {
                     return match failed {
-                        None => Ok(()),
+                        None => Ok(found),
                         Some(body) => {
                             let context = merge.context.clone();
                             backend::rewrite_error(&mut self.client.out, &body, Some(&context), 0)

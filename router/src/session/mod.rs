@@ -27,6 +27,7 @@ mod portal;
 pub mod prepared;
 mod preparing;
 pub mod report;
+mod savepoints;
 mod scatter;
 mod schema;
 pub mod settings;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use planner::Plan;
 
-use super::prepared::{Shape, Statement};
+use super::prepared::Statement;
 use super::report::{Failure, Report};
 use super::{Session, Step};
 
@@ -78,21 +78,12 @@ impl Session {
             .cursors
             .iter()
             .find(|(known, _)| known.as_bytes() == name)?;
+        let key = self.router.statements.next_key(false);
+        let epoch = self.router.catalog.epoch();
         Some(Portal::Server {
             shard: *shard,
             replica: false,
-            statement: Arc::new(Statement {
-                key: self.router.statements.next_key(false),
-                sql: Box::default(),
-                parameter_types: Box::default(),
-                planned: None,
-                epoch: self.router.catalog.epoch(),
-                manual: None,
-                reading: self.reading(),
-                declared_types: None,
-                shape: Shape::default(),
-                promised: None,
-            }),
+            statement: Arc::new(Statement::empty(key, epoch, self.reading())),
         })
     }
 

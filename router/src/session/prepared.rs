@@ -94,6 +94,22 @@ pub struct Reading {
 }
 
 impl Statement {
+    /// An empty statement without parameters.
+    pub fn empty(key: StatementKey, epoch: Epoch, reading: Reading) -> Self {
+        Self {
+            key,
+            sql: Box::default(),
+            parameter_types: Box::default(),
+            planned: None,
+            epoch,
+            manual: None,
+            reading,
+            declared_types: None,
+            shape: Shape::default(),
+            promised: None,
+        }
+    }
+
     /// The plan, if the session must act when the statement has completed.
     pub fn with_effects(&self) -> Option<Arc<Planned>> {
         let has_effects =
@@ -197,16 +213,10 @@ impl StatementRegistry {
         };
         self.named.get_or_insert_with(&identity, || {
             Ok(Arc::new(Statement {
-                key: self.next_key(true),
                 sql: sql.into(),
                 parameter_types: parameter_types.into(),
                 planned: plan()?,
-                epoch,
-                manual: None,
-                reading: reading.clone(),
-                declared_types: None,
-                shape: Shape::default(),
-                promised: None,
+                ..Statement::empty(self.next_key(true), epoch, reading.clone())
             }))
         })
     }

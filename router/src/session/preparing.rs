@@ -9,7 +9,7 @@ use std::sync::Arc;
 use catalog::Catalog;
 
 use super::batch::Batch;
-use super::prepared::{Reading, ServerName, Shape, Statement};
+use super::prepared::{Reading, ServerName, Statement};
 use super::report::Report;
 use super::settings::{local_statements_between, read_again};
 use super::{Session, Step};
@@ -68,17 +68,13 @@ impl Session {
             catalog,
         )?;
         if old.declared_types.is_some() {
+            let key = self.router.statements.next_key(true);
             fresh = Arc::new(Statement {
-                key: self.router.statements.next_key(true),
                 sql: old.sql.clone(),
-                parameter_types: Box::default(),
                 planned: fresh.planned.clone(),
-                epoch: fresh.epoch,
                 manual: fresh.manual,
-                reading: fresh.reading.clone(),
                 declared_types: old.declared_types.clone(),
-                shape: Shape::default(),
-                promised: None,
+                ..Statement::empty(key, fresh.epoch, fresh.reading.clone())
             });
         }
         let promised = old.promised.or(old.shape.get());
@@ -132,17 +128,13 @@ impl Session {
                 plan,
             )?);
         }
+        let key = self.router.statements.next_key(named);
         Ok(Arc::new(Statement {
-            key: self.router.statements.next_key(named),
             sql: sql.into(),
             parameter_types: types.into(),
             planned: plan()?,
-            epoch: catalog.epoch(),
             manual,
-            reading,
-            declared_types: None,
-            shape: Shape::default(),
-            promised: None,
+            ..Statement::empty(key, catalog.epoch(), reading)
         }))
     }
 
@@ -169,17 +161,11 @@ impl Session {
         }
         let index = self.extended_link(need, Batch::MayGoOn, catalog).await?;
         self.prepare_for_execution(index, &inner).await?;
+        let key = self.router.statements.next_key(false);
         let ad_hoc = Arc::new(Statement {
-            key: self.router.statements.next_key(false),
             sql: super::statement::execute_text(&inner, arguments).into(),
-            parameter_types: Box::default(),
             planned: inner.planned.clone(),
-            epoch: catalog.epoch(),
-            manual: None,
-            reading: self.reading(),
-            declared_types: None,
-            shape: Shape::default(),
-            promised: None,
+            ..Statement::empty(key, catalog.epoch(), self.reading())
         });
         self.ensure_prepared(index, &ad_hoc, answer)?;
         self.links[index].unsynced = true;

@@ -9,6 +9,7 @@ use std::task::Poll;
 use catalog::Catalog;
 use planner::{Access, Amount, Plan, Planned, Route, Scatter, Types};
 
+use super::combine::portable_types;
 use super::gather::{Sent, is_exact_in_binary};
 use super::groups::Groups;
 use super::prepared::{ServerName, Statement};
@@ -126,6 +127,7 @@ impl Session {
             for (told, learned) in types.iter_mut().zip(&learned.parameters) {
                 *told = *learned;
             }
+            types = portable_types(&types, sql);
         }
         let (Some(keys), Some(groups)) = (
             sort_keys(scatter, sent, self.reads_text_bytes())?,

@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::savepoints::Savepoints;
 use crate::backend::AppliedSettings;
 
 /// How one setting is made again on another connection.
@@ -51,20 +52,16 @@ const LEXICAL: [&str; 2] = ["backslash_quote", "standard_conforming_strings"];
 #[derive(Clone, Debug)]
 pub struct Settings {
     startup: AppliedSettings,
-    current: AppliedSettings,
-    /// Settings that end with the transaction; `None`: the default. They hide those of `current`.
-    local: LocalSettings,
-    /// Both as they were when the open transaction block began, then at each savepoint, by name.
-    saved: Vec<Saved>,
+    now: InForce,
+    saved: Savepoints<InForce>,
 }
 
-type LocalSettings = BTreeMap<Box<str>, Option<Assignment>>;
-
 #[derive(Clone, Debug)]
-struct Saved {
-    savepoint: Box<str>,
-    current: AppliedSettings,
-    local: LocalSettings,
+struct InForce {
+    /// The session's, which outlast the transaction.
+    lasting: AppliedSettings,
+    /// Settings that end with the transaction; `None`: the default. They hide the lasting ones.
+    local: BTreeMap<Box<str>, Option<Assignment>>,
 }
 
 impl Settings {
@@ -76,63 +73,63 @@ impl Settings {
             .collect();
         let startup = Arc::new(startup);
         Self {
-            current: startup.clone(),
+            now: InForce {
+                lasting: startup.clone(),
+                local: BTreeMap::new(),
+            },
             startup,
-            local: BTreeMap::new(),
-            saved: Vec::new(),
+            saved: Savepoints::none(),
         }
     }
 
     /// What a connection must have applied before it serves this session.
     pub fn wanted(&self) -> &AppliedSettings {
-        &self.current
+        &self.now.lasting
     }
 
     /// The settings as they were when the open block began; as they are if none is open.
     pub fn before_block(&self) -> &AppliedSettings {
-        self.saved
-            .first()
-            .map_or(&self.current, |saved| &saved.current)
+        &self.saved.before_block().unwrap_or(&self.now).lasting
     }
 
     /// Records a SET that a server has accepted.
     pub fn set(&mut self, name: &str, assignment: Assignment) {
         let name = canonical_name(name);
-        self.local.remove(&name);
-        Arc::make_mut(&mut self.current).insert(name, assignment);
+        self.now.local.remove(&name);
+        Arc::make_mut(&mut self.now.lasting).insert(name, assignment);
     }
 
     /// Records RESET of one setting, or SET … TO DEFAULT.
     pub fn reset(&mut self, name: &str) {
         let name = canonical_name(name);
-        self.local.remove(&name);
+        self.now.local.remove(&name);
         match self.startup.get(&name) {
-            Some(value) => Arc::make_mut(&mut self.current).insert(name, value.clone()),
-            None => Arc::make_mut(&mut self.current).remove(&name),
+            Some(value) => Arc::make_mut(&mut self.now.lasting).insert(name, value.clone()),
+            None => Arc::make_mut(&mut self.now.lasting).remove(&name),
         };
     }
 
     /// Records RESET ALL, which PostgreSQL does not extend to the role.
     pub fn reset_all(&mut self) {
-        let role = self.current.get(LAST).cloned();
-        self.local.retain(|name, _| &**name == LAST);
-        self.current = self.startup.clone();
+        let role = self.now.lasting.get(LAST).cloned();
+        self.now.local.retain(|name, _| &**name == LAST);
+        self.now.lasting = self.startup.clone();
         if let Some(role) = role {
-            Arc::make_mut(&mut self.current).insert(LAST.into(), role);
+            Arc::make_mut(&mut self.now.lasting).insert(LAST.into(), role);
         }
     }
 
     /// Records DISCARD ALL.
     pub fn discard(&mut self) {
-        self.current = self.startup.clone();
+        self.now.lasting = self.startup.clone();
     }
 
     /// The value of one setting as the session made it, if it did.
     pub fn get(&self, name: &str) -> Option<&Assignment> {
-        match self.local.get(name) {
+        match self.now.local.get(name) {
             Some(Some(assignment)) => Some(assignment),
             Some(None) => self.startup.get(name),
-            None => self.current.get(name),
+            None => self.now.lasting.get(name),
         }
     }
 
@@ -146,72 +143,53 @@ impl Settings {
 
     /// Records SET LOCAL, within a block; `None`: to its default.
     pub fn set_local(&mut self, name: &str, assignment: Option<Assignment>) {
-        self.local.insert(canonical_name(name), assignment);
+        self.now.local.insert(canonical_name(name), assignment);
     }
 
     /// A transaction block begins; its ROLLBACK returns to the settings of this moment.
     pub fn begin(&mut self) {
-        self.saved.clear();
-        self.savepoint("");
+        self.saved.begin(self.now.clone());
     }
 
     /// A savepoint within the block.
     pub fn savepoint(&mut self, name: &str) {
-        self.saved.push(Saved {
-            savepoint: name.into(),
-            current: self.current.clone(),
-            local: self.local.clone(),
-        });
+        self.saved.savepoint(name, self.now.clone());
     }
 
     /// Settings made since the savepoint are undone; the savepoint stays.
     pub fn rollback_to(&mut self, name: &str) {
-        if let Some(index) = self.position(name) {
-            self.current = self.saved[index].current.clone();
-            self.local = self.saved[index].local.clone();
-            self.saved.truncate(index + 1);
+        if let Some(then) = self.saved.rollback_to(name) {
+            self.now = then;
         }
     }
 
     /// The savepoint and those after it are forgotten; the settings stay.
     pub fn release(&mut self, name: &str) {
-        if let Some(index) = self.position(name) {
-            self.saved.truncate(index);
-        }
+        self.saved.release(name);
     }
 
     /// The block has committed. Returns whether any setting changed by that.
     pub fn commit(&mut self) -> bool {
-        self.saved.clear();
-        self.commit_local()
+        self.saved.end();
+        self.end_local()
     }
 
     /// The block has rolled back. Returns whether any setting changed by that.
     pub fn rollback(&mut self) -> bool {
-        let had_local = self.commit_local();
-        let Some(Saved {
-            current: before, ..
-        }) = self.saved.drain(..).next()
-        else {
+        let had_local = self.end_local();
+        let Some(InForce { lasting, .. }) = self.saved.end() else {
             return had_local;
         };
-        let changed = had_local || !Arc::ptr_eq(&before, &self.current) && before != self.current;
-        self.current = before;
+        let now = &self.now.lasting;
+        let changed = had_local || !Arc::ptr_eq(&lasting, now) && lasting != *now;
+        self.now.lasting = lasting;
         changed
     }
 
-    fn commit_local(&mut self) -> bool {
-        let had = !self.local.is_empty();
-        self.local.clear();
+    fn end_local(&mut self) -> bool {
+        let had = !self.now.local.is_empty();
+        self.now.local.clear();
         had
-    }
-
-    fn position(&self, name: &str) -> Option<usize> {
-        self.saved
-            .iter()
-            .skip(1)
-            .rposition(|saved| &*saved.savepoint == name)
-            .map(|index| index + 1)
     }
 }
 

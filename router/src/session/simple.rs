@@ -140,7 +140,11 @@ impl Session {
         match &*planned.plan {
             Plan::Single(single) => {
                 match self.need_of(single, &self.literals_of(part.whole), catalog) {
-                    Ok(need) => self.run_single(planned, single, need, part, catalog).await,
+                    Ok(need) => {
+                        let effects = !single.effects.is_empty();
+                        let planned = effects.then(|| Arc::new(planned.clone()));
+                        self.forward(need, part, planned, catalog).await
+                    }
                     Err(refusal) => {
                         let gathered = self.over_several(
                             planned,
@@ -223,34 +227,6 @@ impl Session {
             )
             .hint("Use INSERT … RETURNING, or ask within the transaction.")
             .into()),
-        }
-    }
-
-    async fn run_single(
-        &mut self,
-        planned: &Planned,
-        single: &Single,
-        need: Need,
-        part: Part<'_>,
-        catalog: &Catalog,
-    ) -> Step<bool> {
-        let index = self.link(need, catalog).await?;
-        let link = &mut self.links[index];
-        match part.message {
-            Some(message) => link.backend.send_query(message),
-            None => link.backend.query(part.text.as_bytes()),
-        }
-        link.position_offset = part.offset;
-        // A block that a failure elsewhere has spoilt must not look healthy to the client.
-        link.expects.push_back(Expect::Query {
-            ready: part.ready,
-            planned: (!single.effects.is_empty()).then(|| Arc::new(planned.clone())),
-        });
-        match self.exchange(index).await {
-            Ok(()) => Ok(part.ready),
-            // The server's ReadyForQuery followed its error.
-            Err(Failure::Sent) if part.ready => Ok(true),
-            Err(failure) => Err(failure),
         }
     }
 

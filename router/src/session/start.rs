@@ -221,7 +221,7 @@ impl Session {
             registered: None,
             portals: Vec::new(),
             cursors: Vec::new(),
-            temporary: Temporary::default(),
+            temporary: Temporary::none(),
             links: Default::default(),
             block: None,
             unfinished: Vec::new(),

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use catalog::Catalog;
 use planner::{
-    Access, Discard, Pins, Plan, SessionStatement, SetScope, SetValue, TransactionModes, Value,
-    Values,
+    Access, Discard, Pins, Plan, Planned, SessionStatement, SetScope, SetValue, TransactionModes,
+    Value, Values,
 };
 
 use super::links::Need;
-use super::prepared::{ServerName, Shape, Statement};
+use super::prepared::{ServerName, Statement};
 use super::report::{Failure, Report};
 use super::settings::Assignment;
 use super::simple::Part;
@@ -163,11 +163,13 @@ impl Session {
         Ok(false)
     }
 
-    /// Sends the statement's text to one server, whose answer is the client's.
+    /// Sends the statement's text to one server, whose answer is the client's. `planned`: the session must act when it has
+    /// completed.
     pub(super) async fn forward(
         &mut self,
         need: Need,
         part: Part<'_>,
+        planned: Option<Arc<Planned>>,
         catalog: &Catalog,
     ) -> Step<bool> {
         let index = self.link(need, catalog).await?;
@@ -178,12 +180,14 @@ impl Session {
             None => link.backend.query(part.text.as_bytes()),
         }
         link.position_offset = part.offset;
+        // A block that a failure elsewhere has spoilt must not look healthy to the client.
         link.expects.push_back(Expect::Query {
             ready: part.ready,
-            planned: None,
+            planned,
         });
         match self.exchange(index).await {
             Ok(()) => Ok(part.ready),
+            // The server's ReadyForQuery followed its error.
             Err(Failure::Sent) if part.ready => Ok(true),
             Err(failure) => Err(failure),
         }
@@ -396,21 +400,17 @@ impl Session {
             )
             .into());
         }
+        let key = self.router.statements.next_key(true);
         let statement = Arc::new(Statement {
-            key: self.router.statements.next_key(true),
             sql: body.into(),
-            parameter_types: Box::default(),
             planned: Some(Arc::new(planner::Planned {
                 part: None,
                 plan: Arc::new(plan.clone()),
                 rest: None,
             })),
-            epoch: catalog.epoch(),
             manual: self.manual_shard(catalog)?,
-            reading: self.reading(),
             declared_types: Some(types.join(", ").into()),
-            shape: Shape::default(),
-            promised: None,
+            ..Statement::empty(key, catalog.epoch(), self.reading())
         });
         let need = self.describing_need(&statement, catalog).ok_or_else(|| {
             Report::error(
@@ -561,7 +561,7 @@ impl Session {
                     "a statement of the router's own was to be forwarded",
                 )
             })?;
-        self.forward(need, part, catalog).await
+        self.forward(need, part, None, catalog).await
     }
 
     /// Where a cursor lives.

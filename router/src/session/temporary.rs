@@ -6,26 +6,32 @@
 
 use catalog::ShardId;
 
+use super::savepoints::Savepoints;
+
 /// Names of temporary relations, with what a ROLLBACK returns to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Temporary {
-    relations: Vec<(String, ShardId)>,
-    /// Those of them that COMMIT drops.
-    until_commit: Vec<String>,
-    /// Both as they were when the open block began, then at each savepoint, by name.
-    saved: Vec<Saved>,
+    now: Names,
+    saved: Savepoints<Names>,
 }
 
-#[derive(Clone, Debug)]
-struct Saved {
-    savepoint: Box<str>,
+#[derive(Clone, Debug, Default)]
+struct Names {
     relations: Vec<(String, ShardId)>,
+    /// Those of them that COMMIT drops.
     until_commit: Vec<String>,
 }
 
 impl Temporary {
+    pub fn none() -> Self {
+        Self {
+            now: Names::default(),
+            saved: Savepoints::none(),
+        }
+    }
+
     pub fn relations(&self) -> &[(String, ShardId)] {
-        &self.relations
+        &self.now.relations
     }
 
     /// Records what one statement dropped and created. `until_commit`: it said ON COMMIT DROP.
@@ -36,77 +42,57 @@ impl Temporary {
         shard: ShardId,
         until_commit: bool,
     ) {
+        let now = &mut self.now;
         // A relation that is given another name stays what it is.
-        let until_commit =
-            until_commit || drops.iter().any(|name| self.until_commit.contains(name));
-        self.relations.retain(|(name, _)| !drops.contains(name));
-        self.until_commit.retain(|name| !drops.contains(name));
-        let in_block = !self.saved.is_empty();
+        let until_commit = until_commit || drops.iter().any(|name| now.until_commit.contains(name));
+        now.relations.retain(|(name, _)| !drops.contains(name));
+        now.until_commit.retain(|name| !drops.contains(name));
         for name in creates {
-            let known = self.relations.iter().any(|(known, _)| known == name);
+            let known = now.relations.iter().any(|(known, _)| known == name);
             // IF NOT EXISTS leaves a known one alone; outside a block the statement has committed already.
-            if known || until_commit && !in_block {
+            if known || until_commit && !self.saved.in_block() {
                 continue;
             }
-            self.relations.push((name.clone(), shard));
+            now.relations.push((name.clone(), shard));
             if until_commit {
-                self.until_commit.push(name.clone());
+                now.until_commit.push(name.clone());
             }
         }
     }
 
     /// DISCARD TEMP.
     pub fn clear(&mut self) {
-        self.relations.clear();
-        self.until_commit.clear();
+        self.now = Names::default();
     }
 
     pub fn begin(&mut self) {
-        self.saved.clear();
-        self.savepoint("");
+        self.saved.begin(self.now.clone());
     }
 
     pub fn savepoint(&mut self, name: &str) {
-        self.saved.push(Saved {
-            savepoint: name.into(),
-            relations: self.relations.clone(),
-            until_commit: self.until_commit.clone(),
-        });
+        self.saved.savepoint(name, self.now.clone());
     }
 
     pub fn rollback_to(&mut self, name: &str) {
-        if let Some(index) = self.position(name) {
-            self.saved.truncate(index + 1);
-            self.relations = self.saved[index].relations.clone();
-            self.until_commit = self.saved[index].until_commit.clone();
+        if let Some(then) = self.saved.rollback_to(name) {
+            self.now = then;
         }
     }
 
     pub fn release(&mut self, name: &str) {
-        if let Some(index) = self.position(name) {
-            self.saved.truncate(index);
-        }
+        self.saved.release(name);
     }
 
     pub fn commit(&mut self) {
-        self.saved.clear();
-        let gone = std::mem::take(&mut self.until_commit);
-        self.relations.retain(|(name, _)| !gone.contains(name));
+        self.saved.end();
+        let gone = std::mem::take(&mut self.now.until_commit);
+        self.now.relations.retain(|(name, _)| !gone.contains(name));
     }
 
     pub fn rollback(&mut self) {
-        if let Some(before) = self.saved.drain(..).next() {
-            self.relations = before.relations;
-            self.until_commit = before.until_commit;
+        if let Some(before) = self.saved.end() {
+            self.now = before;
         }
-    }
-
-    fn position(&self, name: &str) -> Option<usize> {
-        self.saved
-            .iter()
-            .skip(1)
-            .rposition(|saved| &*saved.savepoint == name)
-            .map(|index| index + 1)
     }
 }
 
@@ -128,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_block_decides_what_stays() {
-        let mut temporary = Temporary::default();
+        let mut temporary = Temporary::none();
         create(&mut temporary, "before", false);
         temporary.begin();
         create(&mut temporary, "undone", false);
@@ -155,7 +141,7 @@ mod tests {
 
     #[test]
     fn outside_a_block_on_commit_drop_leaves_nothing() {
-        let mut temporary = Temporary::default();
+        let mut temporary = Temporary::none();
         create(&mut temporary, "gone", true);
         assert!(names(&temporary).is_empty());
     }

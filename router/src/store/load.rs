@@ -29,6 +29,10 @@ const ATTEMPTS: u32 = 20;
 
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How often a view's definition that a lock hides is looked for, and after what pause.
+const VIEW_ATTEMPTS: u32 = 8;
+const VIEW_PAUSE: Duration = Duration::from_millis(25);
+
 /// Tables that the catalog does not list have ids from here on, good for one snapshot only.
 pub const FIRST_UNLISTED: TableId = TableId(0x8000_0000);
 
@@ -124,17 +128,28 @@ struct Found {
 
 impl Found {
     async fn read(connection: &Connection, shard: ShardId) -> Result<Found, Error> {
-        let mut functions = relations::function_sources(connection).await?;
-        functions.extend(relations::attached_sources(connection).await?);
         Ok(Found {
             shard,
             tables: relations::tables(connection, None).await?,
-            views: relations::views(connection).await?,
-            functions,
+            views: views(connection).await?,
+            functions: relations::function_sources(connection).await?,
             reactions: relations::reactions(connection, None).await?,
             sequences: relations::sequences(connection).await?,
             schemas: relations::schemas(connection).await?,
         })
+    }
+}
+
+/// All views. Most locks that hide a definition are gone in a moment, and without it the view's users are refused.
+async fn views(connection: &Connection) -> Result<Vec<catalog::View>, Error> {
+    let mut attempt = 1;
+    loop {
+        let views = relations::views(connection).await?;
+        if attempt == VIEW_ATTEMPTS || views.iter().all(|view| !view.definition.is_empty()) {
+            return Ok(views);
+        }
+        attempt += 1;
+        tokio::time::sleep(VIEW_PAUSE).await;
     }
 }
 

@@ -3,7 +3,7 @@
 //! Entry points: [`tables`], [`views`], [`reactions`], [`function_sources`], [`sequences`]. All but PostgreSQL's own schemas and `pgweave` is
 //! read. Invariant: read on a control connection, where names print qualified (see `connection::CANONICAL_SETTINGS`).
 
-use catalog::{Catalog, Column, Reached, Reaction, Sequence, View, Volatility, attached_name};
+use catalog::{Catalog, Column, Event, Reached, Reaction, Sequence, View, Volatility};
 
 use super::connection::{Connection, column, text, truth};
 use super::error::Error;
@@ -94,7 +94,7 @@ pub async fn tables(
     Ok(tables)
 }
 
-/// What triggers and rules do when a relation is written to, ordered. `only` limits them to writes to these relations.
+/// What relations run by themselves when they are used. `only` limits it to these relations.
 pub async fn reactions(
     connection: &Connection,
     only: Option<&[(String, String)]>,
@@ -105,23 +105,43 @@ pub async fn reactions(
     }
 }
 
-/// The query for [`reactions`]; `None` if it is about nothing.
+/// The query for [`reactions`]; `None` if it is about nothing. It goes by what PostgreSQL has noted as dependencies, which takes
+/// no locks on the relations.
 pub fn reactions_query(only: Option<&[(String, String)]>) -> Option<String> {
     let chosen = chosen(only)?;
     Some(format!(
-        "SELECT n.nspname, c.relname, 'function', un.nspname, u.proname \
-           FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
-           JOIN pg_proc u ON u.oid = t.tgfoid JOIN pg_namespace un ON un.oid = u.pronamespace \
-          WHERE NOT t.tgisinternal AND un.nspname <> 'pg_catalog' AND {USER_SCHEMA} {chosen} \
+        "SELECT n.nspname, c.relname, made.event, CASE WHEN p.oid IS NULL THEN 'relation' ELSE 'function' END, \
+                un.nspname, coalesce(p.proname, o.relname) \
+           FROM (SELECT 'pg_trigger'::regclass AS classid, oid AS objid, tgrelid AS relid, 'write' AS event \
+                   FROM pg_trigger WHERE NOT tgisinternal \
+                 UNION ALL SELECT 'pg_attrdef'::regclass, oid, adrelid, 'write' FROM pg_attrdef \
+                 UNION ALL SELECT 'pg_constraint'::regclass, oid, conrelid, 'write' FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0 \
+                 UNION ALL SELECT 'pg_constraint'::regclass, k.oid, a.attrelid, 'write' \
+                   FROM pg_constraint k JOIN pg_attribute a ON a.atttypid = k.contypid AND a.attnum > 0 AND NOT a.attisdropped \
+                  WHERE k.contypid <> 0 \
+                 UNION ALL SELECT 'pg_rewrite'::regclass, oid, ev_class, 'write' FROM pg_rewrite WHERE ev_type <> '1' \
+                 UNION ALL SELECT 'pg_policy'::regclass, k.oid, polrelid, 'use' \
+                   FROM pg_policy k JOIN pg_class s ON s.oid = polrelid AND s.relrowsecurity) made \
+           JOIN pg_class c ON c.oid = made.relid JOIN pg_namespace n ON n.oid = c.relnamespace \
+           JOIN pg_depend d ON d.classid = made.classid AND d.objid = made.objid \
+           LEFT JOIN pg_proc p ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid \
+           LEFT JOIN pg_class o ON d.refclassid = 'pg_class'::regclass AND o.oid = d.refobjid AND o.oid <> c.oid \
+                                   AND (o.relkind IN ('r', 'p', 'f', 'v', 'm') OR made.classid = 'pg_rewrite'::regclass) \
+           JOIN pg_namespace un ON un.oid = coalesce(p.pronamespace, o.relnamespace) \
+          WHERE un.nspname <> 'pg_catalog' AND (p.oid IS NULL OR un.nspname NOT IN ('information_schema', 'pgweave')) \
+            AND {USER_SCHEMA} {chosen} \
           UNION \
-         SELECT n.nspname, c.relname, CASE WHEN u.oid IS NULL THEN 'relation' ELSE 'function' END, \
-                un.nspname, coalesce(u.proname, o.relname) \
-           FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace \
-           JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refobjid <> c.oid \
-           LEFT JOIN pg_proc u ON d.refclassid = 'pg_proc'::regclass AND u.oid = d.refobjid \
-           LEFT JOIN pg_class o ON d.refclassid = 'pg_class'::regclass AND o.oid = d.refobjid \
-           JOIN pg_namespace un ON un.oid = coalesce(u.pronamespace, o.relnamespace) \
-          WHERE r.ev_type <> '1' AND un.nspname <> 'pg_catalog' AND {USER_SCHEMA} {chosen}"
+         SELECT n.nspname, c.relname, 'write', 'along', un.nspname, o.relname \
+           FROM (SELECT confrelid AS relid, conrelid AS along FROM pg_constraint \
+                  WHERE contype = 'f' AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd')) \
+                 UNION ALL SELECT inhparent, inhrelid FROM pg_inherits \
+                 UNION ALL SELECT r.ev_class, d.refobjid FROM pg_rewrite r \
+                   JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass \
+                  WHERE r.ev_type = '1') written \
+           JOIN pg_class c ON c.oid = written.relid AND c.relkind IN ('r', 'p', 'f', 'v') JOIN pg_namespace n ON n.oid = c.relnamespace \
+           JOIN pg_class o ON o.oid = written.along AND o.oid <> c.oid AND o.relkind IN ('r', 'p', 'f', 'v') \
+           JOIN pg_namespace un ON un.oid = o.relnamespace \
+          WHERE un.nspname <> 'pg_catalog' AND {USER_SCHEMA} {chosen}"
     ))
 }
 
@@ -129,13 +149,18 @@ pub fn reactions_query(only: Option<&[(String, String)]>) -> Option<String> {
 pub fn read_reactions(rows: &[Vec<Option<String>>]) -> Result<Vec<Reaction>, Error> {
     let mut reactions = Vec::new();
     for row in rows {
-        let field = |index| text(row, index, "pg_trigger").map(str::to_owned);
-        let (schema, name) = (field(3)?, field(4)?);
+        let field = |index| text(row, index, "pg_depend").map(str::to_owned);
+        let (schema, name) = (field(4)?, field(5)?);
         reactions.push(Reaction {
             schema: field(0)?,
             name: field(1)?,
-            reaches: match text(row, 2, "pg_trigger")? {
+            event: match text(row, 2, "pg_depend")? {
+                "use" => Event::Use,
+                _ => Event::Write,
+            },
+            reaches: match text(row, 3, "pg_depend")? {
                 "function" => Reached::Function(schema, name),
+                "along" => Reached::Along(schema, name),
                 _ => Reached::Relation(schema, name),
             },
         });
@@ -255,43 +280,6 @@ pub fn unread(catalog: &Catalog) -> bool {
         .views()
         .iter()
         .any(|view| view.definition.is_empty())
-}
-
-/// What tables run by themselves, as functions that name all it depends on: see [`catalog::attached_name`].
-pub async fn attached_sources(connection: &Connection) -> Result<Vec<FunctionSource>, Error> {
-    let sql = format!(
-        "SELECT n.nspname, c.relname, made.writes, string_agg(DISTINCT quote_ident(coalesce(p.proname, o.relname)), ' ') \
-           FROM (SELECT 'pg_trigger'::regclass AS classid, oid AS objid, tgrelid AS relid, true AS writes \
-                   FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D' \
-                 UNION ALL SELECT 'pg_attrdef'::regclass, oid, adrelid, true FROM pg_attrdef \
-                 UNION ALL SELECT 'pg_constraint'::regclass, oid, conrelid, true FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0 \
-                 UNION ALL SELECT 'pg_constraint'::regclass, k.oid, a.attrelid, true \
-                   FROM pg_constraint k JOIN pg_attribute a ON a.atttypid = k.contypid AND a.attnum > 0 AND NOT a.attisdropped \
-                  WHERE k.contypid <> 0 \
-                 UNION ALL SELECT 'pg_rewrite'::regclass, oid, ev_class, true FROM pg_rewrite WHERE ev_type <> '1' \
-                 UNION ALL SELECT 'pg_policy'::regclass, oid, polrelid, false FROM pg_policy) made \
-           JOIN pg_class c ON c.oid = made.relid AND c.relkind IN ('r', 'p', 'f') AND (made.writes OR c.relrowsecurity) \
-           JOIN pg_namespace n ON n.oid = c.relnamespace \
-           JOIN pg_depend d ON d.classid = made.classid AND d.objid = made.objid \
-           LEFT JOIN pg_proc p ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid AND p.pronamespace <> 'pg_catalog'::regnamespace \
-           LEFT JOIN pg_class o ON d.refclassid = 'pg_class'::regclass AND o.oid = d.refobjid AND o.oid <> made.relid \
-                                   AND o.relkind IN ('r', 'p', 'f', 'v', 'm') \
-          WHERE {USER_SCHEMA} AND coalesce(p.proname, o.relname) IS NOT NULL GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
-    );
-    let mut sources = Vec::new();
-    for row in connection.rows(&sql).await? {
-        let table = text(&row, 1, "pg_class")?;
-        sources.push(FunctionSource {
-            schema: text(&row, 0, "pg_class")?.to_owned(),
-            name: attached_name(table, text(&row, 2, "pg_class")? == "t"),
-            volatility: Volatility::Stable,
-            language: "sql".to_owned(),
-            body: text(&row, 3, "pg_class")?.to_owned(),
-            extension: None,
-            aggregate: None,
-        });
-    }
-    Ok(sources)
 }
 
 pub async fn sequences(connection: &Connection) -> Result<Vec<Sequence>, Error> {

@@ -168,6 +168,16 @@ pub fn type_oid(body: &[u8], fixed: usize) -> u32 {
         .map_or(0, u32::from_be_bytes)
 }
 
+/// Makes a RowDescription's columns come from the tables and columns that another says of them.
+pub fn copy_origins(body: &mut [u8], from: &[u8]) {
+    /// A table's number, and a column's in it.
+    const ORIGIN_BYTES: usize = 6;
+    let places: Vec<usize> = columns(body).map(|(_, fixed)| fixed).collect();
+    for (place, (_, fixed)) in places.into_iter().zip(columns(from)) {
+        body[place..place + ORIGIN_BYTES].copy_from_slice(&from[fixed..fixed + ORIGIN_BYTES]);
+    }
+}
+
 /// Writes a RowDescription without its first columns.
 pub fn row_description_without(
     out: &mut BytesMut,

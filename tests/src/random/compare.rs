@@ -3,7 +3,7 @@
 use std::io;
 
 use super::render::render;
-use super::sql::{Query, Sorted};
+use super::sql::{Limit, Query, Sorted};
 use crate::client::{Client, Message};
 use crate::differential::{Mode, without_user_oids};
 use crate::transcript;
@@ -121,6 +121,10 @@ pub fn difference(
     ) = (expected, found)
     else {
         let (expected, found) = (sqlstate(expected), sqlstate(found));
+        if expected == "21000" && matches!(query.limit, Limit::WithTies(_)) {
+            // PostgreSQL takes min(x) from an index by a query of its own, which wrongly inherits WITH TIES.
+            return None;
+        }
         return (expected != found).then_some(Kind::Errors(expected, found));
     };
     if columns != found_columns {
@@ -199,7 +203,7 @@ impl Answer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sql::{Distinct, Grouping, Item, Key, Limit, Select, Sql, Style, Target};
+    use super::super::sql::{Distinct, Grouping, Item, Key, Select, Sql, Style, Target};
     use super::*;
 
     /// `SELECT a, b FROM t ORDER BY` the items with these numbers `LIMIT 2`.

@@ -207,7 +207,18 @@ impl Renderer {
                     {
                         alias.clone()
                     }
-                    (Style::Expression, _) if !set => self.apart(&item.sql),
+                    (Style::Expression, _) if !set => {
+                        let text = self.apart(&item.sql);
+                        // A mere name means what the output calls so, which may be another item.
+                        let is_taken = items
+                            .iter()
+                            .any(|other| other.id != *id && other.alias.as_ref() == Some(&text));
+                        if is_taken {
+                            (position + 1).to_string()
+                        } else {
+                            text
+                        }
+                    }
                     _ => (position + 1).to_string(),
                 })
             }
