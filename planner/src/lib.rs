@@ -74,6 +74,14 @@ pub fn plan_text(sql: &str, context: &Context<'_>) -> Result<Vec<Planned>, Error
     .map(|(planned, _)| planned)
 }
 
+/// The bytes of each statement of a text, without the `;`.
+pub fn statements(sql: &str) -> Result<Vec<std::ops::Range<usize>>, Error> {
+    let tree = parse::parse(sql)?;
+    let statements = tree.statements(sql);
+    let spans = statements.iter().map(|found| found.start..found.end);
+    Ok(spans.collect())
+}
+
 /// Plans the SELECT that starts at this byte of a text for several shards, to which its values have led.
 pub fn plan_several(
     sql: &str,

@@ -176,6 +176,7 @@ async fn a_cluster_is_made_checked_and_served() {
         .unwrap()
         .get(0);
     assert_eq!(shards, 2);
+    statements_are_planned_without_running_them(&client, &file, scratch.path()).await;
     let taken = pgweave(&[
         "serve",
         "-c",
@@ -188,6 +189,64 @@ async fn a_cluster_is_made_checked_and_served() {
     check(&taken, 1, &["cannot listen on", "[listen]"]);
     unsafe { libc::kill(router.0.id() as libc::pid_t, libc::SIGTERM) };
     assert!(router.0.wait().unwrap().success());
+}
+
+/// `explain` and `advise` over the catalog of a cluster that a router serves.
+async fn statements_are_planned_without_running_them(
+    client: &tokio_postgres::Client,
+    file: &str,
+    directory: &Path,
+) {
+    for sql in [
+        "CREATE TABLE orders (customer int NOT NULL, id int NOT NULL, total int)",
+        "SELECT pgweave.shard_table('orders', 'customer')",
+        "CREATE TABLE carts (customer int NOT NULL, item int NOT NULL)",
+    ] {
+        client.batch_execute(sql).await.unwrap();
+    }
+    let explain = |sql: &str| run(&["explain", "-c", file, sql]);
+    check(
+        &explain("SELECT id FROM orders ORDER BY id; DELETE FROM orders WHERE customer = 1"),
+        0,
+        &[
+            "Merge by column 1\n└─ Scatter: 2 shards\n   ├─ Shard s1: SELECT id FROM orders ORDER BY id",
+            "Single: shard s",
+        ],
+    );
+    check(
+        &explain("DELETE FROM orders WHERE total = 1"),
+        1,
+        &["Refused: ", "(0A000)", "Hint: "],
+    );
+    check(
+        &run(&["explain", "-c", file, "--format=json", "SELECT 1"]),
+        0,
+        &["\"Route\": \"Single\""],
+    );
+    let workload = directory.join("workload.sql");
+    let statements = "SELECT * FROM carts WHERE customer = 1;\n\
+        SELECT * FROM carts JOIN orders USING (customer) WHERE customer = 1;";
+    std::fs::write(&workload, statements).unwrap();
+    let workload = workload.to_str().unwrap();
+    let advice = run(&["advise", "-c", file, "--json", workload]);
+    check(&advice, 0, &[]);
+    let advice: serde_json::Value = serde_json::from_slice(&advice.stdout).unwrap();
+    assert_eq!(advice[0]["present"], true);
+    let best = &advice[1];
+    assert_eq!(best["tables"][0], "public.carts", "{advice}");
+    assert_eq!(best["shard_key"], "customer", "{advice}");
+    assert_eq!(best["single"]["percent"], 100.0, "{advice}");
+    check(
+        &run(&["advise", "-c", file, workload]),
+        0,
+        &["(as it is)", "public.carts", "100.0 %"],
+    );
+    check(
+        &run(&["advise", "-c", file, "--from-pg-stat-statements"]),
+        1,
+        &["CREATE EXTENSION pg_stat_statements"],
+    );
+    check(&run(&["advise", "-c", file]), 2, &["FILE.sql"]);
 }
 
 #[tokio::test]

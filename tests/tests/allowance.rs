@@ -6,7 +6,7 @@
     reason = "what fails here fails the test"
 )]
 
-use tests::client::{Client, Message, rows};
+use tests::client::{Client, Message, ask};
 use tests::cluster::Options;
 use tests::shared::Shared;
 
@@ -31,13 +31,6 @@ fn through(user: &str, options: &[(&str, &str)]) -> Client {
 fn field(answer: &[Message], tag: u8, code: u8) -> Option<String> {
     let message = answer.iter().find(|message| message.tag == tag)?;
     message.field(code)
-}
-
-#[track_caller]
-fn ask(client: &mut Client, sql: &str) -> Vec<Vec<Option<String>>> {
-    let answer = client.query(sql).unwrap();
-    assert_eq!(field(&answer, b'E', b'M'), None, "{sql}: {answer:?}");
-    rows(&answer)
 }
 
 fn with_table(name: &str) -> Client {

@@ -7,7 +7,7 @@
 )]
 
 use serde_json::Value;
-use tests::client::{Client, Message, rows};
+use tests::client::{Client, ask, rows, sqlstate};
 use tests::cluster::Options;
 use tests::shared::Shared;
 
@@ -22,20 +22,6 @@ const SETUP: &str = "
     SELECT pgweave.shard_table('NAME', 'k');
     CREATE TABLE NAME_kinds (id int PRIMARY KEY, title text);
     SELECT pgweave.reference_table('NAME_kinds');";
-
-fn sqlstate(answer: &[Message]) -> Option<String> {
-    answer
-        .iter()
-        .find(|message| message.tag == b'E')
-        .and_then(|message| message.field(b'C'))
-}
-
-#[track_caller]
-fn ask(client: &mut Client, sql: &str) -> Vec<Vec<Option<String>>> {
-    let answer = client.query(sql).unwrap();
-    assert_eq!(sqlstate(&answer), None, "{sql}: {answer:?}");
-    rows(&answer)
-}
 
 #[track_caller]
 fn lines(client: &mut Client, sql: &str) -> Vec<String> {
