@@ -561,7 +561,7 @@ fn errors_outside_the_file_name_the_variable_or_the_option() {
 fn known_keys(section: &str) -> BTreeSet<String> {
     let header = match section {
         "" => String::new(),
-        "auth" | "users" => format!("[[{section}]]\n"),
+        "auth" | "users" | "scatter" => format!("[[{section}]]\n"),
         section => format!("[{section}]\n"),
     };
     let (_, help) = refused(&format!("{header}xyzzy = 1\n"));

@@ -142,17 +142,20 @@ impl Session {
             // A shard tells the client that there is no such option.
             name => !known(name) && !OF_SHARDS.contains(&name),
         });
-        if !asks || parameters > 0 {
+        let asks = asks && parameters == 0;
+        let mut actual = None;
+        if explain.analyze && asks {
+            actual = Some(self.measure(plan, whole, offset, catalog).await?);
+        } else {
+            self.judge(plan, whole, offset, catalog).await?;
+        }
+        if !asks {
             let node = self.outline(whole, catalog).of(plan);
             return self.explanation(
                 outline::rung(plan).unwrap_or_default(),
                 &node,
                 explain.format,
             );
-        }
-        let mut actual = None;
-        if explain.analyze {
-            actual = Some(self.measure(plan, whole, offset, catalog).await?);
         }
         let plan = match &actual {
             Some((measures, _)) => carried_out(plan, measures.other_ways),
@@ -173,6 +176,37 @@ impl Session {
             &node,
             explain.format,
         )
+    }
+
+    /// Has a server judge the statement, as PostgreSQL does before it explains one.
+    async fn judge(
+        &mut self,
+        plan: &Plan,
+        whole: &str,
+        offset: i32,
+        catalog: &Arc<Catalog>,
+    ) -> Step {
+        let (statement, shard) = match plan {
+            Plan::Scatter(scatter) => {
+                let shards =
+                    self.shards_of_group(scatter.shards.as_deref(), scatter.group, catalog)?;
+                (&scatter.statement, shards.first().copied())
+            }
+            Plan::Gather(gather) => (&gather.statement, Some(self.finishing_shard(gather)?)),
+            _ => return Ok(()),
+        };
+        let Some(shard) = shard else {
+            return Ok(());
+        };
+        let text = whole.get(statement.clone()).unwrap_or(whole);
+        let index = self.link(Need::shard(shard, Access::Read), catalog).await?;
+        self.drain().await?;
+        let index = self
+            .existing_link(planner::Target::Shard(shard), true, catalog)
+            .unwrap_or(index);
+        self.learn_types(index, (text, offset, false), text, &[], Sent::Simple)
+            .await
+            .map(drop)
     }
 
     /// Runs the query as always, but for its rows, which are only counted.
