@@ -313,3 +313,17 @@ SELECT id, owner FROM accounts WHERE id = ANY ($1) ORDER BY id;
 SELECT count(*) FROM accounts WHERE id = ANY ($1);
 -- bind 2, 4
 SELECT max(id) FROM accounts WHERE id IN ($1, $2);
+-- All shards are told one time.
+SELECT count(*) FROM accounts WHERE opened < now();
+SELECT id, opened < current_timestamp, day < current_date FROM accounts ORDER BY id;
+SELECT DISTINCT date_trunc('century', now()) - date_trunc('century', localtimestamp) = interval '0' FROM accounts WHERE id > 3;
+SELECT max(opened) FILTER (WHERE isfinite(opened)) < now(), count(*) + 0 FROM accounts WHERE day < current_date + 1;
+SELECT level, count(*) FROM accounts WHERE opened < now() - interval '1 day' GROUP BY level ORDER BY level;
+SELECT count(*) FROM (SELECT now(), id FROM accounts WHERE id < 10) s WHERE s.now IS NOT NULL;
+SELECT opened > now() AS late, count(*) FROM accounts GROUP BY late HAVING count(*) > 0 ORDER BY 1;
+-- bind 3, 5
+SELECT id FROM accounts WHERE opened < now() AND id > $1 ORDER BY id LIMIT $2 OFFSET 1;
+-- bind '2 days', 1
+SELECT kind, count(*) + $2 FROM entries WHERE at < now() - $1::interval GROUP BY kind ORDER BY 1;
+-- bind 1
+SELECT count(*) FROM accounts WHERE id > $1 AND opened < transaction_timestamp();

@@ -35,6 +35,8 @@ pub struct Combine {
     pub shards: Option<Vec<ShardId>>,
     /// What each shard is asked.
     pub sql: String,
+    /// Both queries have a parameter after the client's: the time of the transaction.
+    pub moment: bool,
     /// So many columns come first by which the shards have grouped.
     pub keys: usize,
     /// The query that finishes, over a relation that takes the place of `FROM`.

@@ -26,7 +26,9 @@ pub struct Scatter {
     pub locks: bool,
     /// The highest `$n` of the client. The shards' query may have one more: how many rows each is to give.
     pub parameters: u16,
-    /// The query has a parameter of its own for the number of rows.
+    /// The query's first parameter of its own is the time of the transaction.
+    pub moment: bool,
+    /// The query has a parameter of its own for the number of rows, its last.
     pub limit_parameter: bool,
     /// What executions have found out.
     pub learned: Learned,

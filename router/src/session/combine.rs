@@ -11,7 +11,7 @@ use planner::{Access, Combine, Gather, Piece, Target, Types};
 use super::gather::{Moved, SEND_AT_BYTES, Sent};
 use super::links::Need;
 use super::report::{Failure, Report};
-use super::scatter::{Question, Source};
+use super::scatter::{MOMENT, Question, Source, TIMESTAMPTZ};
 use super::{Session, Step};
 use crate::execute::expect::Expect;
 use crate::execute::{Link, LinkError};
@@ -37,12 +37,16 @@ impl Session {
         let links = self.link_all(&shards, Access::Read, catalog).await?;
         let own = whole.get(gather.statement.clone()).unwrap_or(whole);
         if combine.learned.types().is_none() {
-            let declared = match sent {
-                Sent::Simple => &[][..],
-                Sent::Bound(statement, ..) => &statement.parameter_types,
+            let mut declared = match sent {
+                Sent::Simple => Vec::new(),
+                Sent::Bound(statement, ..) => statement.parameter_types.to_vec(),
             };
+            if combine.moment {
+                declared.resize(usize::from(gather.parameters), 0);
+                declared.push(TIMESTAMPTZ);
+            }
             let mut learned = self
-                .learn_types(links[0], (own, offset, true), &combine.sql, declared, sent)
+                .learn_types(links[0], (own, offset, true), &combine.sql, &declared, sent)
                 .await?;
             if !learned.portable {
                 learned.portable = self.are_enums(links[0], &learned.columns).await?;
@@ -76,12 +80,18 @@ impl Session {
             self.check_own_locks(gather).await?;
         }
         let width = u16::try_from(types.columns.len()).unwrap_or(u16::MAX);
-        let parameter_types = portable_types(&types.parameters, &combine.sql);
+        let moment = match combine.moment {
+            true => Some(self.query_value(links[0], MOMENT).await?),
+            false => None,
+        };
+        let moment = moment.as_deref();
+        let parameter_types = own_types(types, &combine.sql, moment);
         let question = Question {
             own: (own, offset),
             sql: Some(&combine.sql),
             types: &parameter_types,
             bind: ShardBind {
+                moment,
                 limit: None,
                 hidden: width,
                 columns: 0,
@@ -99,7 +109,8 @@ impl Session {
         };
         let result = match self.open_merge(&mut merge).await {
             Ok(()) => {
-                self.combine_on(&mut merge, combine, types, &mut sources, &finish, sent)
+                let finish = (finish.as_str(), moment);
+                self.combine_on(&mut merge, combine, types, &mut sources, finish, sent)
                     .await
             }
             failed => failed,
@@ -117,33 +128,39 @@ impl Session {
         combine: &Combine,
         types: &Types,
         sources: &mut [Source],
-        finish: &str,
+        (finish, moment): (&str, Option<&str>),
         sent: Sent<'_>,
     ) -> Step {
         let make = format!(
             "CREATE TEMP TABLE pgweave_relation ON COMMIT DROP AS {} WITH NO DATA",
             combine.sql
         );
-        match sent {
-            Sent::Simple => self.ask_merge(merge, &make).await?,
-            Sent::Bound(_, message, _) => {
-                let client = frontend::parse_bind(&message[5..])?;
-                let out = merge.backend.out();
-                let types = portable_types(&types.parameters, &combine.sql);
-                encode::parse(out, b"", make.as_bytes(), &types);
-                ShardBind::default().write(out, Some(&client), b"");
-                encode::execute(out, b"", 0);
-                encode::sync(out);
-                merge.backend.forget_unnamed();
-                self.flush_merge(merge).await?;
-                self.await_merge(merge, b'Z').await?;
-            }
+        let client = match sent {
+            Sent::Simple => None,
+            Sent::Bound(_, message, _) => Some(frontend::parse_bind(&message[5..])?),
         };
+        let bind = ShardBind {
+            moment,
+            ..ShardBind::default()
+        };
+        let out = merge.backend.out();
+        encode::parse(
+            out,
+            b"",
+            make.as_bytes(),
+            &own_types(types, &combine.sql, moment),
+        );
+        bind.write(out, client.as_ref(), b"");
+        encode::execute(out, b"", 0);
+        encode::sync(out);
+        merge.backend.forget_unnamed();
+        self.flush_merge(merge).await?;
+        self.await_merge(merge, b'Z').await?;
         let copy = format!("COPY {RELATION} FROM STDIN (FORMAT binary)");
         let mut moved = Moved::default();
         self.copy_rows(merge, &copy, sources, "partial aggregates", &mut moved)
             .await?;
-        self.finish_on(merge, finish, types, sent).await
+        self.finish_on(merge, finish, types, moment, sent).await
     }
 
     /// Runs the finishing query, whose answer is the client's.
@@ -152,21 +169,24 @@ impl Session {
         merge: &mut Link,
         sql: &str,
         types: &Types,
+        moment: Option<&str>,
         sent: Sent<'_>,
     ) -> Step {
         let out = merge.backend.out();
+        let bind = ShardBind {
+            moment,
+            ..ShardBind::default()
+        };
+        encode::parse(out, b"", sql.as_bytes(), &own_types(types, sql, moment));
         match sent {
             Sent::Simple => {
-                encode::parse(out, b"", sql.as_bytes(), &[]);
-                encode::bind(out, b"", b"");
+                bind.write(out, None, b"");
                 encode::describe(out, b'P', b"");
                 encode::execute(out, b"", 0);
             }
             Sent::Bound(_, message, max_rows) => {
                 let client = frontend::parse_bind(&message[5..])?;
-                let types = portable_types(&types.parameters, sql);
-                encode::parse(out, b"", sql.as_bytes(), &types);
-                ShardBind::default().write(out, Some(&client), b"");
+                bind.write(out, Some(&client), b"");
                 encode::execute(out, b"", max_rows);
                 merge.expects.extend([Expect::Swallowed, Expect::Swallowed]);
             }
@@ -259,6 +279,13 @@ pub(super) fn portable_types(types: &[u32], sql: &str) -> Vec<u32> {
             },
         )
         .collect()
+}
+
+/// The types of the client's parameters and of the router's own.
+fn own_types(types: &Types, sql: &str, moment: Option<&str>) -> Vec<u32> {
+    let mut types = portable_types(&types.parameters, sql);
+    types.extend(moment.map(|_| TIMESTAMPTZ));
+    types
 }
 
 /// `text`

@@ -353,7 +353,7 @@ impl Session {
                 "a query is to be finished before its types are known",
             )
         })?;
-        self.finish_on(merge, &sql, types, sent).await
+        self.finish_on(merge, &sql, types, None, sent).await
     }
 
     /// Brings one table's rows from its shards into its temporary table.
@@ -445,6 +445,7 @@ impl Session {
             sql: Some(&sql),
             types: &types,
             bind: ShardBind {
+                moment: None,
                 limit: None,
                 hidden: u16::try_from(table.columns.len()).unwrap_or(u16::MAX),
                 columns: 0,

@@ -32,6 +32,12 @@ const SEND_AT_BYTES: usize = 32 * 1024;
 /// `int8`
 const BIGINT: u32 = 20;
 
+/// `timestamptz`
+pub(super) const TIMESTAMPTZ: u32 = 1184;
+
+/// The time of the transaction, in a form that is read alike under all settings.
+pub(super) const MOMENT: &str = "SELECT pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.now()), 'YYYY-MM-DD HH24:MI:SS.US') || '+00'";
+
 /// LIMIT and OFFSET with the values of this execution.
 #[derive(Clone, Copy)]
 struct Amounts {
@@ -73,7 +79,7 @@ pub(super) struct Question<'a> {
     pub sql: Option<&'a str>,
     /// Of the parameters.
     pub types: &'a [u32],
-    pub bind: ShardBind,
+    pub bind: ShardBind<'a>,
     /// How many rows are wanted at most; 0: all.
     pub most: i32,
 }
@@ -159,11 +165,16 @@ impl Session {
             1.. if shard_limit => i32::try_from(most.saturating_add(amounts.offset)).unwrap_or(0),
             _ => 0,
         };
+        let moment = match scatter.moment {
+            true => Some(self.query_value(links[0], MOMENT).await?),
+            false => None,
+        };
         let question = Question {
             own: (own, offset),
             sql: scatter.sql.as_deref(),
             types: &types,
             bind: ShardBind {
+                moment: moment.as_deref(),
                 limit: amounts.pushed,
                 hidden: scatter.hidden,
                 columns: scatter.columns,
@@ -775,9 +786,10 @@ fn shard_types(scatter: &Scatter, sent: Sent<'_>) -> Vec<u32> {
             types[index] = BIGINT;
         }
     }
-    if scatter.limit_parameter {
+    if scatter.moment || scatter.limit_parameter {
         types.resize(usize::from(scatter.parameters), 0);
-        types.push(BIGINT);
+        types.extend(scatter.moment.then_some(TIMESTAMPTZ));
+        types.extend(scatter.limit_parameter.then_some(BIGINT));
     }
     types
 }
