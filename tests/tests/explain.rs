@@ -142,6 +142,18 @@ fn analyze_measures_every_rung() {
         ),
         ("SELECT count(*) FROM measured", "Scatter", 1, 2),
         (
+            "SELECT k, now() FROM measured WHERE k < date_part('year', now()) ORDER BY k",
+            "Scatter",
+            100,
+            100,
+        ),
+        (
+            "SELECT now(), avg(price) + 1 FROM measured WHERE now() IS NOT NULL",
+            "Combine",
+            1,
+            2,
+        ),
+        (
             "SELECT k % 3, avg(price) + 1 FROM measured GROUP BY 1",
             "Combine",
             3,

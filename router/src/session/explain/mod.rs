@@ -19,9 +19,11 @@ use serde_json::Value;
 
 use super::gather::Sent;
 use super::links::Need;
+use super::scatter::{MOMENT, TIMESTAMPTZ};
 use super::simple::Part;
 use super::{Session, Step};
 use crate::execute::expect::Expect;
+use crate::wire::frontend::ShardBind;
 use crate::wire::{backend, encode};
 
 pub use format::{json, render, text};
@@ -266,13 +268,13 @@ impl Session {
         let mut own_plans = Vec::new();
         for query in &queries {
             let index = self.link(Need::shard(query.shard, access), catalog).await?;
-            let link = &mut self.links[index];
-            link.backend
-                .query(format!("{opening}{}", query.sql).as_bytes());
-            link.expects.push_back(Expect::Captured);
-            self.exchange(index).await?;
-            let captured = std::mem::take(&mut self.links[index].captured);
-            self.own_error(index)?;
+            let moment = match query.moment {
+                true => Some(self.query_value(index, MOMENT).await?),
+                false => None,
+            };
+            let captured = self
+                .ask_plan(index, &format!("{opening}{}", query.sql), moment.as_deref())
+                .await?;
             let rows = backend::messages(&captured).filter(|(tag, _)| *tag == b'D');
             let lines: Vec<String> = rows.filter_map(|(_, body)| only_value(body)).collect();
             own_plans.push(match is_text {
@@ -294,6 +296,27 @@ impl Session {
             node.own_plan = own.filter(|own| shows && !own.is_null());
         });
         Ok(())
+    }
+
+    /// What a server says to an EXPLAIN, which may have the time of the transaction as its parameter.
+    async fn ask_plan(&mut self, index: usize, sql: &str, moment: Option<&str>) -> Step<Vec<u8>> {
+        let link = &mut self.links[index];
+        let types = moment.map(|_| TIMESTAMPTZ);
+        let bind = ShardBind {
+            moment,
+            ..ShardBind::default()
+        };
+        let out = link.backend.out();
+        encode::parse(out, b"", sql.as_bytes(), types.as_slice());
+        bind.write(out, None, b"");
+        encode::execute(out, b"", 0);
+        encode::sync(out);
+        link.backend.forget_unnamed();
+        link.expects.push_back(Expect::Captured);
+        self.exchange(index).await?;
+        let captured = std::mem::take(&mut self.links[index].captured);
+        self.own_error(index)?;
+        Ok(captured)
     }
 
     fn outline<'a>(&self, text: &'a str, catalog: &'a Catalog) -> SessionOutline<'a> {

@@ -34,6 +34,8 @@ pub struct Query {
     pub step: usize,
     pub shard: ShardId,
     pub sql: String,
+    /// It has a parameter, the time of the transaction.
+    pub moment: bool,
 }
 
 /// What a plan's tree depends on besides the plan.
@@ -176,7 +178,12 @@ impl Outline<'_> {
     fn scatter(&self, scatter: &Scatter) -> Node {
         let own = self.text.get(scatter.statement.clone());
         let sql = scatter.sql.as_deref().or(own).unwrap_or_default();
-        let bottom = self.scattered(scatter.shards.as_deref(), scatter.group, sql);
+        let bottom = self.scattered(
+            scatter.shards.as_deref(),
+            scatter.group,
+            sql,
+            scatter.moment,
+        );
         scatter.work().into_iter().fold(bottom, |below, work| {
             Node::new(work.kind, &work.line)
                 .field("Description", work.line)
@@ -184,19 +191,25 @@ impl Outline<'_> {
         })
     }
 
-    fn scattered(&self, shards: Option<&[ShardId]>, group: GroupId, sql: &str) -> Node {
+    fn scattered(
+        &self,
+        shards: Option<&[ShardId]>,
+        group: GroupId,
+        sql: &str,
+        moment: bool,
+    ) -> Node {
         let shards = match shards {
             Some(shards) => shards.to_vec(),
             None => self.shards_of(group),
         };
-        let children = self.queries(0, &shards, sql);
+        let children = self.queries(0, &shards, sql, moment);
         let count = children.len();
         Node::new("Scatter", format!("Scatter: {}", counted(count)))
             .field("Shards", self.names(&shards))
             .over(children)
     }
 
-    fn queries(&self, step: usize, shards: &[ShardId], sql: &str) -> Vec<Node> {
+    fn queries(&self, step: usize, shards: &[ShardId], sql: &str, moment: bool) -> Vec<Node> {
         let query = |shard: &ShardId| {
             let name = self.name(*shard);
             let mut node = Node::new("Shard", format!("Shard {name}: {}", one_line(sql)))
@@ -206,6 +219,7 @@ impl Outline<'_> {
                 step,
                 shard: *shard,
                 sql: sql.to_owned(),
+                moment,
             });
             node
         };
@@ -219,7 +233,12 @@ impl Outline<'_> {
             self.finisher(gather),
             one_line(&finish)
         );
-        let below = self.scattered(combine.shards.as_deref(), combine.group, &combine.sql);
+        let below = self.scattered(
+            combine.shards.as_deref(),
+            combine.group,
+            &combine.sql,
+            combine.moment,
+        );
         Node::new("Combine", line)
             .field("Shard", self.finisher(gather))
             .field("SQL", finish)
@@ -274,7 +293,7 @@ impl Outline<'_> {
         if let Some(condition) = &table.condition {
             node = node.field("Condition", condition.as_str());
         }
-        node.over(self.queries(step, &shards, &sql))
+        node.over(self.queries(step, &shards, &sql, false))
     }
 
     fn finisher(&self, gather: &Gather) -> String {
