@@ -250,6 +250,39 @@ async fn statements_are_planned_without_running_them(
 }
 
 #[tokio::test]
+async fn a_workload_is_taken_from_what_servers_remember() {
+    let scratch = Scratch::create().unwrap();
+    let server = server("shared_preload_libraries=pg_stat_statements").await;
+    let file = configuration(scratch.path(), &server);
+    let shard = format!("--shard=s1=127.0.0.1:{}/postgres", server.port());
+    check(&run(&["init", "-c", &file, &shard]), 0, &["is ready"]);
+    let client = server.connect("postgres").await.unwrap();
+    for sql in [
+        "CREATE EXTENSION pg_stat_statements",
+        "CREATE TABLE carts (customer int NOT NULL, item int NOT NULL)",
+        "SELECT pg_stat_statements_reset()",
+        "SELECT item FROM carts WHERE customer = 1",
+        "SELECT item FROM carts WHERE customer = 2",
+        "SELECT item FROM carts WHERE customer = 3",
+        "SELECT customer FROM carts WHERE item = 1 ORDER BY customer",
+    ] {
+        client.batch_execute(sql).await.unwrap();
+    }
+    let advice = run(&["advise", "-c", &file, "--json", "--from-pg-stat-statements"]);
+    check(&advice, 0, &["public.carts"]);
+    let advice: serde_json::Value = serde_json::from_slice(&advice.stdout).unwrap();
+    let rows = advice.as_array().unwrap().iter();
+    let mut of_customer = rows.filter(|row| row["shard_key"] == "customer");
+    let shares = of_customer.next().unwrap();
+    assert_eq!(shares["scatter"]["executions"], 1, "{advice}");
+    // The statement that reset the statistics is one of them, on any shard.
+    assert!(
+        shares["single"]["executions"].as_u64() >= Some(3),
+        "{advice}"
+    );
+}
+
+#[tokio::test]
 async fn an_unfit_server_is_refused_with_its_remedy() {
     let scratch = Scratch::create().unwrap();
     let server = server("max_prepared_transactions=0").await;

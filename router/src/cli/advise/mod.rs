@@ -9,7 +9,7 @@ mod workload;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use catalog::Catalog;
+use catalog::{Catalog, quote_identifier};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use miette::{IntoDiagnostic, WrapErr, miette};
@@ -22,10 +22,19 @@ use crate::store::Store;
 use hypothesis::{Hypothesis, hypotheses};
 use workload::{Executed, Shares, of_text};
 
+/// The schema of the extension, if there is one.
+const EXTENSION: &str = "SELECT n.nspname FROM pg_catalog.pg_extension e \
+     JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'pg_stat_statements'";
+
 /// The statements of one database, those of the router itself left out.
-const STATISTICS: &str = "SELECT s.query, sum(s.calls)::bigint FROM pg_stat_statements s \
-     JOIN pg_catalog.pg_database d ON d.oid = s.dbid \
-     WHERE d.datname = pg_catalog.current_database() AND s.query !~ 'pgweave' GROUP BY s.query";
+fn statistics_query(schema: &str) -> String {
+    format!(
+        "SELECT s.query, sum(s.calls)::bigint FROM {}.pg_stat_statements s \
+         JOIN pg_catalog.pg_database d ON d.oid = s.dbid \
+         WHERE d.datname = pg_catalog.current_database() AND s.query !~ 'pgweave' GROUP BY s.query",
+        quote_identifier(schema)
+    )
+}
 
 #[derive(Debug, Args)]
 pub struct AdviseOptions {
@@ -96,13 +105,17 @@ async fn statistics(store: &Store) -> miette::Result<Vec<Executed>> {
     let mut workload: Vec<Executed> = Vec::new();
     for shard in store.snapshot().shards() {
         let connection = store.connect_shard(shard).await.map_err(explain::store)?;
-        let rows = connection.rows(STATISTICS).await.map_err(|error| {
-            miette!(
+        let found = connection.rows(EXTENSION).await.map_err(explain::store)?;
+        let [row, ..] = &found[..] else {
+            return Err(miette!(
                 help = "add pg_stat_statements to shared_preload_libraries of the server, and CREATE EXTENSION pg_stat_statements in its database",
-                "shard {}: {error}",
+                "shard {} does not have the extension pg_stat_statements",
                 shard.name
-            )
-        })?;
+            ));
+        };
+        let schema = row.first().cloned().flatten().unwrap_or_default();
+        let rows = connection.rows(&statistics_query(&schema)).await;
+        let rows = rows.map_err(explain::store)?;
         for row in &rows {
             let [Some(sql), Some(calls)] = &row[..] else {
                 continue;
