@@ -327,3 +327,16 @@ SELECT id FROM accounts WHERE opened < now() AND id > $1 ORDER BY id LIMIT $2 OF
 SELECT kind, count(*) + $2 FROM entries WHERE at < now() - $1::interval GROUP BY kind ORDER BY 1;
 -- bind 1
 SELECT count(*) FROM accounts WHERE id > $1 AND opened < transaction_timestamp();
+-- One text, declared in several ways.
+-- bind 1::int2
+SELECT id, $1 AS x FROM accounts WHERE level > $1 ORDER BY id;
+-- bind 1::int8
+SELECT id, $1 AS x FROM accounts WHERE level > $1 ORDER BY id;
+-- bind 1.5::numeric
+SELECT id, $1 AS x FROM accounts WHERE level > $1 ORDER BY id;
+-- bind 1
+SELECT id, $1 AS x FROM accounts WHERE level > $1 ORDER BY id;
+-- bind 1::int2
+SELECT level % $1, avg(id) + $1 FROM accounts GROUP BY 1 ORDER BY 1;
+-- bind 3::int8
+SELECT level % $1, avg(id) + $1 FROM accounts GROUP BY 1 ORDER BY 1;

@@ -178,9 +178,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 Node::ColumnRef(reference) => {
                     let last = reference.fields().iter().next_back().and_then(Node::as_str);
                     if reference.fields().len() > 2 {
-                        self.bound
-                            .findings
-                            .keep_in_place("it names a column with its schema");
+                        self.bound.findings.names_schema = true;
                     }
                     if let Some(column) = last.filter(|name| is_system_column(name)) {
                         self.bound

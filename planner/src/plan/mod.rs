@@ -59,6 +59,20 @@ pub enum Plan {
     Explain(Explain),
 }
 
+impl Plan {
+    /// What a server has said of a query over several shards.
+    pub fn learned(&self, declared: &[u32]) -> Option<Arc<Types>> {
+        match self {
+            Plan::Scatter(scatter) => scatter.learned.types(declared),
+            Plan::Gather(gather) => match &gather.combine {
+                Some(combine) => combine.learned.types(declared),
+                None => gather.learned.types(declared),
+            },
+            _ => None,
+        }
+    }
+}
+
 /// EXPLAIN.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Explain {

@@ -36,11 +36,8 @@ impl Session {
         let shards = self.shards_of_group(combine.shards.as_deref(), combine.group, catalog)?;
         let links = self.link_all(&shards, Access::Read, catalog).await?;
         let own = whole.get(gather.statement.clone()).unwrap_or(whole);
-        if combine.learned.types().is_none() {
-            let mut declared = match sent {
-                Sent::Simple => Vec::new(),
-                Sent::Bound(statement, ..) => statement.parameter_types.to_vec(),
-            };
+        if combine.learned.types(sent.declared()).is_none() {
+            let mut declared = sent.declared().to_vec();
             if combine.moment {
                 declared.resize(usize::from(gather.parameters), 0);
                 declared.push(TIMESTAMPTZ);
@@ -53,9 +50,9 @@ impl Session {
             }
             combine.learned.note(learned);
         }
-        let types = combine.learned.types();
-        let finish = types.and_then(|types| Some((types, finish_text(combine, types)?)));
-        let Some((types, finish)) = finish else {
+        let types = combine.learned.types(sent.declared());
+        let finish = types.and_then(|types| Some((finish_text(combine, &types)?, types)));
+        let Some((finish, types)) = finish else {
             return match &combine.otherwise {
                 Some(gather) => {
                     if let Some(measures) = &mut self.measures {
@@ -85,7 +82,7 @@ impl Session {
             false => None,
         };
         let moment = moment.as_deref();
-        let parameter_types = own_types(types, &combine.sql, moment);
+        let parameter_types = own_types(&types, &combine.sql, moment);
         let question = Question {
             own: (own, offset),
             sql: Some(&combine.sql),
@@ -110,7 +107,7 @@ impl Session {
         let result = match self.open_merge(&mut merge).await {
             Ok(()) => {
                 let finish = (finish.as_str(), moment);
-                self.combine_on(&mut merge, combine, types, &mut sources, finish, sent)
+                self.combine_on(&mut merge, combine, &types, &mut sources, finish, sent)
                     .await
             }
             failed => failed,

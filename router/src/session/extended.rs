@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use planner::{Plan, SessionStatement, Value, Values};
 
 use super::batch::Batch;
@@ -17,8 +18,9 @@ use super::portal::{Portal, spent_portal};
 use super::prepared::{ServerName, Shape, Statement};
 use super::report::Report;
 use super::{Session, Step};
+use crate::execute::LinkError;
 use crate::execute::expect::{Expect, Undo};
-use crate::wire::{encode, frontend};
+use crate::wire::{backend, encode, frontend};
 
 impl Session {
     /// One message of the extended protocol. A failure is answered, and messages are skipped up to Sync.
@@ -215,6 +217,18 @@ impl Session {
                         Some(Plan::Scatter(_) | Plan::Gather(_)) => true,
                         _ => false,
                     };
+                    if let Some(learned) = statement
+                        .plan()
+                        .and_then(|plan| plan.learned(&statement.parameter_types))
+                        && !learned.description.is_empty()
+                    {
+                        let mut described = BytesMut::new();
+                        backend::row_description_without(&mut described, &learned.description, 0)
+                            .map_err(LinkError::Protocol)?;
+                        backend::set_formats(&mut described, |column| bind.result_format(column));
+                        self.local(|out| out.extend_from_slice(&described));
+                        return Ok(());
+                    }
                     if on_server {
                         return Box::pin(self.describe_returning(&statement, &bind)).await;
                     }

@@ -53,6 +53,16 @@ pub(super) enum Sent<'a> {
     Bound(&'a Arc<Statement>, &'a [u8], i32),
 }
 
+impl Sent<'_> {
+    /// The types of the parameters, as far as the client has declared them.
+    pub fn declared(&self) -> &[u32] {
+        match self {
+            Sent::Simple => &[],
+            Sent::Bound(statement, ..) => &statement.parameter_types,
+        }
+    }
+}
+
 /// What has been moved so far, against the limits.
 #[derive(Default)]
 pub(super) struct Moved {
@@ -134,7 +144,7 @@ impl Session {
         sent: Sent<'_>,
         catalog: &Arc<Catalog>,
     ) -> Step {
-        if gather.learned.types().is_some() {
+        if gather.learned.types(sent.declared()).is_some() {
             return Ok(());
         }
         let target = Target::Shard(self.finishing_shard(gather)?);
@@ -347,13 +357,13 @@ impl Session {
         let sql = gather.text(whole, instead).ok_or_else(|| {
             Report::error("XX000", "a plan does not fit the text that it was made for")
         })?;
-        let types = gather.learned.types().ok_or_else(|| {
+        let types = gather.learned.types(sent.declared()).ok_or_else(|| {
             Report::error(
                 "XX000",
                 "a query is to be finished before its types are known",
             )
         })?;
-        self.finish_on(merge, &sql, types, None, sent).await
+        self.finish_on(merge, &sql, &types, None, sent).await
     }
 
     /// Brings one table's rows from its shards into its temporary table.
@@ -438,7 +448,7 @@ impl Session {
             let unlinked = || Report::error("XX000", "a shard to gather from is not linked");
             links.push(at.ok_or_else(unlinked)?);
         }
-        let types = gather.learned.types();
+        let types = gather.learned.types(sent.declared());
         let types = types.map_or(Vec::new(), |types| portable_types(&types.parameters, &sql));
         let question = Question {
             own: ("", 0),

@@ -29,6 +29,9 @@ use crate::wire::{backend, encode, frame, frontend};
 /// Rows are sent on to the client when this much has gathered.
 const SEND_AT_BYTES: usize = 32 * 1024;
 
+/// The same while shards are waited for: as much as a server would hold back.
+const SEND_WAITING_AT_BYTES: usize = 8 * 1024;
+
 /// `int8`
 const BIGINT: u32 = 20;
 
@@ -121,23 +124,25 @@ impl Session {
         let sql = scatter.sql.as_deref().unwrap_or(own);
         let must_learn = !scatter.merge.keys.is_empty()
             || scatter.sql.is_some()
-            || scatter.merge.combine.is_some();
-        if must_learn && scatter.learned.types().is_none() {
+            || scatter.merge.combine.is_some()
+            || matches!(sent, Sent::Bound(..));
+        let mut learned = scatter.learned.types(sent.declared());
+        if must_learn && learned.is_none() {
             let changed = scatter.sql.is_some();
-            let learned = self
+            let found = self
                 .learn_types(links[0], (own, offset, changed), sql, &types, sent)
                 .await?;
-            scatter.learned.note(learned);
+            learned = Some(scatter.learned.note(found));
         }
-        if let Some(learned) = scatter.learned.types() {
+        if let Some(learned) = &learned {
             for (told, learned) in types.iter_mut().zip(&learned.parameters) {
                 *told = *learned;
             }
             types = portable_types(&types, sql);
         }
         let (Some(keys), Some(groups)) = (
-            sort_keys(scatter, sent, self.reads_text_bytes())?,
-            Groups::new(scatter, sent, self.reads_text_bytes())?,
+            sort_keys(scatter, learned.as_deref(), sent, self.reads_text_bytes())?,
+            Groups::new(scatter, learned.as_deref(), sent, self.reads_text_bytes())?,
         ) else {
             return self.other_way(scatter, whole, offset, sent, catalog).await;
         };
@@ -280,12 +285,8 @@ impl Session {
         sent: Sent<'_>,
     ) -> Step<Types> {
         let (text, offset, changed) = own;
-        let declared = match sent {
-            Sent::Simple => &[][..],
-            Sent::Bound(statement, ..) => &statement.parameter_types,
-        };
         self.links[index].own_offset = offset;
-        let described = self.describe_text(index, text, declared).await?;
+        let described = self.describe_text(index, text, sent.declared()).await?;
         let mut parameters = Vec::new();
         let mut description = Vec::new();
         for (tag, body) in backend::messages(&described) {
@@ -310,6 +311,7 @@ impl Session {
             .map(|(_, fixed)| backend::type_oid(&columns, fixed))
             .collect();
         Ok(Types {
+            declared: sent.declared().to_vec(),
             portable: columns.iter().all(|oid| is_exact_in_binary(*oid)),
             columns,
             parameters,
@@ -659,9 +661,9 @@ impl Session {
         }
     }
 
-    /// Waits until one of the sources that have not ended says something. What the client has coming goes out before.
+    /// Waits until one of the sources that have not ended says something.
     pub(super) async fn fill_any(&mut self, sources: &[Source]) -> Step {
-        if !self.client.out.is_empty() {
+        if self.client.out.len() >= SEND_WAITING_AT_BYTES {
             self.client.flush().await.map_err(LinkError::Client)?;
         }
         let links = &mut self.links;
@@ -850,8 +852,12 @@ fn number(bytes: &[u8], is_binary: bool, type_oid: u32) -> Option<i64> {
 }
 
 /// The keys as the rows will have them; `None`: the router does not reproduce the order of one of them.
-fn sort_keys(scatter: &Scatter, sent: Sent<'_>, utf8: bool) -> Step<Option<Vec<SortKey>>> {
-    let types = scatter.learned.types();
+fn sort_keys(
+    scatter: &Scatter,
+    types: Option<&Types>,
+    sent: Sent<'_>,
+    utf8: bool,
+) -> Step<Option<Vec<SortKey>>> {
     let type_of =
         |column: u16| types.and_then(|types| types.columns.get(usize::from(column)).copied());
     let bind = match sent {
