@@ -10,38 +10,24 @@
 mod format;
 mod measure;
 mod outline;
+mod own_plans;
 
 use std::sync::Arc;
 
 use catalog::Catalog;
 use planner::{Access, Explain, ExplainFormat, Plan, Planned, Single};
-use serde_json::Value;
 
 use super::gather::Sent;
 use super::links::Need;
-use super::scatter::{MOMENT, TIMESTAMPTZ};
 use super::simple::Part;
 use super::{Session, Step};
 use crate::execute::expect::Expect;
-use crate::wire::frontend::ShardBind;
 use crate::wire::{backend, encode};
 
 pub use format::{json, render, text};
 pub use measure::{Actual, Measures};
 pub use outline::{Node, Outline, rung};
-
-/// Options that a shard can be given for a plan that it does not carry out.
-const OF_SHARDS: [&str; 6] = [
-    "buffers",
-    "costs",
-    "generic_plan",
-    "memory",
-    "settings",
-    "verbose",
-];
-
-/// Options that the router answers to by itself, or that concern an execution on a shard.
-const OF_ROUTER: [&str; 6] = ["analyze", "format", "serialize", "summary", "timing", "wal"];
+use own_plans::only_value;
 
 impl Session {
     pub(super) async fn run_explain(
@@ -138,13 +124,7 @@ impl Session {
             Plan::Gather(gather) => gather.parameters,
             _ => 0,
         };
-        let known = |name: &str| OF_ROUTER.contains(&name);
-        let asks = explain.options.iter().any(|(name, value)| match &**name {
-            "verbose" | "analyze" => is_on(value.as_deref()),
-            // A shard tells the client that there is no such option.
-            name => !known(name) && !OF_SHARDS.contains(&name),
-        });
-        let asks = asks && parameters == 0;
+        let asks = own_plans::concern_shards(explain) && parameters == 0;
         let mut actual = None;
         if explain.analyze && asks {
             actual = Some(self.measure(plan, whole, offset, catalog).await?);
@@ -242,83 +222,6 @@ impl Session {
         Ok((measures, whole))
     }
 
-    /// Has each shard explain what it is asked.
-    async fn ask_plans(
-        &mut self,
-        explain: &Explain,
-        plan: &Plan,
-        root: &mut Node,
-        catalog: &Arc<Catalog>,
-    ) -> Step {
-        let access = match plan {
-            Plan::Scatter(scatter) if scatter.locks => Access::LockingRead,
-            _ => Access::Read,
-        };
-        let mut queries = Vec::new();
-        root.walk(&mut |node| queries.extend(node.query.clone()));
-        let mut shards: Vec<_> = queries.iter().map(|query| query.shard).collect();
-        // In one order always, so that two sessions do not each wait for a connection that the other has.
-        shards.sort();
-        shards.dedup();
-        for shard in &shards {
-            self.link(Need::shard(*shard, access), catalog).await?;
-        }
-        let is_text = explain.format == ExplainFormat::Text;
-        let opening = opening(explain, is_text);
-        let mut own_plans = Vec::new();
-        for query in &queries {
-            let index = self.link(Need::shard(query.shard, access), catalog).await?;
-            let moment = match query.moment {
-                true => Some(self.query_value(index, MOMENT).await?),
-                false => None,
-            };
-            let captured = self
-                .ask_plan(index, &format!("{opening}{}", query.sql), moment.as_deref())
-                .await?;
-            let rows = backend::messages(&captured).filter(|(tag, _)| *tag == b'D');
-            let lines: Vec<String> = rows.filter_map(|(_, body)| only_value(body)).collect();
-            own_plans.push(match is_text {
-                true => Value::from(lines),
-                false => tree_of(&lines.concat()),
-            });
-        }
-        let shows = explain
-            .options
-            .iter()
-            .any(|(name, value)| name == "verbose" && is_on(value.as_deref()));
-        let mut own_plans = own_plans.into_iter();
-        root.walk(&mut |node| {
-            if node.query.is_none() {
-                return;
-            }
-            let own = own_plans.next();
-            node.estimated_rows = own.as_ref().and_then(estimate);
-            node.own_plan = own.filter(|own| shows && !own.is_null());
-        });
-        Ok(())
-    }
-
-    /// What a server says to an EXPLAIN, which may have the time of the transaction as its parameter.
-    async fn ask_plan(&mut self, index: usize, sql: &str, moment: Option<&str>) -> Step<Vec<u8>> {
-        let link = &mut self.links[index];
-        let types = moment.map(|_| TIMESTAMPTZ);
-        let bind = ShardBind {
-            moment,
-            ..ShardBind::default()
-        };
-        let out = link.backend.out();
-        encode::parse(out, b"", sql.as_bytes(), types.as_slice());
-        bind.write(out, None, b"");
-        encode::execute(out, b"", 0);
-        encode::sync(out);
-        link.backend.forget_unnamed();
-        link.expects.push_back(Expect::Captured);
-        self.exchange(index).await?;
-        let captured = std::mem::take(&mut self.links[index].captured);
-        self.own_error(index)?;
-        Ok(captured)
-    }
-
     fn outline<'a>(&self, text: &'a str, catalog: &'a Catalog) -> SessionOutline<'a> {
         SessionOutline {
             catalog,
@@ -412,67 +315,7 @@ fn carried_out(plan: &Plan, other_ways: usize) -> Plan {
     plan
 }
 
-/// What stands before a shard's query to have it explained.
-fn opening(explain: &Explain, is_text: bool) -> String {
-    let mut options: Vec<String> = Vec::new();
-    for (name, value) in &explain.options {
-        if OF_ROUTER.contains(&&**name) {
-            continue;
-        }
-        let name = catalog::quote_identifier(name);
-        options.push(match value {
-            Some(value) => format!("{name} {}", catalog::quote_literal(value)),
-            None => name,
-        });
-    }
-    if !is_text {
-        options.push("FORMAT json".to_owned());
-    }
-    match options.is_empty() {
-        true => "EXPLAIN ".to_owned(),
-        false => format!("EXPLAIN ({}) ", options.join(", ")),
-    }
-}
-
-/// The tree in a shard's answer in JSON.
-fn tree_of(answer: &str) -> Value {
-    let mut answer: Value = serde_json::from_str(answer).unwrap_or_default();
-    answer
-        .pointer_mut("/0/Plan")
-        .map(Value::take)
-        .unwrap_or_default()
-}
-
-/// The rows that a shard expects to give; unknown with COSTS OFF.
-fn estimate(own_plan: &Value) -> Option<u64> {
-    if let Some(rows) = own_plan.get("Plan Rows") {
-        return rows.as_u64();
-    }
-    let first = own_plan.get(0)?.as_str()?;
-    let (_, after) = first.split_once(" rows=")?;
-    after.split(' ').next()?.parse().ok()
-}
-
 /// As PostgreSQL reads a switch (`defGetBoolean`).
 fn is_on(value: Option<&str>) -> bool {
     !matches!(value, Some("off" | "false" | "0" | "no"))
-}
-
-/// The one value of a row, as text.
-fn only_value(body: &[u8]) -> Option<String> {
-    let (_, value) = body.split_at_checked(6)?;
-    String::from_utf8(value.to_vec()).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn estimates_are_those_of_the_topmost_node() {
-        let text = serde_json::json!(["Seq Scan on t  (cost=0.00..35.50 rows=2550 width=4)", "x"]);
-        assert_eq!(estimate(&text), Some(2550));
-        assert_eq!(estimate(&serde_json::json!(["Seq Scan on t"])), None);
-        assert_eq!(estimate(&serde_json::json!({"Plan Rows": 7})), Some(7));
-    }
 }
