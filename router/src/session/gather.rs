@@ -660,7 +660,7 @@ impl Session {
                     };
                 }
             }
-            match merge.backend.fill().await {
+            match self.handle.cancelling(merge.backend.fill()).await {
                 Ok(0) => {
                     return Err(LinkError::Server(std::io::ErrorKind::UnexpectedEof.into()).into());
                 }
@@ -673,7 +673,8 @@ impl Session {
     /// Relays the query's own answer.
     pub(super) async fn exchange_merge(&mut self, merge: &mut Link) -> Step {
         self.flush_merge(merge).await?;
-        match merge.relay(&mut self.client, &mut self.notes).await? {
+        let relayed = merge.relay(&mut self.client, &mut self.notes);
+        match self.handle.cancelling(relayed).await? {
             Pause::Finished => {}
             Pause::CopyIn => return Err(LinkError::unexpected(b'G').into()),
         }

@@ -677,7 +677,7 @@ impl Session {
             }
             Poll::Pending
         });
-        match filled.await {
+        match self.handle.cancelling(filled).await {
             Ok(0) => Err(LinkError::Server(std::io::ErrorKind::UnexpectedEof.into()).into()),
             Ok(_) => Ok(()),
             Err(error) => Err(LinkError::Server(error).into()),
@@ -720,10 +720,8 @@ impl Session {
         let patience = tokio::time::Instant::now() + std::time::Duration::from_millis(PATIENCE_MS);
         for &index in &unfinished {
             let link = &mut self.links[index];
-            let settled = tokio::time::timeout_at(patience, settle(link)).await;
-            if !matches!(settled, Ok(true)) {
-                link.backend.set_status(b'E');
-            }
+            // Whatever comes of it shows in the connection's state.
+            let _ = tokio::time::timeout_at(patience, settle(link)).await;
         }
         unfinished.sort_unstable();
         for index in unfinished.into_iter().rev() {
@@ -737,8 +735,8 @@ impl Session {
 /// How long a shard that works on a query that has failed elsewhere may take to answer.
 const PATIENCE_MS: u64 = 20;
 
-/// Reads up to ReadyForQuery; `false`: the connection is of no more use.
-async fn settle(link: &mut crate::execute::Link) -> bool {
+/// Reads up to ReadyForQuery, or up to where the connection is of no more use.
+async fn settle(link: &mut crate::execute::Link) {
     loop {
         loop {
             match frame::next_frame(link.backend.input(), &link.limits) {
@@ -748,15 +746,15 @@ async fn settle(link: &mut crate::execute::Link) -> bool {
                     if frame.tag == b'Z' {
                         link.position_offset = 0;
                         link.backend.set_status(status.unwrap_or(b'E'));
-                        return true;
+                        return;
                     }
                 }
                 Ok(None) => break,
-                Err(_) => return false,
+                Err(_) => return,
             }
         }
         if !matches!(link.backend.fill().await, Ok(1..)) {
-            return false;
+            return;
         }
     }
 }
