@@ -55,6 +55,9 @@ impl Session {
         let Some((finish, types)) = finish else {
             return match &combine.otherwise {
                 Some(gather) => {
+                    if let Some(measures) = &mut self.measures {
+                        measures.other_ways += 1;
+                    }
                     Box::pin(self.run_gather(gather, whole, offset, sent, catalog)).await
                 }
                 None => Err(Report::error(

@@ -260,6 +260,9 @@ impl Session {
     ) -> Step {
         match &scatter.otherwise {
             Some(gather) => {
+                if let Some(measures) = &mut self.measures {
+                    measures.other_ways += 1;
+                }
                 Box::pin(self.run_gather(gather, whole, offset, sent, catalog)).await
             }
             None => Err(Report::error(
@@ -385,6 +388,9 @@ impl Session {
         for &index in links {
             let link = &mut self.links[index];
             link.unsynced = false;
+            if let Some(measures) = &mut self.measures {
+                measures.asked(link.shard, link.backend.consumed_bytes());
+            }
             link.backend.flush().await.map_err(LinkError::Server)?;
         }
         Ok(())
@@ -617,7 +623,12 @@ impl Session {
                             .map_err(LinkError::Protocol)?;
                     }
                 }
-                b'C' | b's' | b'I' => source.exhausted = true,
+                b'C' | b's' | b'I' => {
+                    source.exhausted = true;
+                    if let Some(measures) = &mut self.measures {
+                        measures.answered(link.shard, link.backend.consumed_bytes(), body);
+                    }
+                }
                 b'E' => {
                     source.exhausted = true;
                     let own = self.client.with_own_names(body).into_owned();
