@@ -475,6 +475,7 @@ fn session_tree(statement: &SessionStatement) -> Tree {
             hold,
             scroll,
             binary,
+            query: _,
             plan,
         } => Tree {
             line: format!(

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use catalog::Catalog;
 use planner::{Access, Combine, Gather, Piece, Target, Types};
 
-use super::gather::{Moved, SEND_AT_BYTES, Sent};
+use super::gather::{Moved, SEND_AT_BYTES, Sent, Wanted};
 use super::links::Need;
 use super::report::{Failure, Report};
-use super::scatter::{Question, Source};
+use super::scatter::{Asked, Question, Source};
 use super::{Session, Step};
 use crate::execute::expect::Expect;
 use crate::execute::{Link, LinkError};
@@ -31,7 +31,7 @@ impl Session {
         offset: i32,
         sent: Sent<'_>,
         catalog: &Arc<Catalog>,
-    ) -> Step {
+    ) -> Step<Option<Link>> {
         self.drain().await?;
         let shards = self.shards_of_group(combine.shards.as_deref(), combine.group, catalog)?;
         let links = self.link_all(&shards, Access::Read, catalog).await?;
@@ -83,7 +83,7 @@ impl Session {
                 hidden: width,
                 columns: 0,
             },
-            most: 0,
+            asked: Asked::Rows(0),
         };
         self.ask_shards(&links, question, sent).await?;
         let mut sources = Source::of(&links);
@@ -101,11 +101,11 @@ impl Session {
             }
             failed => failed,
         };
-        self.close_merge(merge).await;
+        let kept = self.keep_or_close(merge, sent, result.is_ok()).await;
         if result.is_err() {
             self.abandon(&sources).await;
         }
-        result
+        result.map(|()| kept)
     }
 
     async fn combine_on(
@@ -128,7 +128,7 @@ impl Session {
                 let out = merge.backend.out();
                 let types = portable_types(&types.parameters, &combine.sql);
                 encode::parse(out, b"", make.as_bytes(), &types);
-                ShardBind::default().write(out, Some(&client), b"");
+                ShardBind::default().write(out, b"", Some(&client), b"");
                 encode::execute(out, b"", 0);
                 encode::sync(out);
                 merge.backend.forget_unnamed();
@@ -159,13 +159,34 @@ impl Session {
                 encode::describe(out, b'P', b"");
                 encode::execute(out, b"", 0);
             }
-            Sent::Bound(_, message, max_rows) => {
+            Sent::Bound(_, message, Wanted::Rows(max_rows)) => {
                 let client = frontend::parse_bind(&message[5..])?;
                 let types = portable_types(&types.parameters, sql);
                 encode::parse(out, b"", sql.as_bytes(), &types);
-                ShardBind::default().write(out, Some(&client), b"");
+                ShardBind::default().write(out, b"", Some(&client), b"");
                 encode::execute(out, b"", max_rows);
                 merge.expects.extend([Expect::Swallowed, Expect::Swallowed]);
+            }
+            Sent::Bound(_, message, Wanted::Cursor(opening)) => {
+                let client = frontend::parse_bind(&message[5..])?;
+                let types = portable_types(&types.parameters, sql);
+                match &opening.declare {
+                    None => {
+                        encode::parse(out, b"", sql.as_bytes(), &types);
+                        let portal = opening.name.as_bytes();
+                        ShardBind::default().write(out, portal, Some(&client), b"");
+                    }
+                    Some(declare) => {
+                        let sql = format!("{declare}{sql}");
+                        encode::parse(out, b"", sql.as_bytes(), &types);
+                        ShardBind::default().write(out, b"", Some(&client), b"");
+                        encode::execute(out, b"", 0);
+                    }
+                }
+                encode::sync(out);
+                merge.backend.forget_unnamed();
+                self.flush_merge(merge).await?;
+                return self.await_merge(merge, b'Z').await.map(drop);
             }
         }
         encode::sync(merge.backend.out());
