@@ -6,7 +6,8 @@ use crate::build::{self};
 use crate::operand::Source;
 use crate::operator;
 use crate::parse::{
-    ConstValue, DiscardMode, FetchDirection, Node, NodeList, TransactionStmtKind, VariableSetKind, nodes,
+    ConstValue, DiscardMode, FetchDirection, Node, NodeList, TransactionStmtKind, VariableSetKind,
+    nodes,
 };
 use crate::piece::{Piece, piece};
 use crate::{

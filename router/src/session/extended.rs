@@ -12,11 +12,11 @@ use std::sync::Arc;
 
 use planner::{Plan, SessionStatement, Value, Values};
 
-use super::batch::Batch;
 use super::arguments::Call;
+use super::batch::Batch;
 use super::portal::{LocalPortal, Portal};
-use super::preparing::Placed;
 use super::prepared::{ServerName, Shape, Statement};
+use super::preparing::Placed;
 use super::report::Report;
 use super::{Session, Step};
 use crate::execute::expect::{Expect, Undo};
@@ -159,12 +159,7 @@ impl Session {
     }
 
     /// A portal that the router answers.
-    async fn bind_local(
-        &mut self,
-        name: &[u8],
-        statement: Arc<Statement>,
-        message: &[u8],
-    ) -> Step {
+    async fn bind_local(&mut self, name: &[u8], statement: Arc<Statement>, message: &[u8]) -> Step {
         let portal = self.local_portal(statement, message.into());
         let is_opened =
             portal.is_over_several() && self.block.is_some() && !self.is_executed_next();

@@ -10,8 +10,8 @@ use planner::Scatter;
 use super::Step;
 use super::groups::Groups;
 use super::report::{Failure, Report};
-use crate::merge::kind::{Collation, kind};
 use crate::merge::key::{SortKey, append_sort_key};
+use crate::merge::kind::{Collation, kind};
 use crate::merge::limit::{Clauses, Limit, Verdict};
 use crate::merge::row::Row;
 use crate::merge::{Format, Malformed};
@@ -144,11 +144,7 @@ pub(super) fn format_of(bind: Option<&Bind<'_>>, column: usize) -> Format {
 }
 
 /// The keys as the rows will have them; `None`: the router does not reproduce the order of one of them.
-fn sort_keys(
-    scatter: &Scatter,
-    bind: Option<&Bind<'_>>,
-    utf8: bool,
-) -> Step<Option<Vec<SortKey>>> {
+fn sort_keys(scatter: &Scatter, bind: Option<&Bind<'_>>, utf8: bool) -> Step<Option<Vec<SortKey>>> {
     let types = scatter.learned.types();
     let type_of =
         |column: u16| types.and_then(|types| types.columns.get(usize::from(column)).copied());

@@ -59,8 +59,8 @@ use crate::wire::encode;
 use crate::worker::WorkerLocal;
 
 use block::Block;
-use cursor::Cursor;
 use client::ClientIo;
+use cursor::Cursor;
 use portal::Portal;
 use prepared::{Reading, Statement};
 use report::{End, Failure, Report};

@@ -45,13 +45,15 @@ impl Session {
             {
                 Need::any()
             }
-            SessionStatement::Fetch { name, .. } | SessionStatement::CloseCursor(Some(name))
+            SessionStatement::Fetch { name, .. }
+            | SessionStatement::CloseCursor(Some(name))
+            | SessionStatement::Declare { name, .. }
                 if self.several_portal(name).is_some() =>
             {
                 return Ok(None);
             }
             SessionStatement::Fetch { name, .. } | SessionStatement::CloseCursor(Some(name)) => {
-                self.cursor_need(name)?
+                return Ok(self.cursor_need(name));
             }
             SessionStatement::Listen(_) => Need {
                 pins: Pins::LISTEN,

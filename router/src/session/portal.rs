@@ -56,12 +56,15 @@ impl Portal {
     pub fn is_to_hold(&self) -> bool {
         matches!(self, Self::Local(local) if local.hold)
     }
-
 }
 
 impl Session {
     /// A portal of the router's own, with the next number.
-    pub(super) fn local_portal(&mut self, statement: Arc<Statement>, bind: Arc<[u8]>) -> LocalPortal {
+    pub(super) fn local_portal(
+        &mut self,
+        statement: Arc<Statement>,
+        bind: Arc<[u8]>,
+    ) -> LocalPortal {
         self.number_portals += 1;
         LocalPortal {
             statement,

@@ -128,7 +128,10 @@ impl Session {
         catalog: &Arc<Catalog>,
     ) -> Step {
         let own = whole.get(scatter.statement.clone()).unwrap_or(whole);
-        let Some(ready) = self.make_ready(scatter, (own, offset), sent, catalog).await? else {
+        let Some(ready) = self
+            .make_ready(scatter, (own, offset), sent, catalog)
+            .await?
+        else {
             return self
                 .other_way(scatter, whole, offset, sent, catalog)
                 .await

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use catalog::Catalog;
 use planner::{
     Access, Discard, Pins, Plan, Planned, SessionStatement, SetScope, SetValue, TransactionModes,
-
 };
 
 use super::arguments::{Call, Execution};
@@ -169,6 +168,12 @@ impl Session {
             } if self.several_portal(name).is_some() => {
                 Box::pin(self.fetch(name, *course, *is_move, part)).await?;
                 return Ok(false);
+            }
+            SessionStatement::CloseCursor(Some(name)) | SessionStatement::Fetch { name, .. }
+                if self.cursor_need(name).is_none() =>
+            {
+                let unknown = format!("cursor \"{name}\" does not exist");
+                return Err(Report::error("34000", unknown).into());
             }
             SessionStatement::CloseCursor(Some(name)) => {
                 let answered = self.forward_session(statement, part, catalog).await?;
@@ -596,14 +601,12 @@ impl Session {
         part: Part<'_>,
         catalog: &Arc<Catalog>,
     ) -> Step<bool> {
-        let need = self
-            .own_need(statement, part, catalog)?
-            .ok_or_else(|| {
-                Report::error(
-                    "XX000",
-                    "a statement of the router's own was to be forwarded",
-                )
-            })?;
+        let need = self.own_need(statement, part, catalog)?.ok_or_else(|| {
+            Report::error(
+                "XX000",
+                "a statement of the router's own was to be forwarded",
+            )
+        })?;
         self.forward(need, part, None, catalog).await
     }
 
@@ -624,15 +627,15 @@ impl Session {
         }
     }
 
-    /// Where a cursor lives.
-    pub(super) fn cursor_need(&self, name: &str) -> Step<Need> {
+    /// Where a cursor lives that the router does not keep; `None`: there is no such cursor.
+    pub(super) fn cursor_need(&self, name: &str) -> Option<Need> {
         if let Some((_, shard)) = self.cursors.iter().find(|(known, _)| known == name) {
-            return Ok(Need::shard(*shard, Access::Read));
+            return Some(Need::shard(*shard, Access::Read));
         }
         // A function may have opened it, on the one server that works for this session.
         match &self.links[..] {
-            [only] => Ok(Need::shard(only.shard, Access::Read)),
-            _ => Err(Report::error("34000", format!("cursor \"{name}\" does not exist")).into()),
+            [only] => Some(Need::shard(only.shard, Access::Read)),
+            _ => None,
         }
     }
 }

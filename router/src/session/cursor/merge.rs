@@ -127,8 +127,10 @@ impl Session {
                 held.push(number);
             }
             // In its place: the loop counts.
-            self.open_cursors
-                .insert(at.min(self.open_cursors.len()), (number, Cursor::Merge(cursor)));
+            self.open_cursors.insert(
+                at.min(self.open_cursors.len()),
+                (number, Cursor::Merge(cursor)),
+            );
             kept?;
         }
         Ok(held)

@@ -23,7 +23,7 @@ use super::{Session, Step};
 use crate::wire::{encode, frontend};
 
 use merge::MergeCursor;
-use shards::ShardCursor;
+use shards::{ShardCursor, Show};
 
 /// So many connections of merge pools a session may keep in open cursors, so that a few sessions cannot have them all.
 const MOST_MERGES_HELD: usize = 4;
@@ -76,7 +76,9 @@ impl Session {
         let result = match &mut cursor {
             Some(Cursor::Shards(cursor)) => {
                 let most = u64::try_from(max_rows).ok().filter(|most| *most > 0);
-                let read = self.read_shards(cursor, most.unwrap_or(ALL), None).await;
+                let read = self
+                    .read_shards(cursor, most.unwrap_or(ALL), &mut Show::Rows)
+                    .await;
                 read.map(|rows| match most {
                     Some(most) if rows == most => encode::portal_suspended(&mut self.client.out),
                     _ => encode::command_complete(&mut self.client.out, &format!("SELECT {rows}")),
@@ -142,7 +144,10 @@ impl Session {
         let sent = Sent::Bound(&portal.statement, &portal.bind, Wanted::Cursor(&opening));
         let link = self.run_gather(gather, sql, offset, sent, &catalog).await?;
         let link = link.ok_or_else(|| Report::error("XX000", "a query was not opened"))?;
-        let description = gather.learned.types().map(|types| types.description.clone());
+        let description = gather
+            .learned
+            .types()
+            .map(|types| types.description.clone());
         Ok(Cursor::Merge(Box::new(MergeCursor {
             link,
             name: opening.name,
@@ -208,7 +213,11 @@ impl Session {
     pub(super) async fn close_cursors(&mut self) -> Step {
         let mut at = 0;
         while let Some((number, _)) = self.open_cursors.get(at) {
-            if self.portals.iter().any(|(_, portal)| portal.has_number(*number)) {
+            if self
+                .portals
+                .iter()
+                .any(|(_, portal)| portal.has_number(*number))
+            {
                 at += 1;
                 continue;
             }

@@ -73,6 +73,15 @@ struct PartSource {
     ends: (usize, usize),
 }
 
+/// What becomes of rows.
+pub(super) enum Show {
+    Rows,
+    /// The same, after this RowDescription: PostgreSQL does not send it if the first row fails.
+    Described(BytesMut, BytesMut),
+    /// They are left out, by way of this buffer.
+    Hidden(BytesMut),
+}
+
 impl PartSource {
     /// How many rows to ask for, if so many are wanted.
     fn round(&self, wanted: u64) -> i32 {
@@ -200,12 +209,12 @@ impl Session {
         }
     }
 
-    /// Gives the next rows, `most` of them unless there are fewer; how many. `hide`: they are counted and not shown.
+    /// Gives the next rows, `most` of them unless there are fewer; how many.
     pub(super) async fn read_shards(
         &mut self,
         cursor: &mut ShardCursor,
         most: u64,
-        mut hide: Option<&mut BytesMut>,
+        show: &mut Show,
     ) -> Step<u64> {
         let formatting = self.settings.formatting();
         if cursor.has_begun && cursor.formatting != formatting {
@@ -232,14 +241,23 @@ impl Session {
                 true => (most - given).saturating_add(cursor.clauses.offset),
                 false => ROUND_ROWS,
             };
-            let out = match &mut hide {
-                Some(scratch) => {
+            let needy = match show {
+                Show::Hidden(scratch) => {
                     scratch.clear();
-                    &mut **scratch
+                    cursor.step(scratch)?
                 }
-                None => &mut self.client.out,
+                Show::Rows => cursor.step(&mut self.client.out)?,
+                Show::Described(scratch, description) => {
+                    let needy = cursor.step(scratch)?;
+                    if !scratch.is_empty() {
+                        self.client.out.extend_from_slice(description);
+                        self.client.out.extend_from_slice(scratch);
+                        *show = Show::Rows;
+                    }
+                    needy
+                }
             };
-            if let Some(needy) = cursor.step(out)? {
+            if let Some(needy) = needy {
                 self.next_round(cursor, &needy, wanted).await?;
             } else if self.client.out.len() >= SEND_AT_BYTES {
                 self.client.flush().await.map_err(LinkError::Client)?;
@@ -248,16 +266,14 @@ impl Session {
         let given = cursor.merging.rows - before;
         cursor.position = cursor.position.saturating_add(given);
         cursor.is_at_end |= given < most;
+        if let Show::Described(_, description) = show {
+            self.client.out.extend_from_slice(description);
+        }
         Ok(given)
     }
 
     /// Asks these sources for more rows, and takes what they say to the end.
-    async fn next_round(
-        &mut self,
-        cursor: &mut ShardCursor,
-        needy: &[usize],
-        wanted: u64,
-    ) -> Step {
+    async fn next_round(&mut self, cursor: &mut ShardCursor, needy: &[usize], wanted: u64) -> Step {
         self.drain().await?;
         let mut links = Vec::with_capacity(needy.len());
         for &at in needy {
@@ -339,7 +355,11 @@ impl Session {
             .iter()
             .position(|link| Arc::ptr_eq(link.backend.cancel_target(), &source.server))
             .ok_or_else(|| {
-                Report::error("08006", "the connection that this cursor was read over is gone").into()
+                Report::error(
+                    "08006",
+                    "the connection that this cursor was read over is gone",
+                )
+                .into()
             })
     }
 
@@ -354,10 +374,8 @@ impl Session {
             encode::close(link.backend.out(), b'P', cursor.name.as_bytes());
             encode::sync(link.backend.out());
             link.unsynced = false;
-            link.expects.extend([
-                Expect::Swallowed,
-                Expect::Sync { forward: false },
-            ]);
+            link.expects
+                .extend([Expect::Swallowed, Expect::Sync { forward: false }]);
             self.exchange(index).await?;
         }
         Ok(())

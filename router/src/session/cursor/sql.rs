@@ -8,7 +8,10 @@ use bytes::BytesMut;
 use catalog::Catalog;
 use planner::{Course, Plan, SessionStatement, Values};
 
-use super::{ALL, Cursor, Declared, LocalPortal, Portal, Session, Step, failed_portal, plain_bind};
+use super::{
+    ALL, Cursor, Declared, LocalPortal, Portal, Session, ShardCursor, Show, Step, failed_portal,
+    plain_bind,
+};
 use crate::session::extended::BindValues;
 use crate::session::prepared::Statement;
 use crate::session::report::{Failure, Report};
@@ -29,7 +32,11 @@ impl Session {
             return Err(Report::error("25P01", outside).into());
         }
         let name = declared.name;
-        if self.portals.iter().any(|(known, _)| **known == *name.as_bytes()) {
+        if self
+            .portals
+            .iter()
+            .any(|(known, _)| **known == *name.as_bytes())
+        {
             let known = format!("cursor \"{name}\" already exists");
             return Err(Report::error("42P03", known).into());
         }
@@ -58,7 +65,8 @@ impl Session {
         if self.block.is_none() {
             let held = self.hold_cursors().await;
             if held.is_err() {
-                self.portals.retain(|(_, portal)| !portal.has_number(number));
+                self.portals
+                    .retain(|(_, portal)| !portal.has_number(number));
                 self.close_cursors().await?;
             }
             held?;
@@ -95,12 +103,14 @@ impl Session {
 
     /// The portal of this name, if it is of a query over several shards.
     pub(in crate::session) fn several_portal(&self, name: &str) -> Option<&LocalPortal> {
-        self.portals.iter().find_map(|(known, portal)| match portal {
-            Portal::Local(local) if **known == *name.as_bytes() && local.is_over_several() => {
-                Some(local)
-            }
-            _ => None,
-        })
+        self.portals
+            .iter()
+            .find_map(|(known, portal)| match portal {
+                Portal::Local(local) if **known == *name.as_bytes() && local.is_over_several() => {
+                    Some(local)
+                }
+                _ => None,
+            })
     }
 
     /// The query of the cursor over several shards that a FETCH names.
@@ -163,7 +173,7 @@ impl Session {
 
     async fn fetch_on_shards(
         &mut self,
-        cursor: &mut super::ShardCursor,
+        cursor: &mut ShardCursor,
         portal: &LocalPortal,
         course: Course,
         is_move: bool,
@@ -172,17 +182,19 @@ impl Session {
     ) -> Step {
         self.choose_formats(cursor, portal, bind)?;
         let (skipped, most) = forward(course, cursor.position, cursor.is_at_end)?;
-        if described {
-            self.describe_fetched(cursor, portal, bind).await?;
-        }
-        let mut scratch = BytesMut::new();
-        if skipped > 0 {
-            self.read_shards(cursor, skipped, Some(&mut scratch)).await?;
-        }
-        let rows = match is_move {
-            true => self.read_shards(cursor, most, Some(&mut scratch)).await?,
-            false => self.read_shards(cursor, most, None).await?,
+        let mut show = if is_move {
+            Show::Hidden(BytesMut::new())
+        } else if described {
+            let description = self.describe_fetched(cursor, portal, bind).await?;
+            Show::Described(BytesMut::new(), description)
+        } else {
+            Show::Rows
         };
+        if skipped > 0 {
+            let mut hidden = Show::Hidden(BytesMut::new());
+            self.read_shards(cursor, skipped, &mut hidden).await?;
+        }
+        let rows = self.read_shards(cursor, most, &mut show).await?;
         let verb = if is_move { "MOVE" } else { "FETCH" };
         encode::command_complete(&mut self.client.out, &format!("{verb} {rows}"));
         Ok(())
@@ -191,11 +203,11 @@ impl Session {
     /// RowDescription, which a server is asked for once.
     async fn describe_fetched(
         &mut self,
-        cursor: &mut super::ShardCursor,
+        cursor: &mut ShardCursor,
         portal: &LocalPortal,
         bind: &[u8],
-    ) -> Step {
-        let described = match &cursor.description {
+    ) -> Step<BytesMut> {
+        let mut described = match &cursor.description {
             Some(known) => known.clone(),
             None => {
                 let described = self.describe_rows(&portal.statement).await?;
@@ -203,15 +215,14 @@ impl Session {
             }
         };
         let bind = frontend::parse_bind(&bind[5..])?;
-        let mut described = described;
         backend::set_formats(&mut described, |column| bind.result_format(column));
-        self.local(|out| out.extend_from_slice(&described));
-        Ok(())
+        Ok(described)
     }
 
     /// CLOSE of one of these cursors.
     pub(in crate::session) async fn close_portal(&mut self, name: &str) -> Step {
-        self.portals.retain(|(known, _)| **known != *name.as_bytes());
+        self.portals
+            .retain(|(known, _)| **known != *name.as_bytes());
         self.close_cursors().await
     }
 }
