@@ -188,6 +188,11 @@ fn a_cursor_has_one_format_and_portals_theirs() {
     let answer = client.extended("FETCH 2 FROM c", &[], true).unwrap();
     let first = answer.iter().find(|message| message.tag == b'D').unwrap();
     assert_eq!(first.body, [0, 1, 0, 0, 0, 4, 0, 0, 0, 1]);
+    // MOVE has none.
+    ask(&mut client, "MOVE 3 FROM b");
+    let answer = execute(&mut client, "b", 1);
+    let next = answer.iter().find(|message| message.tag == b'D').unwrap();
+    assert_eq!(next.body, [0, 1, 0, 0, 0, 4, 0, 0, 0, 6]);
     let answer = client.query("FETCH 2 FROM c").unwrap();
     assert_eq!(sqlstate(&answer).as_deref(), Some("0A000"), "{answer:?}");
     ask(&mut client, "ROLLBACK");

@@ -50,7 +50,7 @@ pub(in crate::session) struct ShardCursor {
     asked: Option<Arc<[u8]>>,
     /// The settings that rows are written by.
     formatting: AppliedSettings,
-    has_begun: bool,
+    pub has_begun: bool,
     /// Rows given so far.
     pub position: u64,
     /// More have been asked for than there were.

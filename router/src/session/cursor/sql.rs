@@ -180,7 +180,10 @@ impl Session {
         bind: &Arc<[u8]>,
         described: bool,
     ) -> Step {
-        self.choose_formats(cursor, portal, bind)?;
+        // MOVE shows nothing; of a cursor that nobody has read it tells in which format its client reads.
+        if !is_move || portal.declared && !cursor.has_begun {
+            self.choose_formats(cursor, portal, bind)?;
+        }
         let (skipped, most) = forward(course, cursor.position, cursor.is_at_end)?;
         let mut show = if is_move {
             Show::Hidden(BytesMut::new())
