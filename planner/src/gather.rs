@@ -55,6 +55,9 @@ fn obstacle(findings: &Findings, context: &Context<'_>) -> Option<String> {
     if let Some(why) = &findings.not_gathered {
         return Some(why.clone());
     }
+    if findings.names_schema {
+        return Some("it names a column with its schema".into());
+    }
     if let Some(table) = &findings.views {
         return Some(format!("it reads {table} through a view"));
     }

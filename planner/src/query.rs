@@ -230,6 +230,10 @@ pub(crate) struct Findings<'c> {
     pub in_place: bool,
     /// The first thing that two servers could disagree about, however equal their rows.
     pub varies: Option<String>,
+    /// A column is named with its table's schema.
+    pub names_schema: bool,
+    /// It asks for the time of its transaction.
+    pub moments: bool,
     /// A sharded table is read through a view.
     pub views: Option<String>,
     /// There is a GROUP BY.

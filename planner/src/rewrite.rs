@@ -4,11 +4,12 @@
 //! recurse: [`is_shallow`] must have been asked first.
 
 use pg_raw_parse::make::{MemoryToken, Unique, owned};
-use pg_raw_parse::transform::{Transform, TransformClosure};
+use pg_raw_parse::transform::{Assignable, Transform, TransformClosure};
 use pg_raw_parse::{NodeMut, deparse};
 
 use crate::Error;
-use crate::parse::{ConstValue, LimitOption, Node, nodes};
+use crate::bind::column_name;
+use crate::parse::{ConstValue, LimitOption, Node, SQLValueFunctionOp, nodes};
 use crate::walk::{children, query_children};
 
 /// How deep a tree may be to be copied and printed.
@@ -188,6 +189,109 @@ pub(crate) fn integer(node: Node<'_>) -> Option<usize> {
 /// An expression as SQL.
 pub(crate) fn expression(node: Node<'_>) -> Result<String, Error> {
     replaced(node, |_| None)
+}
+
+/// The statement with the time of its transaction given by a parameter, `$n` from 1. `None`: a column would lose its name.
+pub(crate) fn with_moment(
+    select: &nodes::SelectStmt,
+    parameter: u16,
+) -> Result<Option<String>, Error> {
+    let values = ["", "::pg_catalog.date", "::pg_catalog.timestamp"].map(|cast| {
+        crate::parse::parse(&format!(
+            "SELECT ${parameter}::pg_catalog.timestamptz{cast}"
+        ))
+    });
+    let [Ok(zoned), Ok(date), Ok(local)] = &values else {
+        return Err(Error::internal(
+            "the time of a transaction cannot be written",
+        ));
+    };
+    let mut named = true;
+    let copy = owned(|mem| {
+        let mut copy = mem.make_unique(select);
+        let mut transform = Moments {
+            mem,
+            values: [zoned, date, local],
+            named: true,
+        };
+        transform.transform_select_stmt(copy.as_mut());
+        named = transform.named;
+        copy
+    });
+    match named {
+        true => print(Node::SelectStmt(&copy)).map(Some),
+        false => Ok(None),
+    }
+}
+
+/// The type that a moment is given as: `now()` and its like have the time zone, dates and local times follow from it.
+pub(crate) fn moment_type(node: Node<'_>) -> Option<&'static str> {
+    match node {
+        Node::FuncCall(call) if call.args().is_empty() && call.over().is_none() => {
+            let path: Vec<&str> = call.funcname().iter().filter_map(Node::as_str).collect();
+            match path.as_slice() {
+                ["now" | "transaction_timestamp"]
+                | ["pg_catalog", "now" | "transaction_timestamp"] => Some("timestamptz"),
+                _ => None,
+            }
+        }
+        Node::SQLValueFunction(function) => match function.op {
+            SQLValueFunctionOp::SVFOP_CURRENT_TIMESTAMP => Some("timestamptz"),
+            SQLValueFunctionOp::SVFOP_CURRENT_DATE => Some("date"),
+            SQLValueFunctionOp::SVFOP_LOCALTIMESTAMP => Some("timestamp"),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+struct Moments<'mem, 'v> {
+    mem: MemoryToken<'mem>,
+    /// With time zone, as a date, without time zone.
+    values: [&'v crate::parse::Tree; 3],
+    named: bool,
+}
+
+impl<'mem> Transform<'mem> for Moments<'mem, '_> {
+    fn transform_node<'mutref>(&mut self, node: Assignable<'mem, 'mutref>) {
+        let found = match &*node {
+            NodeMut::FuncCall(call) => moment_type(Node::FuncCall(call)),
+            NodeMut::SQLValueFunction(function) => moment_type(Node::SQLValueFunction(function)),
+            _ => None,
+        };
+        let value = match found {
+            None => return pg_raw_parse::transform::transform_node(node.into_inner(), self),
+            Some("date") => self.values[1],
+            Some("timestamp") => self.values[2],
+            Some(_) => self.values[0],
+        };
+        if let Some(Node::SelectStmt(select)) = value.only()
+            && let Some(target) = select.target_list().first()
+        {
+            node.replace(self.mem.make_unique(target.val()));
+        }
+    }
+
+    fn transform_res_target<'mutref>(&mut self, mut node: nodes::ResTargetMut<'mem, 'mutref>) {
+        let mut stack = vec![node.val()];
+        let mut holds = false;
+        while let Some(below) = stack.pop() {
+            holds |= moment_type(below).is_some();
+            if !matches!(below, Node::SelectStmt(_)) {
+                self.named &= children(below, &mut stack).is_ok();
+            }
+        }
+        if holds && node.name().is_none() {
+            match column_name(node.val()) {
+                Some(name) => {
+                    let name = self.mem.copy_string(&name);
+                    node.set_name(Some(name));
+                }
+                None => self.named = false,
+            }
+        }
+        pg_raw_parse::transform::transform_res_target(node, self);
+    }
 }
 
 /// A call of another function with the same arguments, as SQL.

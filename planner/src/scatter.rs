@@ -111,6 +111,7 @@ pub(crate) fn scatter(
         },
         locks: binder.bound.findings.access == Some(Access::LockingRead),
         parameters,
+        moment: false,
         limit_parameter: limits.by_parameter(),
         otherwise: None,
     }))

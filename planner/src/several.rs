@@ -9,9 +9,9 @@ use crate::combine::{Combining, combine};
 use crate::distribute::split;
 use crate::gather::{gather, servers};
 use crate::operand::Source;
-use crate::parse::Node;
-use crate::query::Findings;
-use crate::rewrite::is_shallow;
+use crate::parse::{Node, nodes, parse};
+use crate::query::{Findings, QueryId};
+use crate::rewrite::{is_shallow, with_moment};
 use crate::scatter::{is_query, scatter};
 use crate::scope::{Namespace, Scope};
 use crate::{Access, Combine, Context, Error, Gather, Plan, Scatter};
@@ -57,54 +57,105 @@ pub(crate) fn several(
         context,
         &refusal,
     );
-    let statement = span.0..span.1;
     if !is_query(select) || !may_be_split(findings, context) || !shallow {
         return gathered.map(Plan::Gather);
     }
-    let Some(split) = split(&binder.bound, root) else {
-        return gathered.map(Plan::Gather);
+    let ladder = Ladder {
+        statement: span.0..span.1,
+        shards,
+        parameters: u16::try_from(findings.parameters.len()).unwrap_or(u16::MAX),
+        servers: servers(findings, context)?,
+        last: gathered.map(Box::new),
     };
-    let gathered = gathered.map(Box::new);
-    let scattered = possible(scatter(select, root, &split, &binder, statement.clone()))?;
-    if let Some(plan) = scattered.flatten() {
-        return Ok(Plan::Scatter(Scatter {
-            shards,
-            otherwise: gathered.ok(),
-            ..plan
-        }));
+    if !findings.moments {
+        return ladder.climb(select, root, &binder, None);
     }
-    let mut rows = None;
-    let mut last = gathered;
-    let ways = possible(combine(select, root, &split, &binder, statement.clone()))?;
-    for way in ways.unwrap_or_default() {
-        match way {
-            Combining::Rows(scatter) => rows = Some(scatter),
-            Combining::Query(combine) => {
-                last = Ok(Box::new(Gather {
-                    statement: statement.clone(),
-                    tables: Vec::new(),
-                    mentions: Vec::new(),
-                    servers: servers(findings, context)?,
-                    in_place: false,
-                    groups: false,
-                    parameters: u16::try_from(findings.parameters.len()).unwrap_or(u16::MAX),
-                    learned: Default::default(),
-                    combine: Some(Combine {
-                        shards: shards.clone(),
-                        otherwise: last.ok(),
-                        ..combine
-                    }),
-                }));
+    // All shards are told one time.
+    let text = match possible(with_moment(select, ladder.parameters.saturating_add(1)))? {
+        Some(Some(text)) => text,
+        _ => return ladder.last.map(|gather| Plan::Gather(*gather)),
+    };
+    let tree = parse(&text)?;
+    let Some(Node::SelectStmt(select)) = tree.only() else {
+        return Err(Error::internal("a query that is told the time is none"));
+    };
+    let mut binder = Binder::new(
+        *context,
+        Source {
+            sql: &text,
+            literals: None,
+        },
+    );
+    let root = binder.select(select, &scope)?;
+    ladder.climb(select, root, &binder, Some(&text))
+}
+
+/// What all rungs have in common.
+struct Ladder {
+    statement: std::ops::Range<usize>,
+    shards: Option<Vec<ShardId>>,
+    /// How many the client has.
+    parameters: u16,
+    servers: Vec<ShardId>,
+    last: Result<Box<Gather>, Error>,
+}
+
+impl Ladder {
+    /// The highest rung that holds. `moment`: the statement's text with the time as a parameter.
+    fn climb(
+        self,
+        select: &nodes::SelectStmt,
+        root: QueryId,
+        binder: &Binder<'_, '_>,
+        moment: Option<&str>,
+    ) -> Result<Plan, Error> {
+        let Some(split) = split(&binder.bound, root) else {
+            return self.last.map(|gather| Plan::Gather(*gather));
+        };
+        let finished = |plan: Scatter, otherwise: Option<Box<Gather>>| {
+            Plan::Scatter(Scatter {
+                shards: self.shards.clone(),
+                sql: plan.sql.or(moment.map(str::to_owned)),
+                moment: moment.is_some(),
+                parameters: self.parameters,
+                otherwise,
+                ..plan
+            })
+        };
+        let scattered = scatter(select, root, &split, binder, self.statement.clone());
+        if let Some(plan) = possible(scattered)?.flatten() {
+            return Ok(finished(plan, self.last.ok()));
+        }
+        let mut rows = None;
+        let mut last = self.last;
+        let ways = combine(select, root, &split, binder, self.statement.clone());
+        for way in possible(ways)?.unwrap_or_default() {
+            match way {
+                Combining::Rows(scatter) => rows = Some(scatter),
+                Combining::Query(combine) => {
+                    last = Ok(Box::new(Gather {
+                        statement: self.statement.clone(),
+                        tables: Vec::new(),
+                        mentions: Vec::new(),
+                        servers: self.servers.clone(),
+                        in_place: false,
+                        groups: false,
+                        parameters: self.parameters,
+                        learned: Default::default(),
+                        combine: Some(Combine {
+                            shards: self.shards.clone(),
+                            moment: moment.is_some(),
+                            otherwise: last.ok(),
+                            ..combine
+                        }),
+                    }));
+                }
             }
         }
-    }
-    match rows {
-        Some(rows) => Ok(Plan::Scatter(Scatter {
-            shards,
-            otherwise: last.ok(),
-            ..rows
-        })),
-        None => last.map(|gather| Plan::Gather(*gather)),
+        match rows {
+            Some(rows) => Ok(finished(rows, last.ok())),
+            None => last.map(|gather| Plan::Gather(*gather)),
+        }
     }
 }
 

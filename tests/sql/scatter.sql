@@ -313,3 +313,40 @@ SELECT id, owner FROM accounts WHERE id = ANY ($1) ORDER BY id;
 SELECT count(*) FROM accounts WHERE id = ANY ($1);
 -- bind 2, 4
 SELECT max(id) FROM accounts WHERE id IN ($1, $2);
+-- All shards are told one time.
+SELECT count(*) FROM accounts WHERE opened < now();
+SELECT id, opened < current_timestamp, day < current_date FROM accounts ORDER BY id;
+SELECT DISTINCT date_trunc('century', now()) - date_trunc('century', localtimestamp) = interval '0' FROM accounts WHERE id > 3;
+SELECT max(opened) FILTER (WHERE isfinite(opened)) < now(), count(*) + 0 FROM accounts WHERE day < current_date + 1;
+SELECT level, count(*) FROM accounts WHERE opened < now() - interval '1 day' GROUP BY level ORDER BY level;
+SELECT count(*) FROM (SELECT now(), id FROM accounts WHERE id < 10) s WHERE s.now IS NOT NULL;
+SELECT opened > now() AS late, count(*) FROM accounts GROUP BY late HAVING count(*) > 0 ORDER BY 1;
+-- bind 3, 5
+SELECT id FROM accounts WHERE opened < now() AND id > $1 ORDER BY id LIMIT $2 OFFSET 1;
+-- bind '2 days', 1
+SELECT kind, count(*) + $2 FROM entries WHERE at < now() - $1::interval GROUP BY kind ORDER BY 1;
+-- bind 1
+SELECT count(*) FROM accounts WHERE id > $1 AND opened < transaction_timestamp();
+-- One text, declared in several ways.
+-- bind 1::int2
+SELECT id, $1 AS x FROM accounts WHERE level > $1 ORDER BY id;
+-- bind 1::int8
+SELECT id, $1 AS x FROM accounts WHERE level > $1 ORDER BY id;
+-- bind 1.5::numeric
+SELECT id, $1 AS x FROM accounts WHERE level > $1 ORDER BY id;
+-- bind 1
+SELECT id, $1 AS x FROM accounts WHERE level > $1 ORDER BY id;
+-- bind 1::int2
+SELECT level % $1, avg(id) + $1 FROM accounts GROUP BY 1 ORDER BY 1;
+-- bind 3::int8
+SELECT level % $1, avg(id) + $1 FROM accounts GROUP BY 1 ORDER BY 1;
+-- Distinct values of all shards.
+SELECT count(DISTINCT level), count(*), sum(DISTINCT small), avg(DISTINCT level), max(DISTINCT id) FROM accounts;
+SELECT active, count(DISTINCT level), count(DISTINCT city), count(*), sum(small) FROM accounts GROUP BY active ORDER BY active;
+SELECT kind, count(DISTINCT n) + 1 AS c FROM entries GROUP BY kind HAVING count(DISTINCT n) > 1 ORDER BY c DESC, kind;
+SELECT count(DISTINCT balance), count(DISTINCT score), count(DISTINCT owner), count(DISTINCT feeling) FROM accounts;
+SELECT count(DISTINCT x), sum(DISTINCT x), count(*) FROM empty_ones;
+SELECT count(DISTINCT (level, small)) FROM accounts;
+SELECT count(DISTINCT level % 3), count(DISTINCT 1) FROM accounts WHERE opened < now();
+-- bind 3
+SELECT count(DISTINCT level % $1::int) + $1 FROM accounts;

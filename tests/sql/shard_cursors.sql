@@ -192,9 +192,6 @@ BEGIN;
 DECLARE gone CURSOR WITH HOLD FOR SELECT id FROM p ORDER BY id;
 ROLLBACK;
 FETCH gone;
-DECLARE late CURSOR WITH HOLD FOR SELECT id FROM p ORDER BY id;
-DISCARD ALL;
-FETCH late;
 -- Which shard it is comes from the values.
 BEGIN;
 DECLARE k CURSOR FOR SELECT id, t FROM p WHERE id = 6;
@@ -223,6 +220,12 @@ FETCH 2 FROM m;
 MOVE ABSOLUTE 9 IN m;
 FETCH 2 FROM m;
 COMMIT;
+BEGIN;
+DECLARE here CURSOR FOR SELECT id FROM p ORDER BY id;
+FETCH 1 FROM here;
+-- expect-refusal 0A000
+UPDATE p SET t = 'x' WHERE CURRENT OF here;
+ROLLBACK;
 -- Prepared by SQL.
 PREPARE whole AS SELECT id, t FROM p ORDER BY id LIMIT 3;
 EXECUTE whole;
@@ -262,3 +265,7 @@ EXECUTE change (1 + 1, 'by expression');
 EXECUTE some (2, 2);
 DEALLOCATE over;
 EXECUTE over (4, 'x');
+-- It takes back the search_path too.
+DECLARE late CURSOR WITH HOLD FOR SELECT id FROM p ORDER BY id;
+DISCARD ALL;
+FETCH late;

@@ -8,6 +8,7 @@ use crate::functions::{Builtin, classify};
 use crate::parse::{ConstValue, Node, names, nodes};
 use crate::piece::{Piece, piece};
 use crate::relation::{Found, FoundSequence, look_up, look_up_sequence};
+use crate::rewrite::moment_type;
 use crate::scope::{Resolved, Scope};
 use crate::{Access, Error, Pins, SetConfig};
 
@@ -112,6 +113,10 @@ impl<'c: 's, 's> Binder<'c, 's> {
             Builtin::Settled => {}
             Builtin::OrderSensitive => {
                 findings.unsettle(format!("{name}, which depends on the order of rows"))
+            }
+            Builtin::Unsettled if moment_type(Node::FuncCall(call)).is_some() => {
+                findings.moments = true;
+                findings.unsettle(format!("function {name}"));
             }
             Builtin::Unsettled => {
                 findings.vary(format!("function {name}"));

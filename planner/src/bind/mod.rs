@@ -19,6 +19,7 @@ mod set_operation;
 mod with;
 mod write;
 
+pub(crate) use name::column_name;
 pub(crate) use needed::Needed;
 
 use crate::convert::Family;
@@ -26,6 +27,7 @@ use crate::facts::Variable;
 use crate::operand::Source;
 use crate::parse::{ConstValue, Node, nodes};
 use crate::query::{Bound, QueryId};
+use crate::rewrite::moment_type;
 use crate::scope::{
     BoundRelation, Columns, Namespace, RelationId, Relations, Resolved, Scope, is_system_column,
 };
@@ -164,16 +166,19 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 }
                 Node::TypeCast(cast) => self.cast(cast),
                 Node::SetToDefault(_) => self.bound.findings.unsettle("DEFAULT"),
+                Node::SQLValueFunction(_) if moment_type(node).is_some() => {
+                    let findings = &mut self.bound.findings;
+                    findings.moments = true;
+                    findings.unsettle("CURRENT_TIMESTAMP and the like");
+                }
                 Node::SQLValueFunction(_) => self
                     .bound
                     .findings
-                    .vary("CURRENT_TIMESTAMP, CURRENT_USER and the like"),
+                    .vary("CURRENT_TIME, CURRENT_USER and the like"),
                 Node::ColumnRef(reference) => {
                     let last = reference.fields().iter().next_back().and_then(Node::as_str);
                     if reference.fields().len() > 2 {
-                        self.bound
-                            .findings
-                            .keep_in_place("it names a column with its schema");
+                        self.bound.findings.names_schema = true;
                     }
                     if let Some(column) = last.filter(|name| is_system_column(name)) {
                         self.bound

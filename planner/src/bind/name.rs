@@ -3,7 +3,7 @@
 use crate::parse::{A_Expr_Kind, Node, SubLinkType};
 
 /// The name of an expression's column; `None` where versions differ or the expression is not known here.
-pub(super) fn column_name(expression: Node<'_>) -> Option<String> {
+pub(crate) fn column_name(expression: Node<'_>) -> Option<String> {
     match figure(expression)? {
         Figured::Name(name) | Figured::Weak(name) => Some(name),
         Figured::Nothing => Some("?column?".to_owned()),

@@ -1,7 +1,7 @@
 //! A query that several shards answer in parts, which the router puts together row by row.
 
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use catalog::{GroupId, ShardId};
 
@@ -26,7 +26,9 @@ pub struct Scatter {
     pub locks: bool,
     /// The highest `$n` of the client. The shards' query may have one more: how many rows each is to give.
     pub parameters: u16,
-    /// The query has a parameter of its own for the number of rows.
+    /// The query's first parameter of its own is the time of the transaction.
+    pub moment: bool,
+    /// The query has a parameter of its own for the number of rows, its last.
     pub limit_parameter: bool,
     /// What executions have found out.
     pub learned: Learned,
@@ -34,16 +36,22 @@ pub struct Scatter {
     pub otherwise: Option<Box<Gather>>,
 }
 
-/// What a server has said of the types of a plan, once it has. Copies share it; plans are equal whatever it holds.
+/// What a server has said of the types of a plan, by the types that clients have declared for their parameters. Copies share
+/// it; plans are equal whatever it holds.
 #[derive(Debug, Clone, Default)]
-pub struct Learned(Arc<OnceLock<Types>>);
+pub struct Learned(Arc<RwLock<Vec<Arc<Types>>>>);
+
+/// So many ways to declare the parameters of one plan are remembered.
+const DECLARATIONS: usize = 8;
 
 /// `pg_type.oid`s.
 #[derive(Debug, Clone, Default)]
 pub struct Types {
+    /// Of the parameters, as the client has declared them: 0 and missing ones are left to the server.
+    pub declared: Vec<u32>,
     /// Of the columns of the shards' rows.
     pub columns: Vec<u32>,
-    /// Of the client's parameters.
+    /// Of the parameters, as the server has it.
     pub parameters: Vec<u32>,
     /// The body of RowDescription of the client's own statement, if shards are asked another.
     pub description: Vec<u8>,
@@ -52,12 +60,23 @@ pub struct Types {
 }
 
 impl Learned {
-    pub fn types(&self) -> Option<&Types> {
-        self.0.get()
+    pub fn types(&self, declared: &[u32]) -> Option<Arc<Types>> {
+        // What a panicking thread leaves behind is whole: entries are added in one step.
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known
+            .iter()
+            .find(|types| types.declared == declared)
+            .cloned()
     }
 
-    pub fn note(&self, types: Types) {
-        self.0.get_or_init(|| types);
+    pub fn note(&self, types: Types) -> Arc<Types> {
+        let types = Arc::new(types);
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= DECLARATIONS {
+            known.remove(0);
+        }
+        known.push(types.clone());
+        types
     }
 }
 

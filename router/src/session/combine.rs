@@ -11,7 +11,7 @@ use planner::{Access, Combine, Gather, Piece, Target, Types};
 use super::gather::{Moved, SEND_AT_BYTES, Sent, Wanted};
 use super::links::Need;
 use super::report::{Failure, Report};
-use super::scatter::{Asked, Question, Source};
+use super::scatter::{Asked, MOMENT, Question, Source, TIMESTAMPTZ};
 use super::{Session, Step};
 use crate::execute::expect::Expect;
 use crate::execute::{Link, LinkError};
@@ -36,24 +36,28 @@ impl Session {
         let shards = self.shards_of_group(combine.shards.as_deref(), combine.group, catalog)?;
         let links = self.link_all(&shards, Access::Read, catalog).await?;
         let own = whole.get(gather.statement.clone()).unwrap_or(whole);
-        if combine.learned.types().is_none() {
-            let declared = match sent {
-                Sent::Simple => &[][..],
-                Sent::Bound(statement, ..) => &statement.parameter_types,
-            };
+        if combine.learned.types(sent.declared()).is_none() {
+            let mut declared = sent.declared().to_vec();
+            if combine.moment {
+                declared.resize(usize::from(gather.parameters), 0);
+                declared.push(TIMESTAMPTZ);
+            }
             let mut learned = self
-                .learn_types(links[0], (own, offset, true), &combine.sql, declared, sent)
+                .learn_types(links[0], (own, offset, true), &combine.sql, &declared, sent)
                 .await?;
             if !learned.portable {
                 learned.portable = self.are_enums(links[0], &learned.columns).await?;
             }
             combine.learned.note(learned);
         }
-        let types = combine.learned.types();
-        let finish = types.and_then(|types| Some((types, finish_text(combine, types)?)));
-        let Some((types, finish)) = finish else {
+        let types = combine.learned.types(sent.declared());
+        let finish = types.and_then(|types| Some((finish_text(combine, &types)?, types)));
+        let Some((finish, types)) = finish else {
             return match &combine.otherwise {
                 Some(gather) => {
+                    if let Some(measures) = &mut self.measures {
+                        measures.other_ways += 1;
+                    }
                     Box::pin(self.run_gather(gather, whole, offset, sent, catalog)).await
                 }
                 None => Err(Report::error(
@@ -73,12 +77,18 @@ impl Session {
             self.check_own_locks(gather).await?;
         }
         let width = u16::try_from(types.columns.len()).unwrap_or(u16::MAX);
-        let parameter_types = portable_types(&types.parameters, &combine.sql);
+        let moment = match combine.moment {
+            true => Some(self.query_value(links[0], MOMENT).await?),
+            false => None,
+        };
+        let moment = moment.as_deref();
+        let parameter_types = own_types(&types, &combine.sql, moment);
         let question = Question {
             own: (own, offset),
             sql: Some(&combine.sql),
             types: &parameter_types,
             bind: ShardBind {
+                moment,
                 limit: None,
                 hidden: width,
                 columns: 0,
@@ -96,7 +106,8 @@ impl Session {
         };
         let result = match self.open_merge(&mut merge).await {
             Ok(()) => {
-                self.combine_on(&mut merge, combine, types, &mut sources, &finish, sent)
+                let finish = (finish.as_str(), moment);
+                self.combine_on(&mut merge, combine, &types, &mut sources, finish, sent)
                     .await
             }
             failed => failed,
@@ -114,33 +125,39 @@ impl Session {
         combine: &Combine,
         types: &Types,
         sources: &mut [Source],
-        finish: &str,
+        (finish, moment): (&str, Option<&str>),
         sent: Sent<'_>,
     ) -> Step {
         let make = format!(
             "CREATE TEMP TABLE pgweave_relation ON COMMIT DROP AS {} WITH NO DATA",
             combine.sql
         );
-        match sent {
-            Sent::Simple => self.ask_merge(merge, &make).await?,
-            Sent::Bound(_, message, _) => {
-                let client = frontend::parse_bind(&message[5..])?;
-                let out = merge.backend.out();
-                let types = portable_types(&types.parameters, &combine.sql);
-                encode::parse(out, b"", make.as_bytes(), &types);
-                ShardBind::default().write(out, b"", Some(&client), b"");
-                encode::execute(out, b"", 0);
-                encode::sync(out);
-                merge.backend.forget_unnamed();
-                self.flush_merge(merge).await?;
-                self.await_merge(merge, b'Z').await?;
-            }
+        let client = match sent {
+            Sent::Simple => None,
+            Sent::Bound(_, message, _) => Some(frontend::parse_bind(&message[5..])?),
         };
+        let bind = ShardBind {
+            moment,
+            ..ShardBind::default()
+        };
+        let out = merge.backend.out();
+        encode::parse(
+            out,
+            b"",
+            make.as_bytes(),
+            &own_types(types, &combine.sql, moment),
+        );
+        bind.write(out, b"", client.as_ref(), b"");
+        encode::execute(out, b"", 0);
+        encode::sync(out);
+        merge.backend.forget_unnamed();
+        self.flush_merge(merge).await?;
+        self.await_merge(merge, b'Z').await?;
         let copy = format!("COPY {RELATION} FROM STDIN (FORMAT binary)");
         let mut moved = Moved::default();
         self.copy_rows(merge, &copy, sources, "partial aggregates", &mut moved)
             .await?;
-        self.finish_on(merge, finish, types, sent).await
+        self.finish_on(merge, finish, types, moment, sent).await
     }
 
     /// Runs the finishing query, whose answer is the client's.
@@ -149,39 +166,36 @@ impl Session {
         merge: &mut Link,
         sql: &str,
         types: &Types,
+        moment: Option<&str>,
         sent: Sent<'_>,
     ) -> Step {
         let out = merge.backend.out();
+        let bind = ShardBind {
+            moment,
+            ..ShardBind::default()
+        };
+        let declared = sent.opening().and_then(|opening| opening.declare.as_ref());
+        let asked = declared.map_or(String::new(), String::clone) + sql;
+        encode::parse(out, b"", asked.as_bytes(), &own_types(types, sql, moment));
         match sent {
             Sent::Simple => {
-                encode::parse(out, b"", sql.as_bytes(), &[]);
-                encode::bind(out, b"", b"");
+                bind.write(out, b"", None, b"");
                 encode::describe(out, b'P', b"");
                 encode::execute(out, b"", 0);
             }
             Sent::Bound(_, message, Wanted::Rows(max_rows)) => {
                 let client = frontend::parse_bind(&message[5..])?;
-                let types = portable_types(&types.parameters, sql);
-                encode::parse(out, b"", sql.as_bytes(), &types);
-                ShardBind::default().write(out, b"", Some(&client), b"");
+                bind.write(out, b"", Some(&client), b"");
                 encode::execute(out, b"", max_rows);
                 merge.expects.extend([Expect::Swallowed, Expect::Swallowed]);
             }
             Sent::Bound(_, message, Wanted::Cursor(opening)) => {
                 let client = frontend::parse_bind(&message[5..])?;
-                let types = portable_types(&types.parameters, sql);
-                match &opening.declare {
-                    None => {
-                        encode::parse(out, b"", sql.as_bytes(), &types);
-                        let portal = opening.name.as_bytes();
-                        ShardBind::default().write(out, portal, Some(&client), b"");
-                    }
-                    Some(declare) => {
-                        let sql = format!("{declare}{sql}");
-                        encode::parse(out, b"", sql.as_bytes(), &types);
-                        ShardBind::default().write(out, b"", Some(&client), b"");
-                        encode::execute(out, b"", 0);
-                    }
+                if opening.declare.is_none() {
+                    bind.write(out, opening.name.as_bytes(), Some(&client), b"");
+                } else {
+                    bind.write(out, b"", Some(&client), b"");
+                    encode::execute(out, b"", 0);
                 }
                 encode::sync(out);
                 merge.backend.forget_unnamed();
@@ -279,6 +293,13 @@ pub(super) fn portable_types(types: &[u32], sql: &str) -> Vec<u32> {
         .collect()
 }
 
+/// The types of the client's parameters and of the router's own.
+fn own_types(types: &Types, sql: &str, moment: Option<&str>) -> Vec<u32> {
+    let mut types = portable_types(&types.parameters, sql);
+    types.extend(moment.map(|_| TIMESTAMPTZ));
+    types
+}
+
 /// `text`
 const TEXT: u32 = 25;
 
@@ -288,42 +309,37 @@ fn finish_text(combine: &Combine, types: &Types) -> Option<String> {
         return None;
     }
     let mut sql = String::new();
-    let name = |column: usize| {
-        let keys = combine.keys;
-        match column.checked_sub(keys) {
-            Some(partial) => format!("pgweave_p{partial}"),
-            None => format!("pgweave_k{column}"),
-        }
-    };
+    let name = |column: &usize| format!("pgweave_p{column}");
+    let type_of = |column: &usize| types.columns.get(combine.keys + column);
     for piece in &combine.finish {
         match piece {
             Piece::Text(text) => sql.push_str(text),
             Piece::Relation => sql.push_str(RELATION),
             Piece::Count(column) => sql.push_str(&format!(
                 "(COALESCE(pg_catalog.sum({}), 0)::pg_catalog.int8)",
-                name(*column)
+                name(column)
             )),
             Piece::Sum(column) => {
                 // bigint: sums of integers. Money, reals, numerics and intervals add up to their own type.
-                let cast = match types.columns.get(*column)? {
+                let cast = match type_of(column)? {
                     20 => "::pg_catalog.int8",
                     700 | 701 | 790 | 1186 | 1700 => "",
                     _ => return None,
                 };
-                sql.push_str(&format!("(pg_catalog.sum({}){cast})", name(*column)));
+                sql.push_str(&format!("(pg_catalog.sum({}){cast})", name(column)));
             }
             Piece::Average { sum, count } => {
                 // As `avg` divides: numerics, or double precision by the count as double precision. A sum of reals has lost
                 // what `avg` keeps.
-                let cast = match types.columns.get(*sum)? {
+                let cast = match type_of(sum)? {
                     20 | 1700 => "",
                     701 | 1186 => "::pg_catalog.float8",
                     _ => return None,
                 };
                 sql.push_str(&format!(
                     "(pg_catalog.sum({}) / NULLIF(pg_catalog.sum({}), 0){cast})",
-                    name(*sum),
-                    name(*count)
+                    name(sum),
+                    name(count)
                 ));
             }
         }

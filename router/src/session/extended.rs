@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use planner::{Plan, SessionStatement, Value, Values};
 
 use super::arguments::Call;
@@ -19,8 +20,9 @@ use super::prepared::{ServerName, Shape, Statement};
 use super::preparing::Placed;
 use super::report::Report;
 use super::{Session, Step};
+use crate::execute::LinkError;
 use crate::execute::expect::{Expect, Undo};
-use crate::wire::{encode, frontend};
+use crate::wire::{backend, encode, frontend};
 
 impl Session {
     /// One message of the extended protocol. A failure is answered, and messages are skipped up to Sync.
@@ -168,7 +170,12 @@ impl Session {
             Box::pin(self.open_cursor(&portal, None, 0)).await?;
         }
         self.local(encode::bind_complete);
-        self.set_portal(name, Portal::Local(portal))
+        self.set_portal(name, Portal::Local(portal))?;
+        if self.open_cursors.is_empty() {
+            return Ok(());
+        }
+        // One that had the unnamed portal has lost it.
+        Box::pin(self.close_cursors()).await
     }
 
     fn bind_on(
@@ -224,6 +231,18 @@ impl Session {
                         Some(Plan::Scatter(_) | Plan::Gather(_)) => true,
                         _ => false,
                     };
+                    if let Some(learned) = statement
+                        .plan()
+                        .and_then(|plan| plan.learned(&statement.parameter_types))
+                        && !learned.description.is_empty()
+                    {
+                        let mut described = BytesMut::new();
+                        backend::row_description_without(&mut described, &learned.description, 0)
+                            .map_err(LinkError::Protocol)?;
+                        backend::set_formats(&mut described, |column| bind.result_format(column));
+                        self.local(|out| out.extend_from_slice(&described));
+                        return Ok(());
+                    }
                     if on_server {
                         return Box::pin(self.describe_returning(&statement, &bind)).await;
                     }

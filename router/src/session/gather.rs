@@ -71,10 +71,19 @@ pub(super) struct Opening {
 }
 
 impl<'a> Sent<'a> {
+    /// How it is to be opened, if that is all.
     pub fn opening(self) -> Option<&'a Opening> {
         match self {
             Self::Bound(_, _, Wanted::Cursor(opening)) => Some(opening),
             _ => None,
+        }
+    }
+
+    /// The types of the parameters, as far as the client has declared them.
+    pub fn declared(&self) -> &[u32] {
+        match self {
+            Sent::Simple => &[],
+            Sent::Bound(statement, ..) => &statement.parameter_types,
         }
     }
 }
@@ -178,7 +187,7 @@ impl Session {
         sent: Sent<'_>,
         catalog: &Arc<Catalog>,
     ) -> Step {
-        if gather.learned.types().is_some() {
+        if gather.learned.types(sent.declared()).is_some() {
             return Ok(());
         }
         let target = Target::Shard(self.finishing_shard(gather)?);
@@ -361,6 +370,9 @@ impl Session {
         for (index, shards) in sources {
             let table = &gather.tables[*index];
             let before = moved.rows;
+            if let Some(measures) = &mut self.measures {
+                measures.step = *index;
+            }
             if table
                 .columns
                 .iter()
@@ -388,13 +400,13 @@ impl Session {
         let sql = gather.text(whole, instead).ok_or_else(|| {
             Report::error("XX000", "a plan does not fit the text that it was made for")
         })?;
-        let types = gather.learned.types().ok_or_else(|| {
+        let types = gather.learned.types(sent.declared()).ok_or_else(|| {
             Report::error(
                 "XX000",
                 "a query is to be finished before its types are known",
             )
         })?;
-        self.finish_on(merge, &sql, types, sent).await
+        self.finish_on(merge, &sql, &types, None, sent).await
     }
 
     /// Brings one table's rows from its shards into its temporary table.
@@ -438,6 +450,9 @@ impl Session {
             sql.push(';');
             sql.push_str(if link.in_block { &after } else { "COMMIT" });
             link.backend.query(sql.as_bytes());
+            if let Some(measures) = &mut self.measures {
+                measures.asked(link.shard, link.backend.consumed_bytes());
+            }
             if let Err(error) = link.backend.flush().await {
                 return Err(LinkError::Server(error).into());
             }
@@ -476,13 +491,14 @@ impl Session {
             let unlinked = || Report::error("XX000", "a shard to gather from is not linked");
             links.push(at.ok_or_else(unlinked)?);
         }
-        let types = gather.learned.types();
+        let types = gather.learned.types(sent.declared());
         let types = types.map_or(Vec::new(), |types| portable_types(&types.parameters, &sql));
         let question = Question {
             own: ("", 0),
             sql: Some(&sql),
             types: &types,
             bind: ShardBind {
+                moment: None,
                 limit: None,
                 hidden: u16::try_from(table.columns.len()).unwrap_or(u16::MAX),
                 columns: 0,
@@ -558,6 +574,11 @@ impl Session {
                         let status = body.first().copied().unwrap_or(b'E');
                         link.backend.set_status(status);
                         done = true;
+                    }
+                    b'C' if body.starts_with(b"COPY") => {
+                        if let Some(measures) = &mut self.measures {
+                            measures.answered(link.shard, link.backend.consumed_bytes(), body);
+                        }
                     }
                     b'H' | b'c' | b'C' | b'N' | b'A' | b'D' | b'T' => {}
                     other => return Err(LinkError::unexpected(other).into()),
@@ -682,7 +703,7 @@ impl Session {
                     };
                 }
             }
-            match merge.backend.fill().await {
+            match self.handle.cancelling(merge.backend.fill()).await {
                 Ok(0) => {
                     return Err(LinkError::Server(std::io::ErrorKind::UnexpectedEof.into()).into());
                 }
@@ -695,7 +716,8 @@ impl Session {
     /// Relays the query's own answer.
     pub(super) async fn exchange_merge(&mut self, merge: &mut Link) -> Step {
         self.flush_merge(merge).await?;
-        match merge.relay(&mut self.client, &mut self.notes).await? {
+        let relayed = merge.relay(&mut self.client, &mut self.notes);
+        match self.handle.cancelling(relayed).await? {
             Pause::Finished => {}
             Pause::CopyIn => return Err(LinkError::unexpected(b'G').into()),
         }

@@ -3,7 +3,7 @@
 //! Entry point: [`Groups`]. Rows come in the order of the keys, so that one group is open at a time.
 
 use bytes::{BufMut, BytesMut};
-use planner::{Combined, Scatter};
+use planner::{Combined, Scatter, Types};
 
 use super::Step;
 use super::merging::format_of;
@@ -36,11 +36,15 @@ enum Value {
 
 impl Groups {
     /// The outer `None`: the router does not combine values of one of the types exactly. The inner: there is nothing to combine.
-    pub fn new(scatter: &Scatter, bind: Option<&Bind<'_>>, utf8: bool) -> Option<Option<Groups>> {
+    pub fn new(
+        scatter: &Scatter,
+        types: Option<&Types>,
+        bind: Option<&Bind<'_>>,
+        utf8: bool,
+    ) -> Option<Option<Groups>> {
         let Some(combined) = &scatter.merge.combine else {
             return Some(None);
         };
-        let types = scatter.learned.types();
         let mut columns = Vec::with_capacity(combined.len());
         for (index, combined) in combined.iter().enumerate() {
             let type_oid = types

@@ -5,7 +5,7 @@
 //! the row whose turn it is.
 
 use bytes::BytesMut;
-use planner::Scatter;
+use planner::{Scatter, Types};
 
 use super::Step;
 use super::groups::Groups;
@@ -30,17 +30,18 @@ pub(super) struct Merging {
 }
 
 impl Merging {
-    /// `bind`: the formats that the client wants; without one it is text. `None`: the router does not reproduce the order of
+    /// `types`: of the columns, as far as it matters; `bind`: the formats that the client wants; without one it is text. `None`: the router does not reproduce the order of
     /// one of the types in its format, or does not combine its values.
     pub fn new(
         scatter: &Scatter,
+        types: Option<&Types>,
         clauses: Clauses,
         bind: Option<&Bind<'_>>,
         utf8: bool,
     ) -> Step<Option<Merging>> {
         let (Some(keys), Some(groups)) = (
-            sort_keys(scatter, bind, utf8)?,
-            Groups::new(scatter, bind, utf8),
+            sort_keys(scatter, types, bind, utf8)?,
+            Groups::new(scatter, types, bind, utf8),
         ) else {
             return Ok(None);
         };
@@ -144,8 +145,12 @@ pub(super) fn format_of(bind: Option<&Bind<'_>>, column: usize) -> Format {
 }
 
 /// The keys as the rows will have them; `None`: the router does not reproduce the order of one of them.
-fn sort_keys(scatter: &Scatter, bind: Option<&Bind<'_>>, utf8: bool) -> Step<Option<Vec<SortKey>>> {
-    let types = scatter.learned.types();
+fn sort_keys(
+    scatter: &Scatter,
+    types: Option<&Types>,
+    bind: Option<&Bind<'_>>,
+    utf8: bool,
+) -> Step<Option<Vec<SortKey>>> {
     let type_of =
         |column: u16| types.and_then(|types| types.columns.get(usize::from(column)).copied());
     let mut keys = Vec::with_capacity(scatter.merge.keys.len());

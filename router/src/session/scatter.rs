@@ -26,8 +26,17 @@ use crate::wire::{backend, encode, frame, frontend};
 /// Rows are sent on to the client when this much has gathered.
 const SEND_AT_BYTES: usize = 32 * 1024;
 
+/// The same while shards are waited for: as much as a server would hold back.
+const SEND_WAITING_AT_BYTES: usize = 8 * 1024;
+
 /// `int8`
 const BIGINT: u32 = 20;
+
+/// `timestamptz`
+pub(super) const TIMESTAMPTZ: u32 = 1184;
+
+/// The time of the transaction, in a form that is read alike under all settings.
+pub(super) const MOMENT: &str = "SELECT pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.now()), 'YYYY-MM-DD HH24:MI:SS.US') || '+00'";
 
 /// LIMIT and OFFSET with the values of this execution.
 #[derive(Clone, Copy)]
@@ -70,7 +79,7 @@ pub(super) struct Question<'a> {
     pub sql: Option<&'a str>,
     /// Of the parameters.
     pub types: &'a [u32],
-    pub bind: ShardBind,
+    pub bind: ShardBind<'a>,
     pub asked: Asked<'a>,
 }
 
@@ -104,9 +113,10 @@ pub(super) struct Ready {
     pub links: Vec<usize>,
     /// Of the shards' parameters.
     pub types: Vec<u32>,
-    pub bind: ShardBind,
     pub amounts: Amounts,
     pub merging: Merging,
+    /// Of the columns that come, as far as it matters.
+    pub learned: Option<Arc<Types>>,
 }
 
 impl Ready {
@@ -114,6 +124,16 @@ impl Ready {
     pub fn enough(&self, scatter: &Scatter, most: u64) -> Option<u64> {
         let row_by_row = scatter.merge.distinct.is_none() && scatter.merge.combine.is_none();
         row_by_row.then(|| most.saturating_add(self.amounts.offset))
+    }
+
+    /// What is bound on each shard besides the client's own values.
+    pub fn bind<'a>(&self, scatter: &Scatter, moment: Option<&'a str>) -> ShardBind<'a> {
+        ShardBind {
+            moment,
+            limit: self.amounts.pushed,
+            hidden: scatter.hidden,
+            columns: scatter.columns,
+        }
     }
 }
 
@@ -146,22 +166,18 @@ impl Session {
             Some(enough) if most > 0 => i32::try_from(enough).unwrap_or(0),
             _ => 0,
         };
-        let Ready {
-            links,
-            types,
-            bind,
-            mut merging,
-            ..
-        } = ready;
+        let moment = self.moment_of(scatter, ready.links[0]).await?;
+        let bind = ready.bind(scatter, moment.as_deref());
         let question = Question {
             own: (own, offset),
             sql: scatter.sql.as_deref(),
-            types: &types,
+            types: &ready.types,
             bind,
             asked: Asked::Rows(shards_most),
         };
-        self.ask_shards(&links, question, sent).await?;
-        let mut sources = Source::of(&links);
+        self.ask_shards(&ready.links, question, sent).await?;
+        let mut sources = Source::of(&ready.links);
+        let mut merging = ready.merging;
         let mut described = !matches!(sent, Sent::Simple);
         let result = if !merging.is_ordered() {
             self.append(&mut sources, &mut merging, most, &mut described)
@@ -215,15 +231,17 @@ impl Session {
         let sql = scatter.sql.as_deref().unwrap_or(own);
         let must_learn = !scatter.merge.keys.is_empty()
             || scatter.sql.is_some()
-            || scatter.merge.combine.is_some();
-        if must_learn && scatter.learned.types().is_none() {
+            || scatter.merge.combine.is_some()
+            || matches!(sent, Sent::Bound(..));
+        let mut learned = scatter.learned.types(sent.declared());
+        if must_learn && learned.is_none() {
             let changed = scatter.sql.is_some();
-            let learned = self
+            let found = self
                 .learn_types(links[0], (own, offset, changed), sql, &types, sent)
                 .await?;
-            scatter.learned.note(learned);
+            learned = Some(scatter.learned.note(found));
         }
-        if let Some(learned) = scatter.learned.types() {
+        if let Some(learned) = &learned {
             for (told, learned) in types.iter_mut().zip(&learned.parameters) {
                 *told = *learned;
             }
@@ -239,18 +257,27 @@ impl Session {
             Sent::Simple => None,
             Sent::Bound(_, message, _) => Some(frontend::parse_bind(&message[5..])?),
         };
-        let merging = Merging::new(scatter, clauses, bind.as_ref(), self.reads_text_bytes())?;
+        let utf8 = self.reads_text_bytes();
+        let merging = Merging::new(scatter, learned.as_deref(), clauses, bind.as_ref(), utf8)?;
         Ok(merging.map(|merging| Ready {
             links,
             types,
-            bind: ShardBind {
-                limit: amounts.pushed,
-                hidden: scatter.hidden,
-                columns: scatter.columns,
-            },
             amounts,
             merging,
+            learned,
         }))
+    }
+
+    /// The time of the transaction, if the shards have to be told.
+    pub(super) async fn moment_of(
+        &mut self,
+        scatter: &Scatter,
+        index: usize,
+    ) -> Step<Option<String>> {
+        Ok(match scatter.moment {
+            true => Some(self.query_value(index, MOMENT).await?),
+            false => None,
+        })
     }
 
     /// The plan for a query whose values lead to several shards, or to one that only a server could tell. `refusal`: what
@@ -297,6 +324,9 @@ impl Session {
     ) -> Step<Option<Link>> {
         match &scatter.otherwise {
             Some(gather) => {
+                if let Some(measures) = &mut self.measures {
+                    measures.other_ways += 1;
+                }
                 Box::pin(self.run_gather(gather, whole, offset, sent, catalog)).await
             }
             None => Err(Report::error(
@@ -319,12 +349,8 @@ impl Session {
         sent: Sent<'_>,
     ) -> Step<Types> {
         let (text, offset, changed) = own;
-        let declared = match sent {
-            Sent::Simple => &[][..],
-            Sent::Bound(statement, ..) => &statement.parameter_types,
-        };
         self.links[index].own_offset = offset;
-        let described = self.describe_text(index, text, declared).await?;
+        let described = self.describe_text(index, text, sent.declared()).await?;
         let mut parameters = Vec::new();
         let mut description = Vec::new();
         for (tag, body) in backend::messages(&described) {
@@ -349,6 +375,7 @@ impl Session {
             .map(|(_, fixed)| backend::type_oid(&columns, fixed))
             .collect();
         Ok(Types {
+            declared: sent.declared().to_vec(),
             portable: columns.iter().all(|oid| is_exact_in_binary(*oid)),
             columns,
             parameters,
@@ -427,6 +454,9 @@ impl Session {
         for &index in links {
             let link = &mut self.links[index];
             link.unsynced = false;
+            if let Some(measures) = &mut self.measures {
+                measures.asked(link.shard, link.backend.consumed_bytes());
+            }
             link.backend.flush().await.map_err(LinkError::Server)?;
         }
         Ok(())
@@ -596,7 +626,12 @@ impl Session {
                             .map_err(LinkError::Protocol)?;
                     }
                 }
-                b'C' | b's' | b'I' => source.exhausted = true,
+                b'C' | b's' | b'I' => {
+                    source.exhausted = true;
+                    if let Some(measures) = &mut self.measures {
+                        measures.answered(link.shard, link.backend.consumed_bytes(), body);
+                    }
+                }
                 b'E' => {
                     source.exhausted = true;
                     let own = self.client.with_own_names(body).into_owned();
@@ -629,9 +664,9 @@ impl Session {
         }
     }
 
-    /// Waits until one of the sources that have not ended says something. What the client has coming goes out before.
+    /// Waits until one of the sources that have not ended says something.
     pub(super) async fn fill_any(&mut self, sources: &[Source]) -> Step {
-        if !self.client.out.is_empty() {
+        if self.client.out.len() >= SEND_WAITING_AT_BYTES {
             self.client.flush().await.map_err(LinkError::Client)?;
         }
         let links = &mut self.links;
@@ -645,7 +680,7 @@ impl Session {
             }
             Poll::Pending
         });
-        match filled.await {
+        match self.handle.cancelling(filled).await {
             Ok(0) => Err(LinkError::Server(std::io::ErrorKind::UnexpectedEof.into()).into()),
             Ok(_) => Ok(()),
             Err(error) => Err(LinkError::Server(error).into()),
@@ -688,10 +723,8 @@ impl Session {
         let patience = tokio::time::Instant::now() + std::time::Duration::from_millis(PATIENCE_MS);
         for &index in &unfinished {
             let link = &mut self.links[index];
-            let settled = tokio::time::timeout_at(patience, settle(link)).await;
-            if !matches!(settled, Ok(true)) {
-                link.backend.set_status(b'E');
-            }
+            // Whatever comes of it shows in the connection's state.
+            let _ = tokio::time::timeout_at(patience, settle(link)).await;
         }
         unfinished.sort_unstable();
         for index in unfinished.into_iter().rev() {
@@ -705,8 +738,8 @@ impl Session {
 /// How long a shard that works on a query that has failed elsewhere may take to answer.
 const PATIENCE_MS: u64 = 20;
 
-/// Reads up to ReadyForQuery; `false`: the connection is of no more use.
-async fn settle(link: &mut crate::execute::Link) -> bool {
+/// Reads up to ReadyForQuery, or up to where the connection is of no more use.
+async fn settle(link: &mut crate::execute::Link) {
     loop {
         loop {
             match frame::next_frame(link.backend.input(), &link.limits) {
@@ -716,15 +749,15 @@ async fn settle(link: &mut crate::execute::Link) -> bool {
                     if frame.tag == b'Z' {
                         link.position_offset = 0;
                         link.backend.set_status(status.unwrap_or(b'E'));
-                        return true;
+                        return;
                     }
                 }
                 Ok(None) => break,
-                Err(_) => return false,
+                Err(_) => return,
             }
         }
         if !matches!(link.backend.fill().await, Ok(1..)) {
-            return false;
+            return;
         }
     }
 }
@@ -752,9 +785,10 @@ fn shard_types(scatter: &Scatter, sent: Sent<'_>) -> Vec<u32> {
             types[index] = BIGINT;
         }
     }
-    if scatter.limit_parameter {
+    if scatter.moment || scatter.limit_parameter {
         types.resize(usize::from(scatter.parameters), 0);
-        types.push(BIGINT);
+        types.extend(scatter.moment.then_some(TIMESTAMPTZ));
+        types.extend(scatter.limit_parameter.then_some(BIGINT));
     }
     types
 }

@@ -208,7 +208,9 @@ fn bind_with_formats(values: Option<&Bind<'_>>, results: &[u8]) -> Vec<u8> {
 
 /// What a shard is sent in place of a client's Bind.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct ShardBind {
+pub struct ShardBind<'a> {
+    /// A further parameter, as text: the time of the transaction.
+    pub moment: Option<&'a str>,
     /// A further parameter, of type bigint: `Some(None)` is NULL.
     pub limit: Option<Option<i64>>,
     /// So many columns, in binary, come before the client's.
@@ -217,7 +219,7 @@ pub struct ShardBind {
     pub columns: u16,
 }
 
-impl ShardBind {
+impl ShardBind<'_> {
     /// Writes the message. `client`: none has been sent, by a simple query.
     pub fn write(
         &self,
@@ -234,12 +236,16 @@ impl ShardBind {
         out.put_slice(statement);
         out.put_u8(0);
         let parameters = client.map_or(0, |client| client.parameter_count);
-        let total = parameters + usize::from(self.limit.is_some());
+        let total =
+            parameters + usize::from(self.moment.is_some()) + usize::from(self.limit.is_some());
         // Counts of 16 bits: the planner gives no statement more parameters.
         out.put_u16(total as u16);
         for index in 0..parameters {
             let is_binary = client.is_some_and(|client| client.parameter_is_binary(index as u16));
             out.put_u16(u16::from(is_binary));
+        }
+        if self.moment.is_some() {
+            out.put_u16(0);
         }
         if self.limit.is_some() {
             out.put_u16(1);
@@ -247,6 +253,10 @@ impl ShardBind {
         out.put_u16(total as u16);
         if let Some(client) = client {
             out.put_slice(client.parameters);
+        }
+        if let Some(moment) = self.moment {
+            out.put_u32(moment.len() as u32);
+            out.put_slice(moment.as_bytes());
         }
         match self.limit {
             None => {}

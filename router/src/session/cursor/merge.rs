@@ -108,30 +108,27 @@ impl Session {
     /// The rows of cursors WITH HOLD are kept from the end of the block on. Those that this call has made last.
     pub(in crate::session) async fn hold_cursors(&mut self) -> Step<Vec<u64>> {
         let mut held = Vec::new();
-        for at in 0..self.open_cursors.len() {
-            let number = self.open_cursors[at].0;
-            let to_hold = self
-                .portals
-                .iter()
-                .any(|(_, portal)| portal.has_number(number) && portal.is_to_hold());
+        let mut at = 0;
+        while let Some((number, cursor)) = self.open_cursors.get(at) {
+            let number = *number;
+            let to_hold = matches!(cursor, Cursor::Merge(merge) if !merge.is_held)
+                && self
+                    .portals
+                    .iter()
+                    .any(|(_, portal)| portal.has_number(number) && portal.is_to_hold());
+            at += 1;
             if !to_hold {
                 continue;
             }
-            let Some(Cursor::Merge(mut cursor)) = self.take_cursor(number) else {
-                continue;
-            };
+            let (_, mut cursor) = self.open_cursors.remove(at - 1);
             let mut kept = Ok(());
-            if !cursor.is_held {
-                kept = self.ask_merge(&mut cursor.link, "COMMIT").await;
-                cursor.is_held = kept.is_ok();
-                held.push(number);
+            if let Cursor::Merge(merge) = &mut cursor {
+                kept = self.ask_merge(&mut merge.link, "COMMIT").await;
+                merge.is_held = kept.is_ok();
             }
-            // In its place: the loop counts.
-            self.open_cursors.insert(
-                at.min(self.open_cursors.len()),
-                (number, Cursor::Merge(cursor)),
-            );
+            self.open_cursors.insert(at - 1, (number, cursor));
             kept?;
+            held.push(number);
         }
         Ok(held)
     }

@@ -4,9 +4,8 @@
 //! for SQL, and [`Session::close_cursors`] where portals end. A cursor is opened on the shards (`shards`), which keep a portal
 //! each, or on a merge session (`merge`), which keeps the rows; [`Cursor`] says which.
 //!
-//! Invariants: between two parts the links are idle, so that other statements of the block may use them. A cursor that no
-//! portal names any more is closed before the next statement of the block is answered, and no cursor but a held one outlives
-//! its block.
+//! Invariants: between two parts the links are idle, so that other statements of the block may use them. A cursor goes with its
+//! portal, and no cursor but a held one outlives its block.
 
 mod merge;
 mod shards;
@@ -99,6 +98,10 @@ impl Session {
         offset: i32,
     ) -> Step {
         self.drain().await?;
+        if let Some(plan) = portal.statement.plan() {
+            let catalog = self.catalog();
+            self.allow_several(plan, &catalog)?;
+        }
         let opening = Opening {
             name: match declare {
                 Some(declare) => declare.name.to_owned(),
@@ -144,10 +147,13 @@ impl Session {
         let sent = Sent::Bound(&portal.statement, &portal.bind, Wanted::Cursor(&opening));
         let link = self.run_gather(gather, sql, offset, sent, &catalog).await?;
         let link = link.ok_or_else(|| Report::error("XX000", "a query was not opened"))?;
-        let description = gather
-            .learned
-            .types()
-            .map(|types| types.description.clone());
+        let declared = sent.declared();
+        let types = match &gather.combine {
+            Some(combine) => combine.learned.types(declared),
+            None => None,
+        };
+        let types = types.or_else(|| gather.learned.types(declared));
+        let description = types.map(|types| types.description.clone());
         Ok(Cursor::Merge(Box::new(MergeCursor {
             link,
             name: opening.name,

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use planner::{Access, Plan, Scatter};
+use planner::{Access, Plan, Scatter, Types};
 
 use super::{Cursor, LocalPortal, Opening, Sent, Wanted};
 use crate::backend::{AppliedSettings, CancelTarget};
@@ -45,7 +45,10 @@ pub(in crate::session) struct ShardCursor {
     clauses: Clauses,
     /// Each row of the result is one of a shard's, so that no shard need give more than are wanted.
     row_by_row: bool,
-    bind: ShardBind,
+    hidden: u16,
+    /// How many columns the client's are, if any are hidden.
+    columns: u16,
+    types: Option<Arc<Types>>,
     /// The Bind message of the FETCH that first asked, if it wants other formats than the portals have.
     asked: Option<Arc<[u8]>>,
     /// The settings that rows are written by.
@@ -82,16 +85,14 @@ pub(super) enum Show {
     Hidden(BytesMut),
 }
 
-impl PartSource {
-    /// How many rows to ask for, if so many are wanted.
-    fn round(&self, wanted: u64) -> i32 {
-        let fitting = match self.seen {
-            (_, 0) => FIRST_ROUND_ROWS,
-            (bytes, rows) => ROUND_BYTES as u64 * rows / (bytes as u64).max(1),
-        };
-        // Not above a thousand.
-        wanted.min(fitting).clamp(1, ROUND_ROWS) as i32
-    }
+/// How many rows to ask a shard for, if so many are wanted. `seen`: the bytes of its latest round, and the rows.
+fn round_rows(seen: (usize, u64), wanted: u64) -> i32 {
+    let fitting = match seen {
+        (_, 0) => FIRST_ROUND_ROWS,
+        (bytes, rows) => ROUND_BYTES as u64 * rows / (bytes as u64).max(1),
+    };
+    // Not above a thousand.
+    wanted.min(fitting).clamp(1, ROUND_ROWS) as i32
 }
 
 impl Session {
@@ -121,12 +122,14 @@ impl Session {
             return self.open_on_merge(portal, gather, opening, offset).await;
         };
         let row_by_row = ready.enough(scatter, 1).is_some();
+        let moment = self.moment_of(scatter, ready.links[0]).await?;
+        let bind = ready.bind(scatter, moment.as_deref());
         let Ready {
             links,
             types,
-            bind,
             amounts,
             merging,
+            learned,
         } = ready;
         let name = format!("pgweave_p{}", portal.number);
         let question = Question {
@@ -164,7 +167,9 @@ impl Session {
                 distinct: scatter.merge.distinct.is_some(),
             },
             row_by_row,
-            bind,
+            hidden: scatter.hidden,
+            columns: scatter.columns,
+            types: learned,
             asked: None,
             formatting: self.settings.formatting(),
             has_begun: false,
@@ -199,7 +204,8 @@ impl Session {
             return Err(other().into());
         };
         let utf8 = self.reads_text_bytes();
-        match Merging::new(scatter, cursor.clauses, Some(&bind), utf8)? {
+        let types = cursor.types.as_deref();
+        match Merging::new(scatter, types, cursor.clauses, Some(&bind), utf8)? {
             Some(merging) if !cursor.has_begun => {
                 cursor.merging = merging;
                 cursor.asked = Some(wanted.clone());
@@ -286,7 +292,7 @@ impl Session {
         }
         let mut rounds = Vec::with_capacity(needy.len());
         for (&at, &index) in needy.iter().zip(&links) {
-            let round = cursor.sources[at].round(wanted);
+            let round = round_rows(cursor.sources[at].seen, wanted);
             let link = &mut self.links[index];
             let out = link.backend.out();
             match &cursor.asked {
@@ -296,8 +302,9 @@ impl Session {
                     let fetch = format!("FETCH FORWARD {round} FROM \"{}\"", cursor.name);
                     encode::parse(out, b"", fetch.as_bytes(), &[]);
                     let formats = ShardBind {
-                        limit: None,
-                        ..cursor.bind
+                        hidden: cursor.hidden,
+                        columns: cursor.columns,
+                        ..ShardBind::default()
                     };
                     formats.write(out, b"", Some(&client), b"");
                     encode::execute(out, b"", 0);
@@ -437,5 +444,25 @@ impl ShardCursor {
                 Ok((!needy.is_empty()).then_some(needy))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ALL;
+    use super::*;
+
+    #[test]
+    fn a_round_is_as_large_as_it_may_be() {
+        // Of rows whose length is not known, few.
+        assert_eq!(round_rows((0, 0), ALL), 64);
+        assert_eq!(round_rows((0, 0), 10), 10);
+        // Of short rows as many as are wanted, up to a limit.
+        assert_eq!(round_rows((64 * 20, 64), 500), 500);
+        assert_eq!(round_rows((64 * 20, 64), ALL), 1024);
+        // Of long ones as many as fit, but one at least.
+        assert_eq!(round_rows((64 * 16 * 1024, 64), ALL), 16);
+        assert_eq!(round_rows((64 * 1024 * 1024, 64), ALL), 1);
+        assert_eq!(round_rows((64, 64), 0), 1);
     }
 }
