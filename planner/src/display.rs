@@ -496,6 +496,7 @@ fn session_tree(statement: &SessionStatement) -> Tree {
             hold,
             scroll,
             binary,
+            query: _,
             plan,
         } => Tree {
             line: format!(

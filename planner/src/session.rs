@@ -6,11 +6,12 @@ use crate::build::{self};
 use crate::operand::Source;
 use crate::operator;
 use crate::parse::{
-    ConstValue, DiscardMode, Node, NodeList, TransactionStmtKind, VariableSetKind, nodes,
+    ConstValue, DiscardMode, FetchDirection, Node, NodeList, TransactionStmtKind, VariableSetKind,
+    nodes,
 };
 use crate::piece::{Piece, piece};
 use crate::{
-    Context, Discard, Error, Isolation, Plan, SessionStatement, SetScope, SetValue,
+    Context, Course, Discard, Error, Isolation, Plan, SessionStatement, SetScope, SetValue,
     TransactionModes,
 };
 
@@ -62,6 +63,12 @@ pub(crate) fn statement(
         Node::FetchStmt(fetch) => session(SessionStatement::Fetch {
             name: fetch.portalname().unwrap_or_default().to_owned(),
             is_move: fetch.ismove,
+            course: match fetch.direction {
+                FetchDirection::FETCH_BACKWARD => Course::Backward(fetch.how_many),
+                FetchDirection::FETCH_ABSOLUTE => Course::Absolute(fetch.how_many),
+                FetchDirection::FETCH_RELATIVE => Course::Relative(fetch.how_many),
+                _ => Course::Forward(fetch.how_many),
+            },
         }),
         Node::ClosePortalStmt(close) => session(SessionStatement::CloseCursor(
             close.portalname().map(str::to_owned),
@@ -363,16 +370,22 @@ fn declared(
     source: Source<'_>,
     context: &Context<'_>,
 ) -> Result<SessionStatement, Error> {
+    let own = source.sql.get(span.0..span.1).unwrap_or_default();
+    let query = cursor_query(own)
+        .ok_or_else(|| Error::internal("DECLARE whose parts cannot be told apart"))?;
     let inner = build::statement(
         declare.query(),
-        span,
+        (span.0 + query, span.1),
         Source {
             literals: None,
             ..source
         },
         context,
     )?;
-    if !matches!(inner.plan, Plan::Single(_)) {
+    if !matches!(
+        inner.plan,
+        Plan::Single(_) | Plan::Scatter(_) | Plan::Gather(_)
+    ) {
         return Err(Error::unsupported(
             "a cursor over what one shard cannot answer",
         ));
@@ -389,6 +402,21 @@ fn declared(
             None
         },
         binary: set(CURSOR_BINARY),
+        query: query..own.len(),
         plan: Box::new(inner.plan),
     })
+}
+
+/// Where the query of `DECLARE name … CURSOR … FOR query` begins: after the first word FOR, which no option is and no name
+/// that is not quoted.
+fn cursor_query(own: &str) -> Option<usize> {
+    let text = own.as_bytes();
+    let mut at = 0;
+    loop {
+        let (_, word) = piece(text, at)?;
+        at = word.end;
+        if own.get(word)?.eq_ignore_ascii_case("for") {
+            return piece(text, at).map(|(_, query)| query.start);
+        }
+    }
 }

@@ -20,5 +20,6 @@ pub mod process;
 pub mod psql;
 pub mod random;
 pub mod router_process;
+pub mod several;
 pub mod shared;
 pub mod transcript;

@@ -6,12 +6,11 @@
     reason = "what fails here fails the test"
 )]
 
-use std::net::SocketAddr;
-
 use bytes::BytesMut;
 use router::wire::encode;
-use tests::client::{Client, ask, one, rows, sqlstate};
+use tests::client::{Client, ask, one, sqlstate};
 use tests::cluster::{Cluster, Options};
+use tests::several::{direct, nothing_is_left, table, through};
 use tests::shared::Shared;
 
 static SHARED: Shared = Shared::new(|| Options {
@@ -24,40 +23,6 @@ static SHARED: Shared = Shared::new(|| Options {
     ..Options::default()
 });
 
-fn through(cluster: &Cluster) -> Client {
-    Client::connect(cluster.router.address, &[]).unwrap()
-}
-
-fn direct(cluster: &Cluster, shard: usize) -> Client {
-    let port = cluster.local.shards()[shard].primary.port();
-    Client::connect(SocketAddr::from(([127, 0, 0, 1], port)), &[]).unwrap()
-}
-
-/// A sharded table with as many rows as there are numbers, each shard's put there directly.
-fn table(cluster: &Cluster, name: &str, numbers: u32) {
-    let mut client = through(cluster);
-    ask(
-        &mut client,
-        &format!("CREATE TABLE {name} (k int PRIMARY KEY, filler text)"),
-    );
-    ask(
-        &mut client,
-        &format!("SELECT pgweave.shard_table('{name}', 'k')"),
-    );
-    for shard in 0..cluster.local.shards().len() {
-        let mut server = direct(cluster, shard);
-        // The guard tells whose row it is.
-        ask(
-            &mut server,
-            &format!(
-                "DO $$ DECLARE n int; BEGIN FOR n IN 1..{numbers} LOOP \
-                   BEGIN INSERT INTO {name} VALUES (n, 'x'); EXCEPTION WHEN check_violation THEN NULL; END; \
-                 END LOOP; END $$"
-            ),
-        );
-    }
-}
-
 /// The number of rows: by rows that are combined, by rows that are merged, by partial results, and by rows on one server.
 const EACH_WAY: [&str; 4] = [
     "SELECT count(*) FROM rows",
@@ -65,23 +30,6 @@ const EACH_WAY: [&str; 4] = [
     "SELECT count(*) + 0 FROM rows",
     "SELECT count(*) FROM (SELECT k FROM rows LIMIT 1000) AS all_of_them",
 ];
-
-/// What gathers leave on the servers: nothing.
-fn nothing_is_left(cluster: &Cluster) {
-    for shard in 0..cluster.local.shards().len() {
-        let mut server = direct(cluster, shard);
-        let left = "SELECT count(*) FROM pg_class WHERE relname LIKE 'pgweave\\_%' AND relpersistence = 't'";
-        let busy = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
-        // Other tests gather at the same time, and end.
-        for sql in [left, busy] {
-            while one(&mut server, sql) != "0" {}
-        }
-        assert_eq!(
-            one(&mut server, "SELECT count(*) FROM pg_prepared_xacts"),
-            "0"
-        );
-    }
-}
 
 #[test]
 fn rows_beyond_the_limit_are_not_moved() {
@@ -179,28 +127,6 @@ fn many_at_once_share_the_pools() {
         thread.join().unwrap();
     }
     nothing_is_left(cluster);
-}
-
-#[test]
-fn the_first_rows_can_be_asked_for_but_not_the_next() {
-    let cluster = SHARED.cluster();
-    table(cluster, "parts", 20);
-    let mut client = through(cluster);
-    let mut out = BytesMut::new();
-    encode::parse(&mut out, b"", b"SELECT k FROM parts ORDER BY k", &[]);
-    tests::client::bind(&mut out, "p", "", &[], false);
-    encode::execute(&mut out, b"p", 2);
-    encode::execute(&mut out, b"p", 2);
-    encode::sync(&mut out);
-    client.send(&out).unwrap();
-    let answer = client.until_ready().unwrap();
-    assert_eq!(
-        rows(&answer),
-        [[Some("1".to_owned())], [Some("2".to_owned())]]
-    );
-    assert!(answer.iter().any(|message| message.tag == b's'));
-    assert_eq!(sqlstate(&answer).as_deref(), Some("0A000"));
-    assert_eq!(one(&mut client, "SELECT count(*) FROM parts"), "20");
 }
 
 #[test]

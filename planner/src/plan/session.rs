@@ -68,12 +68,15 @@ pub enum SessionStatement {
         hold: bool,
         scroll: Option<bool>,
         binary: bool,
+        /// The query's bytes within this statement's own text.
+        query: Range<usize>,
         plan: Box<Plan>,
     },
     /// FETCH, or MOVE.
     Fetch {
         name: String,
         is_move: bool,
+        course: Course,
     },
     /// `None`: CLOSE ALL.
     CloseCursor(Option<String>),
@@ -84,6 +87,17 @@ pub enum SessionStatement {
         channel: String,
         payload: Option<String>,
     },
+}
+
+/// Which rows FETCH asks for. A negative count goes the other way; `i64::MAX` is ALL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Course {
+    Forward(i64),
+    Backward(i64),
+    /// The one row at this place, from 1; from the end if negative.
+    Absolute(i64),
+    /// The one row so far from the row at hand.
+    Relative(i64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

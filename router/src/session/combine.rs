@@ -8,10 +8,10 @@ use std::sync::Arc;
 use catalog::Catalog;
 use planner::{Access, Combine, Gather, Piece, Target, Types};
 
-use super::gather::{Moved, SEND_AT_BYTES, Sent};
+use super::gather::{Moved, SEND_AT_BYTES, Sent, Wanted};
 use super::links::Need;
 use super::report::{Failure, Report};
-use super::scatter::{MOMENT, Question, Source, TIMESTAMPTZ};
+use super::scatter::{Asked, MOMENT, Question, Source, TIMESTAMPTZ};
 use super::{Session, Step};
 use crate::execute::expect::Expect;
 use crate::execute::{Link, LinkError};
@@ -31,7 +31,7 @@ impl Session {
         offset: i32,
         sent: Sent<'_>,
         catalog: &Arc<Catalog>,
-    ) -> Step {
+    ) -> Step<Option<Link>> {
         self.drain().await?;
         let shards = self.shards_of_group(combine.shards.as_deref(), combine.group, catalog)?;
         let links = self.link_all(&shards, Access::Read, catalog).await?;
@@ -93,7 +93,7 @@ impl Session {
                 hidden: width,
                 columns: 0,
             },
-            most: 0,
+            asked: Asked::Rows(0),
         };
         self.ask_shards(&links, question, sent).await?;
         let mut sources = Source::of(&links);
@@ -112,11 +112,11 @@ impl Session {
             }
             failed => failed,
         };
-        self.close_merge(merge).await;
+        let kept = self.keep_or_close(merge, sent, result.is_ok()).await;
         if result.is_err() {
             self.abandon(&sources).await;
         }
-        result
+        result.map(|()| kept)
     }
 
     async fn combine_on(
@@ -147,7 +147,7 @@ impl Session {
             make.as_bytes(),
             &own_types(types, &combine.sql, moment),
         );
-        bind.write(out, client.as_ref(), b"");
+        bind.write(out, b"", client.as_ref(), b"");
         encode::execute(out, b"", 0);
         encode::sync(out);
         merge.backend.forget_unnamed();
@@ -174,18 +174,33 @@ impl Session {
             moment,
             ..ShardBind::default()
         };
-        encode::parse(out, b"", sql.as_bytes(), &own_types(types, sql, moment));
+        let declared = sent.opening().and_then(|opening| opening.declare.as_ref());
+        let asked = declared.map_or(String::new(), String::clone) + sql;
+        encode::parse(out, b"", asked.as_bytes(), &own_types(types, sql, moment));
         match sent {
             Sent::Simple => {
-                bind.write(out, None, b"");
+                bind.write(out, b"", None, b"");
                 encode::describe(out, b'P', b"");
                 encode::execute(out, b"", 0);
             }
-            Sent::Bound(_, message, max_rows) => {
+            Sent::Bound(_, message, Wanted::Rows(max_rows)) => {
                 let client = frontend::parse_bind(&message[5..])?;
-                bind.write(out, Some(&client), b"");
+                bind.write(out, b"", Some(&client), b"");
                 encode::execute(out, b"", max_rows);
                 merge.expects.extend([Expect::Swallowed, Expect::Swallowed]);
+            }
+            Sent::Bound(_, message, Wanted::Cursor(opening)) => {
+                let client = frontend::parse_bind(&message[5..])?;
+                if opening.declare.is_none() {
+                    bind.write(out, opening.name.as_bytes(), Some(&client), b"");
+                } else {
+                    bind.write(out, b"", Some(&client), b"");
+                    encode::execute(out, b"", 0);
+                }
+                encode::sync(out);
+                merge.backend.forget_unnamed();
+                self.flush_merge(merge).await?;
+                return self.await_merge(merge, b'Z').await.map(drop);
             }
         }
         encode::sync(merge.backend.out());

@@ -41,20 +41,25 @@ impl Session {
         statement: &Arc<Statement>,
         bind: &frontend::Bind<'_>,
     ) -> Step {
+        let mut described = self.describe_rows(statement).await?;
+        backend::set_formats(&mut described, |column| bind.result_format(column));
+        self.local(|out| out.extend_from_slice(&described));
+        Ok(())
+    }
+
+    /// RowDescription or NoData of such a statement, with all columns as text.
+    pub(super) async fn describe_rows(&mut self, statement: &Arc<Statement>) -> Step<BytesMut> {
         let catalog = self.catalog();
         let need = self.describing_need(statement, &catalog).ok_or_else(|| {
             Report::error("XX000", "no shard can describe a write to every shard")
         })?;
         let index = self.extended_link(need, Batch::AsSeen, &catalog).await?;
         let described = self.learn_shape(index, statement).await?;
-        let mut described = described.unwrap_or_else(|| {
+        Ok(described.unwrap_or_else(|| {
             let mut out = BytesMut::new();
             encode::no_data(&mut out);
             out
-        });
-        backend::set_formats(&mut described, |column| bind.result_format(column));
-        self.local(|out| out.extend_from_slice(&described));
-        Ok(())
+        }))
     }
 
     /// Has a server describe a statement to the router. Its RowDescription, if it returns rows.

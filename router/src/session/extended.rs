@@ -13,9 +13,11 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use planner::{Plan, SessionStatement, Value, Values};
 
+use super::arguments::Call;
 use super::batch::Batch;
-use super::portal::{Portal, spent_portal};
+use super::portal::{LocalPortal, Portal};
 use super::prepared::{ServerName, Shape, Statement};
+use super::preparing::Placed;
 use super::report::Report;
 use super::{Session, Step};
 use crate::execute::LinkError;
@@ -105,9 +107,17 @@ impl Session {
         if let Some(Plan::Session(SessionStatement::Execute { name, arguments })) = statement.plan()
             && self.client.statements.contains_key(name.as_bytes())
         {
-            let (index, ad_hoc) = self
-                .place_execution(name, arguments, unanswered, false, &catalog)
-                .await?;
+            let call = Call::of(name, arguments, &statement.sql);
+            let placed = self.place_execution(call, unanswered, false, &catalog);
+            let (index, ad_hoc) = match Box::pin(placed).await? {
+                Placed::Server(index, ad_hoc) => (index, ad_hoc),
+                Placed::Several(inner, values) => {
+                    let values = frontend::parse_bind(&values[5..])?;
+                    let message = frontend::bind_values_of(&values, &bind);
+                    self.open_batch_block(Batch::MayGoOn);
+                    return self.bind_local(bind.portal, inner, &message).await;
+                }
+            };
             self.links[index].position_offset =
                 super::statement::arguments_offset(&statement.sql, &ad_hoc.sql);
             return self.bind_on(index, &bind, ad_hoc);
@@ -135,15 +145,7 @@ impl Session {
                 // By a server, so that its errors come where PostgreSQL's do.
                 let index = self.extended_link(need, Batch::MayGoOn, &catalog).await?;
                 self.ensure_known(index, &statement, true).await?;
-                self.local(encode::bind_complete);
-                return self.set_portal(
-                    bind.portal,
-                    Portal::Local {
-                        statement,
-                        bind: message.into(),
-                        spent: false,
-                    },
-                );
+                return self.bind_local(bind.portal, statement, message).await;
             }
             if shares_block(&statement) {
                 self.open_batch_block(Batch::MayGoOn);
@@ -151,20 +153,29 @@ impl Session {
             if unanswered {
                 self.parse_complete();
             }
-            self.local(encode::bind_complete);
-            self.set_portal(
-                bind.portal,
-                Portal::Local {
-                    statement,
-                    bind: message.into(),
-                    spent: false,
-                },
-            )?;
-            return Ok(());
+            return self.bind_local(bind.portal, statement, message).await;
         };
         let index = self.extended_link(need, Batch::MayGoOn, &catalog).await?;
         self.ensure_known(index, &statement, unanswered).await?;
         self.bind_on(index, &bind, statement)
+    }
+
+    /// A portal that the router answers.
+    async fn bind_local(&mut self, name: &[u8], statement: Arc<Statement>, message: &[u8]) -> Step {
+        let portal = self.local_portal(statement, message.into());
+        let is_opened =
+            portal.is_over_several() && self.block.is_some() && !self.is_executed_next();
+        if is_opened {
+            // Other statements may come in between, whose effects it must not see.
+            Box::pin(self.open_cursor(&portal, None, 0)).await?;
+        }
+        self.local(encode::bind_complete);
+        self.set_portal(name, Portal::Local(portal))?;
+        if self.open_cursors.is_empty() {
+            return Ok(());
+        }
+        // One that had the unnamed portal has lost it.
+        Box::pin(self.close_cursors()).await
     }
 
     fn bind_on(
@@ -208,10 +219,13 @@ impl Session {
                     link.expects.push_back(Expect::DescribePortal);
                     Ok(())
                 }
-                Portal::Local {
+                Portal::Local(LocalPortal {
                     statement, bind, ..
-                } => {
+                }) => {
                     let bind = frontend::parse_bind(&bind[5..])?;
+                    if let Some(fetched) = self.fetched_statement(&statement) {
+                        return Box::pin(self.describe_returning(&fetched, &bind)).await;
+                    }
                     let on_server = match statement.plan() {
                         Some(Plan::Everywhere(everywhere)) => everywhere.returns_rows,
                         Some(Plan::Scatter(_) | Plan::Gather(_)) => true,
@@ -245,9 +259,17 @@ impl Session {
         if let Some(Plan::Session(SessionStatement::Execute { name, arguments })) = statement.plan()
             && self.client.statements.contains_key(name.as_bytes())
         {
-            let (index, _) = self
-                .place_execution(name, arguments, unanswered, true, &catalog)
-                .await?;
+            let call = Call::of(name, arguments, &statement.sql);
+            let placed = self.place_execution(call, unanswered, true, &catalog);
+            let index = match Box::pin(placed).await? {
+                Placed::Server(index, _) => index,
+                Placed::Several(inner, _) => {
+                    self.local(|out| encode::parameter_description(out, &[]));
+                    let described = Box::pin(self.describe_rows(&inner)).await?;
+                    self.local(|out| out.extend_from_slice(&described));
+                    return Ok(());
+                }
+            };
             let link = &mut self.links[index];
             encode::describe(link.backend.out(), b'S', b"");
             link.expects
@@ -257,6 +279,13 @@ impl Session {
         let Some(need) = self.describing_need(&statement, &catalog) else {
             if unanswered {
                 self.parse_complete();
+            }
+            if let Some(fetched) = self.fetched_statement(&statement) {
+                let types = statement.parameter_types.clone();
+                self.local(|out| encode::parameter_description(out, &types));
+                let described = Box::pin(self.describe_rows(&fetched)).await?;
+                self.local(|out| out.extend_from_slice(&described));
+                return Ok(());
             }
             return self.describe_local(&statement, true, 0).await;
         };
@@ -295,23 +324,9 @@ impl Session {
                 });
                 Ok(())
             }
-            Portal::Local {
-                statement,
-                bind,
-                spent,
-            } => {
+            Portal::Local(portal) => {
                 self.drain().await?;
-                let name = execute.portal;
-                if spent {
-                    return Err(spent_portal(&statement, name));
-                }
-                if let Some((_, Portal::Local { spent, .. })) =
-                    self.portals.iter_mut().find(|(known, _)| **known == *name)
-                {
-                    *spent = true;
-                }
-                self.execute_local(&statement, &bind, execute.max_rows)
-                    .await
+                Box::pin(self.execute_portal(execute.portal, &portal, execute.max_rows)).await
             }
         }
     }
@@ -343,7 +358,11 @@ impl Session {
                 link.unsynced = true;
                 link.expects.push_back(Expect::Close { forward: true });
             }
-            Some(Portal::Local { .. }) | None => self.local(encode::close_complete),
+            Some(Portal::Local(_)) => {
+                self.close_cursors().await?;
+                self.local(encode::close_complete);
+            }
+            None => self.local(encode::close_complete),
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use super::combine::portable_types;
 use super::links::Need;
 use super::prepared::Statement;
 use super::report::{Failure, Report};
-use super::scatter::{Question, Source};
+use super::scatter::{Asked, Question, Source};
 use super::settings::{local_statements_between, push_literal, statements_between};
 use super::{Session, Step};
 use crate::backend::AppliedSettings;
@@ -49,11 +49,36 @@ const EXACT: [(&str, &str); 4] = [
 #[derive(Clone, Copy)]
 pub(super) enum Sent<'a> {
     Simple,
-    /// The statement, the Bind message, and how many rows are wanted at most.
-    Bound(&'a Arc<Statement>, &'a [u8], i32),
+    /// The statement, the Bind message, and what is wanted.
+    Bound(&'a Arc<Statement>, &'a [u8], Wanted<'a>),
 }
 
-impl Sent<'_> {
+/// What is wanted of a bound query.
+#[derive(Clone, Copy)]
+pub(super) enum Wanted<'a> {
+    /// So many rows at most, and no others later; 0: all.
+    Rows(i32),
+    /// To be opened only: rows are asked for later.
+    Cursor(&'a Opening),
+}
+
+/// How a query is opened on the server that finishes it.
+pub(super) struct Opening {
+    /// The portal's name there.
+    pub name: String,
+    /// What makes a cursor of the query that follows. `None`: it is bound.
+    pub declare: Option<String>,
+}
+
+impl<'a> Sent<'a> {
+    /// How it is to be opened, if that is all.
+    pub fn opening(self) -> Option<&'a Opening> {
+        match self {
+            Self::Bound(_, _, Wanted::Cursor(opening)) => Some(opening),
+            _ => None,
+        }
+    }
+
     /// The types of the parameters, as far as the client has declared them.
     pub fn declared(&self) -> &[u32] {
         match self {
@@ -71,7 +96,8 @@ pub(super) struct Moved {
 }
 
 impl Session {
-    /// Runs the query and leaves its answer in the client's output. `whole`: the text that was planned.
+    /// Runs the query and leaves its answer in the client's output; if it is only to be opened, gives the connection that it
+    /// is open on. `whole`: the text that was planned.
     pub(super) async fn run_gather(
         &mut self,
         gather: &Gather,
@@ -79,7 +105,10 @@ impl Session {
         offset: i32,
         sent: Sent<'_>,
         catalog: &Arc<Catalog>,
-    ) -> Step {
+    ) -> Step<Option<Link>> {
+        if sent.opening().is_some() {
+            self.check_merges_held()?;
+        }
         if let Some(combine) = &gather.combine {
             return self
                 .run_combine(gather, combine, whole, offset, sent, catalog)
@@ -123,7 +152,7 @@ impl Session {
             }
             failed => failed,
         };
-        self.close_merge(merge).await;
+        let kept = self.keep_or_close(merge, sent, result.is_ok()).await;
         if result.is_err() {
             // Nobody reads what the others still send.
             for index in (0..self.links.len()).rev() {
@@ -132,7 +161,21 @@ impl Session {
                 }
             }
         }
-        result
+        result.map(|()| kept)
+    }
+
+    /// A merge session stays if a query is open on it, and is closed otherwise.
+    pub(super) async fn keep_or_close(
+        &mut self,
+        merge: Link,
+        sent: Sent<'_>,
+        is_open: bool,
+    ) -> Option<Link> {
+        if is_open && sent.opening().is_some() {
+            return Some(merge);
+        }
+        self.close_merge(merge).await;
+        None
     }
 
     /// Has a server judge the client's own text, once: errors name places in it, and parameters get their types.
@@ -460,7 +503,7 @@ impl Session {
                 hidden: u16::try_from(table.columns.len()).unwrap_or(u16::MAX),
                 columns: 0,
             },
-            most: 0,
+            asked: Asked::Rows(0),
         };
         self.ask_shards(&links, question, sent).await?;
         let mut sources = Source::of(&links);

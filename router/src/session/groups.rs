@@ -6,13 +6,13 @@ use bytes::{BufMut, BytesMut};
 use planner::{Combined, Scatter, Types};
 
 use super::Step;
-use super::gather::Sent;
+use super::merging::format_of;
 use super::report::{Failure, Report};
 use crate::merge::combine::{Combine, CombineError, State, Width};
 use crate::merge::kind::{Collation, kind};
 use crate::merge::row::Row;
 use crate::merge::{Format, Malformed};
-use crate::wire::frontend;
+use crate::wire::frontend::Bind;
 
 /// The open group, and how its columns are combined.
 pub(super) struct Groups {
@@ -39,15 +39,11 @@ impl Groups {
     pub fn new(
         scatter: &Scatter,
         types: Option<&Types>,
-        sent: Sent<'_>,
+        bind: Option<&Bind<'_>>,
         utf8: bool,
-    ) -> Step<Option<Option<Groups>>> {
+    ) -> Option<Option<Groups>> {
         let Some(combined) = &scatter.merge.combine else {
-            return Ok(Some(None));
-        };
-        let bind = match sent {
-            Sent::Simple => None,
-            Sent::Bound(_, message, _) => Some(frontend::parse_bind(&message[5..])?),
+            return Some(None);
         };
         let mut columns = Vec::with_capacity(combined.len());
         for (index, combined) in combined.iter().enumerate() {
@@ -55,23 +51,20 @@ impl Groups {
                 .and_then(|types| types.columns.get(usize::from(scatter.hidden) + index))
                 .copied()
                 .unwrap_or(0);
-            let format = match bind.as_ref().map(|bind| bind.result_format(index)) {
-                Some(1) => Format::Binary,
-                _ => Format::Text,
-            };
+            let format = format_of(bind, index);
             let value = match combine(*combined, type_oid, utf8) {
                 Way::First => Value::First(Vec::new()),
                 Way::Combine(combine) if combine.reads(format) => Value::State(State::new(combine)),
-                Way::Combine(_) | Way::Unknown => return Ok(None),
+                Way::Combine(_) | Way::Unknown => return None,
             };
             columns.push(Column { format, value });
         }
-        Ok(Some(Some(Groups {
+        Some(Some(Groups {
             hidden: scatter.hidden,
             columns,
             key: Vec::new(),
             is_open: false,
-        })))
+        }))
     }
 
     pub fn is_open(&self) -> bool {

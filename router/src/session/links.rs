@@ -170,7 +170,7 @@ impl Session {
     }
 
     /// Brings a link to the session's settings and into its block.
-    async fn prepare_link(&mut self, index: usize, need: Need) -> Step {
+    pub(super) async fn prepare_link(&mut self, index: usize, need: Need) -> Step {
         let link = &self.links[index];
         if !need.pins.is_empty() && link.pins.is_empty() && !link.in_block {
             // From here on the session may ask the connection what it has drawn, which others must not have.

@@ -7,7 +7,7 @@ use planner::{AdminArg, ExplainFormat, Plan, SessionStatement};
 
 use super::everywhere::Carrier;
 use super::extended::BindValues;
-use super::gather::Sent;
+use super::gather::{Sent, Wanted};
 use super::prepared::Statement;
 use super::report::{Failure, Report};
 use super::simple::Part;
@@ -75,6 +75,7 @@ impl Session {
             message: None,
             ready: false,
             offset: 0,
+            bound: Some((&statement.parameter_types, message)),
         };
         let before = self.client.out.len();
         match statement.plan() {
@@ -103,18 +104,25 @@ impl Session {
             }
             Some(plan @ Plan::Scatter(scatter)) => {
                 self.allow_several(plan, &catalog)?;
-                let sent = Sent::Bound(statement, message, max_rows);
+                let sent = Sent::Bound(statement, message, Wanted::Rows(max_rows));
                 return Box::pin(self.run_scatter(scatter, &statement.sql, 0, sent, &catalog))
                     .await;
             }
             Some(plan @ Plan::Gather(gather)) => {
                 self.allow_several(plan, &catalog)?;
-                let sent = Sent::Bound(statement, message, max_rows);
+                let sent = Sent::Bound(statement, message, Wanted::Rows(max_rows));
                 Box::pin(self.run_gather(gather, &statement.sql, 0, sent, &catalog)).await?;
                 return Ok(());
             }
             Some(Plan::Session(session)) => {
                 self.run_session_statement(session, part, &catalog).await?;
+                if matches!(
+                    session,
+                    SessionStatement::Fetch { .. } | SessionStatement::Execute { .. }
+                ) {
+                    // Answered without RowDescription, and perhaps sent already.
+                    return Ok(());
+                }
             }
             Some(Plan::Admin(call)) => {
                 let values = BindValues {

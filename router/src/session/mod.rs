@@ -7,6 +7,7 @@
 //! when its transaction has ended and nothing of this session is left on it. No buffer is held while idle.
 
 mod allowance;
+mod arguments;
 mod batch;
 pub mod block;
 pub mod budget;
@@ -14,6 +15,7 @@ pub mod client;
 mod combine;
 mod commit;
 mod copy;
+mod cursor;
 mod describing;
 mod everywhere;
 pub mod explain;
@@ -22,6 +24,7 @@ mod gather;
 mod groups;
 mod links;
 mod local;
+mod merging;
 mod need;
 mod portal;
 pub mod prepared;
@@ -58,9 +61,11 @@ use crate::worker::WorkerLocal;
 
 use block::Block;
 use client::ClientIo;
+use cursor::Cursor;
 use portal::Portal;
 use prepared::{Reading, Statement};
 use report::{End, Failure, Report};
+use savepoints::Savepoints;
 use settings::{Assignment, Settings};
 use temporary::Temporary;
 
@@ -87,6 +92,11 @@ pub struct Session {
     /// The name that the unanswered Parse registered.
     registered: Option<Box<[u8]>>,
     portals: Vec<(Box<[u8]>, Portal)>,
+    /// The number of the latest portal of the router's own, and the next one's at each savepoint.
+    number_portals: u64,
+    portal_marks: Savepoints<u64>,
+    /// Those that are being read in parts, by their numbers.
+    open_cursors: Vec<(u64, Cursor)>,
     cursors: Vec<(String, ShardId)>,
     temporary: Temporary,
     links: SmallVec<[Link; 1]>,
@@ -148,6 +158,7 @@ impl Session {
                 let _ = self.client.flush().await;
             }
         }
+        Box::pin(self.give_up_cursors()).await;
         self.give_up_links().await;
         self.router.sessions.remove(self.handle.process_id);
     }
@@ -286,9 +297,10 @@ impl Session {
         self.handle
             .statements
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.portals
-            .retain(|(_, portal)| portal.survives(self.block.is_some()));
         if self.block.is_none() {
+            if !self.portals.is_empty() || !self.open_cursors.is_empty() {
+                self.end_portals().await?;
+            }
             self.release_links().await;
         }
         if self.client.next_frame().map_err(protocol_end)?.is_none() {

@@ -5,7 +5,7 @@ use planner::{Access, Pins, Plan, Route, SessionStatement, Target, Values};
 
 use super::links::Need;
 use super::prepared::Statement;
-use super::report::Report;
+use super::report::Failure;
 use super::{Session, Step};
 
 impl Session {
@@ -45,8 +45,15 @@ impl Session {
             {
                 Need::any()
             }
+            SessionStatement::Fetch { name, .. }
+            | SessionStatement::CloseCursor(Some(name))
+            | SessionStatement::Declare { name, .. }
+                if self.several_portal(name).is_some() =>
+            {
+                return Ok(None);
+            }
             SessionStatement::Fetch { name, .. } | SessionStatement::CloseCursor(Some(name)) => {
-                self.cursor_need(name)?
+                return Ok(self.cursor_need(name));
             }
             SessionStatement::Listen(_) => Need {
                 pins: Pins::LISTEN,
@@ -55,13 +62,12 @@ impl Session {
             SessionStatement::Unlisten(_) | SessionStatement::Notify { .. } => default,
             SessionStatement::Declare { hold, plan, .. } => {
                 let Plan::Single(single) = &**plan else {
-                    return Err(Report::error(
-                        "0A000",
-                        "a cursor over this kind of statement is not supported",
-                    )
-                    .into());
+                    return Ok(None);
                 };
-                let mut need = self.need_of(single, values, catalog)?;
+                let mut need = match self.need_of(single, values, catalog) {
+                    Err(Failure::Report(report)) if report.sqlstate == "0A000" => return Ok(None),
+                    need => need?,
+                };
                 if *hold {
                     need.pins.insert(Pins::HOLD_CURSOR);
                 }

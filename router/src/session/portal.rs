@@ -7,7 +7,7 @@ use std::sync::Arc;
 use planner::Plan;
 
 use super::prepared::Statement;
-use super::report::{Failure, Report};
+use super::report::Report;
 use super::{Session, Step};
 
 /// Where a portal lives.
@@ -19,23 +19,73 @@ pub(super) enum Portal {
         replica: bool,
         statement: Arc<Statement>,
     },
-    /// The router answers; the Bind message holds the values.
-    Local {
-        statement: Arc<Statement>,
-        bind: Arc<[u8]>,
-        /// It has been executed, which it can be once.
-        spent: bool,
-    },
+    /// The router answers.
+    Local(LocalPortal),
+}
+
+/// A portal that the router answers.
+#[derive(Clone, Debug)]
+pub(super) struct LocalPortal {
+    pub statement: Arc<Statement>,
+    /// The Bind message, which holds the values.
+    pub bind: Arc<[u8]>,
+    /// Counts the session's portals of this kind. Cursors go by it.
+    pub number: u64,
+    /// It has been executed at once, which it can be once.
+    pub spent: bool,
+    /// SQL has declared it.
+    pub declared: bool,
+    /// It outlives its transaction.
+    pub hold: bool,
+}
+
+impl LocalPortal {
+    pub fn is_over_several(&self) -> bool {
+        matches!(
+            self.statement.plan(),
+            Some(Plan::Scatter(_) | Plan::Gather(_))
+        )
+    }
 }
 
 impl Portal {
-    /// Portals end with their transaction.
-    pub fn survives(&self, in_block: bool) -> bool {
-        in_block
+    pub fn has_number(&self, number: u64) -> bool {
+        matches!(self, Self::Local(local) if local.number == number)
+    }
+
+    pub fn is_to_hold(&self) -> bool {
+        matches!(self, Self::Local(local) if local.hold)
     }
 }
 
 impl Session {
+    /// A portal of the router's own, with the next number.
+    pub(super) fn local_portal(
+        &mut self,
+        statement: Arc<Statement>,
+        bind: Arc<[u8]>,
+    ) -> LocalPortal {
+        self.number_portals += 1;
+        LocalPortal {
+            statement,
+            bind,
+            number: self.number_portals,
+            spent: false,
+            declared: false,
+            hold: false,
+        }
+    }
+
+    pub(super) fn note_spent(&mut self, name: &[u8]) {
+        for (known, portal) in &mut self.portals {
+            if let Portal::Local(local) = portal
+                && **known == *name
+            {
+                local.spent = true;
+            }
+        }
+    }
+
     pub(super) fn set_portal(&mut self, name: &[u8], portal: Portal) -> Step {
         match self.portals.iter_mut().find(|(known, _)| **known == *name) {
             Some((_, known)) if name.is_empty() => *known = portal,
@@ -93,18 +143,4 @@ impl Session {
             .position(|link| link.shard == shard && link.replica == replica)
             .ok_or_else(|| Report::error("34000", "the portal's server connection is gone").into())
     }
-}
-
-/// Why a portal of the router's own cannot be executed again.
-pub(super) fn spent_portal(statement: &Statement, name: &[u8]) -> Failure {
-    if matches!(statement.plan(), Some(Plan::Scatter(_) | Plan::Gather(_))) {
-        return Report::error(
-            "0A000",
-            "fetching a query over several shards in parts is not supported",
-        )
-        .hint("Ask for all rows at once, or for no more than the first ones.")
-        .into();
-    }
-    let name = String::from_utf8_lossy(name);
-    Report::error("55000", format!("portal \"{name}\" cannot be run")).into()
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use catalog::Catalog;
 
+use super::arguments::{Call, Execution};
 use super::batch::Batch;
 use super::prepared::{Reading, ServerName, Statement};
 use super::report::Report;
@@ -15,6 +16,14 @@ use super::settings::{local_statements_between, read_again};
 use super::{Session, Step};
 use crate::execute::expect::{Expect, Undo};
 use crate::wire::encode;
+
+/// Where an EXECUTE by the extended protocol goes.
+pub(super) enum Placed {
+    /// To this link, as a statement of its own.
+    Server(usize, Arc<Statement>),
+    /// To several shards: the statement, and a Bind message with its values.
+    Several(Arc<Statement>, Arc<[u8]>),
+}
 
 impl Session {
     /// The statement of that name, planned by what the catalog and the session are now.
@@ -143,13 +152,20 @@ impl Session {
     /// other.
     pub(super) async fn place_execution(
         &mut self,
-        name: &str,
-        arguments: &[String],
+        call: Call<'_>,
         answer: bool,
         described: bool,
         catalog: &Arc<Catalog>,
-    ) -> Step<(usize, Arc<Statement>)> {
-        let (inner, need) = self.execution(name, arguments, catalog)?;
+    ) -> Step<Placed> {
+        let (inner, need, arguments) = match self.execution(call, catalog).await? {
+            Execution::Server(inner, need, arguments) => (inner, need, arguments),
+            Execution::Several(inner, bind) => {
+                if answer {
+                    self.parse_complete();
+                }
+                return Ok(Placed::Several(inner, bind));
+            }
+        };
         if let Err(failure) = self.check_promise(&inner, catalog).await {
             if answer {
                 self.parse_complete();
@@ -163,13 +179,13 @@ impl Session {
         self.prepare_for_execution(index, &inner).await?;
         let key = self.router.statements.next_key(false);
         let ad_hoc = Arc::new(Statement {
-            sql: super::statement::execute_text(&inner, arguments).into(),
+            sql: super::statement::execute_text(&inner, &arguments).into(),
             planned: inner.planned.clone(),
             ..Statement::empty(key, catalog.epoch(), self.reading())
         });
         self.ensure_prepared(index, &ad_hoc, answer)?;
         self.links[index].unsynced = true;
-        Ok((index, ad_hoc))
+        Ok(Placed::Server(index, ad_hoc))
     }
 
     /// Makes the link's server know the statement. `answer`: its ParseComplete is the client's.

@@ -6,22 +6,19 @@
 use std::sync::Arc;
 use std::task::Poll;
 
+use bytes::BytesMut;
 use catalog::Catalog;
 use planner::{Access, Amount, Plan, Planned, Route, Scatter, Types};
 
 use super::combine::portable_types;
-use super::gather::{Sent, is_exact_in_binary};
-use super::groups::Groups;
+use super::gather::{Sent, Wanted, is_exact_in_binary};
+use super::merging::Merging;
 use super::prepared::{ServerName, Statement};
 use super::report::{Failure, Report};
 use super::{Session, Step};
-use crate::execute::LinkError;
 use crate::execute::expect::Expect;
-use crate::merge::Format;
-use crate::merge::key::{SortKey, append_sort_key};
-use crate::merge::kind::{Collation, kind};
-use crate::merge::limit::{Clauses, Limit, Verdict};
-use crate::merge::row::Row;
+use crate::execute::{Link, LinkError};
+use crate::merge::limit::Clauses;
 use crate::merge::tournament::{Tournament, Turn};
 use crate::wire::frontend::ShardBind;
 use crate::wire::{backend, encode, frame, frontend};
@@ -43,9 +40,9 @@ pub(super) const MOMENT: &str = "SELECT pg_catalog.to_char(pg_catalog.timezone('
 
 /// LIMIT and OFFSET with the values of this execution.
 #[derive(Clone, Copy)]
-struct Amounts {
-    limit: Option<u64>,
-    offset: u64,
+pub(super) struct Amounts {
+    pub limit: Option<u64>,
+    pub offset: u64,
     /// What each shard is asked for, if it is told by a parameter.
     pushed: Option<Option<i64>>,
 }
@@ -83,19 +80,61 @@ pub(super) struct Question<'a> {
     /// Of the parameters.
     pub types: &'a [u32],
     pub bind: ShardBind<'a>,
-    /// How many rows are wanted at most; 0: all.
-    pub most: i32,
+    pub asked: Asked<'a>,
 }
 
-/// How the rows become one result.
-struct Merging {
-    keys: Vec<SortKey>,
-    distinct: usize,
-    ordered: usize,
-    limit: Limit,
-    hidden: u16,
-    groups: Option<Groups>,
-    rows: u64,
+/// What shards do at once.
+#[derive(Clone, Copy)]
+pub(super) enum Asked<'a> {
+    /// They give so many rows at most; 0: all.
+    Rows(i32),
+    /// They open a portal of this name, whose rows are asked for later.
+    Portal(&'a str),
+}
+
+impl Asked<'_> {
+    fn portal(&self) -> &[u8] {
+        match self {
+            Self::Rows(_) => b"",
+            Self::Portal(name) => name.as_bytes(),
+        }
+    }
+
+    fn write(&self, out: &mut BytesMut) {
+        if let Self::Rows(most) = self {
+            encode::execute(out, b"", *most);
+        }
+        encode::sync(out);
+    }
+}
+
+/// A query whose shards can be asked.
+pub(super) struct Ready {
+    pub links: Vec<usize>,
+    /// Of the shards' parameters.
+    pub types: Vec<u32>,
+    pub amounts: Amounts,
+    pub merging: Merging,
+    /// Of the columns that come, as far as it matters.
+    pub learned: Option<Arc<Types>>,
+}
+
+impl Ready {
+    /// How many rows each shard has to give so that there are `most` in the result; `None`: that cannot be said.
+    pub fn enough(&self, scatter: &Scatter, most: u64) -> Option<u64> {
+        let row_by_row = scatter.merge.distinct.is_none() && scatter.merge.combine.is_none();
+        row_by_row.then(|| most.saturating_add(self.amounts.offset))
+    }
+
+    /// What is bound on each shard besides the client's own values.
+    pub fn bind<'a>(&self, scatter: &Scatter, moment: Option<&'a str>) -> ShardBind<'a> {
+        ShardBind {
+            moment,
+            limit: self.amounts.pushed,
+            hidden: scatter.hidden,
+            columns: scatter.columns,
+        }
+    }
 }
 
 impl Session {
@@ -108,88 +147,39 @@ impl Session {
         sent: Sent<'_>,
         catalog: &Arc<Catalog>,
     ) -> Step {
-        self.drain().await?;
-        let shards = self.shards_of_group(scatter.shards.as_deref(), scatter.group, catalog)?;
-        let Some(amounts) = amounts(scatter, sent)? else {
-            return self.other_way(scatter, whole, offset, sent, catalog).await;
-        };
-        let access = if scatter.locks {
-            Access::LockingRead
-        } else {
-            Access::Read
-        };
-        let links = self.link_all(&shards, access, catalog).await?;
-        let mut types = shard_types(scatter, sent);
         let own = whole.get(scatter.statement.clone()).unwrap_or(whole);
-        let sql = scatter.sql.as_deref().unwrap_or(own);
-        let must_learn = !scatter.merge.keys.is_empty()
-            || scatter.sql.is_some()
-            || scatter.merge.combine.is_some()
-            || matches!(sent, Sent::Bound(..));
-        let mut learned = scatter.learned.types(sent.declared());
-        if must_learn && learned.is_none() {
-            let changed = scatter.sql.is_some();
-            let found = self
-                .learn_types(links[0], (own, offset, changed), sql, &types, sent)
-                .await?;
-            learned = Some(scatter.learned.note(found));
-        }
-        if let Some(learned) = &learned {
-            for (told, learned) in types.iter_mut().zip(&learned.parameters) {
-                *told = *learned;
-            }
-            types = portable_types(&types, sql);
-        }
-        let (Some(keys), Some(groups)) = (
-            sort_keys(scatter, learned.as_deref(), sent, self.reads_text_bytes())?,
-            Groups::new(scatter, learned.as_deref(), sent, self.reads_text_bytes())?,
-        ) else {
-            return self.other_way(scatter, whole, offset, sent, catalog).await;
+        let Some(ready) = self
+            .make_ready(scatter, (own, offset), sent, catalog)
+            .await?
+        else {
+            return self
+                .other_way(scatter, whole, offset, sent, catalog)
+                .await
+                .map(drop);
         };
-        let mut merging = Merging {
-            keys,
-            distinct: scatter.merge.distinct.unwrap_or(0),
-            ordered: scatter.merge.ordered,
-            limit: Limit::new(Clauses {
-                offset: amounts.offset,
-                count: amounts.limit,
-                with_ties: scatter.merge.with_ties,
-                distinct: scatter.merge.distinct.is_some(),
-            }),
-            hidden: scatter.hidden,
-            groups,
-            rows: 0,
-        };
-        let shard_limit = scatter.merge.distinct.is_none() && scatter.merge.combine.is_none();
         let most = match sent {
-            Sent::Bound(_, _, most) => u64::try_from(most).unwrap_or(0),
-            Sent::Simple => 0,
+            Sent::Bound(_, _, Wanted::Rows(most)) => u64::try_from(most).unwrap_or(0),
+            Sent::Bound(_, _, Wanted::Cursor(_)) | Sent::Simple => 0,
         };
         // A row limit holds for the result; a shard may have to give all of it, and what is skipped.
-        let shards_most = match most {
-            1.. if shard_limit => i32::try_from(most.saturating_add(amounts.offset)).unwrap_or(0),
+        let shards_most = match ready.enough(scatter, most) {
+            Some(enough) if most > 0 => i32::try_from(enough).unwrap_or(0),
             _ => 0,
         };
-        let moment = match scatter.moment {
-            true => Some(self.query_value(links[0], MOMENT).await?),
-            false => None,
-        };
+        let moment = self.moment_of(scatter, ready.links[0]).await?;
+        let bind = ready.bind(scatter, moment.as_deref());
         let question = Question {
             own: (own, offset),
             sql: scatter.sql.as_deref(),
-            types: &types,
-            bind: ShardBind {
-                moment: moment.as_deref(),
-                limit: amounts.pushed,
-                hidden: scatter.hidden,
-                columns: scatter.columns,
-            },
-            most: shards_most,
+            types: &ready.types,
+            bind,
+            asked: Asked::Rows(shards_most),
         };
-        self.ask_shards(&links, question, sent).await?;
-        let mut sources = Source::of(&links);
+        self.ask_shards(&ready.links, question, sent).await?;
+        let mut sources = Source::of(&ready.links);
+        let mut merging = ready.merging;
         let mut described = !matches!(sent, Sent::Simple);
-        let result = if merging.keys.is_empty() {
+        let result = if !merging.is_ordered() {
             self.append(&mut sources, &mut merging, most, &mut described)
                 .await
         } else {
@@ -214,6 +204,80 @@ impl Session {
             encode::command_complete(&mut self.client.out, &tag);
         }
         Ok(())
+    }
+
+    /// Links all shards and finds out what they have to be asked. `own`: the client's statement and where it begins. `None`:
+    /// the values are of types that the router does not put in order, or there is an amount that only a server can tell.
+    pub(super) async fn make_ready(
+        &mut self,
+        scatter: &Scatter,
+        own: (&str, i32),
+        sent: Sent<'_>,
+        catalog: &Arc<Catalog>,
+    ) -> Step<Option<Ready>> {
+        self.drain().await?;
+        let shards = self.shards_of_group(scatter.shards.as_deref(), scatter.group, catalog)?;
+        let Some(amounts) = amounts(scatter, sent)? else {
+            return Ok(None);
+        };
+        let access = if scatter.locks {
+            Access::LockingRead
+        } else {
+            Access::Read
+        };
+        let links = self.link_all(&shards, access, catalog).await?;
+        let mut types = shard_types(scatter, sent);
+        let (own, offset) = own;
+        let sql = scatter.sql.as_deref().unwrap_or(own);
+        let must_learn = !scatter.merge.keys.is_empty()
+            || scatter.sql.is_some()
+            || scatter.merge.combine.is_some()
+            || matches!(sent, Sent::Bound(..));
+        let mut learned = scatter.learned.types(sent.declared());
+        if must_learn && learned.is_none() {
+            let changed = scatter.sql.is_some();
+            let found = self
+                .learn_types(links[0], (own, offset, changed), sql, &types, sent)
+                .await?;
+            learned = Some(scatter.learned.note(found));
+        }
+        if let Some(learned) = &learned {
+            for (told, learned) in types.iter_mut().zip(&learned.parameters) {
+                *told = *learned;
+            }
+            types = portable_types(&types, sql);
+        }
+        let clauses = Clauses {
+            offset: amounts.offset,
+            count: amounts.limit,
+            with_ties: scatter.merge.with_ties,
+            distinct: scatter.merge.distinct.is_some(),
+        };
+        let bind = match sent {
+            Sent::Simple => None,
+            Sent::Bound(_, message, _) => Some(frontend::parse_bind(&message[5..])?),
+        };
+        let utf8 = self.reads_text_bytes();
+        let merging = Merging::new(scatter, learned.as_deref(), clauses, bind.as_ref(), utf8)?;
+        Ok(merging.map(|merging| Ready {
+            links,
+            types,
+            amounts,
+            merging,
+            learned,
+        }))
+    }
+
+    /// The time of the transaction, if the shards have to be told.
+    pub(super) async fn moment_of(
+        &mut self,
+        scatter: &Scatter,
+        index: usize,
+    ) -> Step<Option<String>> {
+        Ok(match scatter.moment {
+            true => Some(self.query_value(index, MOMENT).await?),
+            false => None,
+        })
     }
 
     /// The plan for a query whose values lead to several shards, or to one that only a server could tell. `refusal`: what
@@ -244,20 +308,20 @@ impl Session {
     }
 
     /// Whether texts come in the bytes that the servers compare.
-    fn reads_text_bytes(&self) -> bool {
+    pub(super) fn reads_text_bytes(&self) -> bool {
         let server = self.client.reported.get("server_encoding");
         self.derived.utf8 && server.is_none_or(|encoding| encoding == "UTF8")
     }
 
     /// The values are of types that the router does not order: a server does it.
-    async fn other_way(
+    pub(super) async fn other_way(
         &mut self,
         scatter: &Scatter,
         whole: &str,
         offset: i32,
         sent: Sent<'_>,
         catalog: &Arc<Catalog>,
-    ) -> Step {
+    ) -> Step<Option<Link>> {
         match &scatter.otherwise {
             Some(gather) => {
                 if let Some(measures) = &mut self.measures {
@@ -347,7 +411,7 @@ impl Session {
             sql,
             types,
             bind,
-            most,
+            asked,
         } = question;
         match sent {
             Sent::Simple => {
@@ -359,17 +423,19 @@ impl Session {
                     let sql = sql.unwrap_or(own);
                     encode::parse(link.backend.out(), b"", sql.as_bytes(), types);
                     link.backend.forget_unnamed();
-                    bind.write(link.backend.out(), None, b"");
+                    bind.write(link.backend.out(), b"", None, b"");
                     // Every shard describes, one description is passed on: whichever comes first.
                     encode::describe(link.backend.out(), b'P', b"");
-                    encode::execute(link.backend.out(), b"", 0);
-                    encode::sync(link.backend.out());
+                    Asked::Rows(0).write(link.backend.out());
                 }
             }
             Sent::Bound(statement, message, _) => {
                 let client = frontend::parse_bind(&message[5..])?;
                 let of_shards = self.shard_statement(statement, sql, types);
                 for &index in links {
+                    if sql.is_none() {
+                        self.links[index].position_offset = offset;
+                    }
                     if !self.links[index].backend.knows(of_shards.key) {
                         self.ensure_known(index, &of_shards, false).await?;
                         let link = &mut self.links[index];
@@ -379,9 +445,9 @@ impl Session {
                     }
                     let link = &mut self.links[index];
                     let name = ServerName::of(of_shards.key);
-                    bind.write(link.backend.out(), Some(&client), name.as_bytes());
-                    encode::execute(link.backend.out(), b"", most);
-                    encode::sync(link.backend.out());
+                    let out = link.backend.out();
+                    bind.write(out, asked.portal(), Some(&client), name.as_bytes());
+                    asked.write(out);
                 }
             }
         }
@@ -440,8 +506,8 @@ impl Session {
         loop {
             let mut live = 0;
             for source in sources.iter_mut() {
-                while !source.exhausted && self.head(source, described, merging.hidden)? {
-                    if merging.limit.is_done() || most > 0 && merging.rows == most {
+                while !source.exhausted && self.head(source, described, merging.hidden())? {
+                    if merging.is_done() || most > 0 && merging.rows == most {
                         return Ok(());
                     }
                     self.take_row(source, merging, (&[], 0, 0))?;
@@ -452,9 +518,9 @@ impl Session {
                 live += usize::from(!source.exhausted);
             }
             if live == 0 {
-                return self.end_group(merging);
+                return merging.end_group(&mut self.client.out);
             }
-            if merging.limit.is_done() {
+            if merging.is_done() {
                 return Ok(());
             }
             self.fill_any(sources).await?;
@@ -473,9 +539,9 @@ impl Session {
         let mut ends = vec![(0usize, 0usize); sources.len()];
         loop {
             match tournament.turn() {
-                Turn::Over => return self.end_group(merging),
+                Turn::Over => return merging.end_group(&mut self.client.out),
                 Turn::Of(at) => {
-                    if merging.limit.is_done() || most > 0 && merging.rows == most {
+                    if merging.is_done() || most > 0 && merging.rows == most {
                         return Ok(());
                     }
                     let (distinct, ordered) = ends[at];
@@ -492,9 +558,9 @@ impl Session {
                             continue;
                         }
                         let source = &mut sources[at];
-                        if self.head(source, described, merging.hidden)? {
+                        if self.head(source, described, merging.hidden())? {
                             let key = tournament.offer(at);
-                            ends[at] = self.append_key(source, merging, key)?;
+                            ends[at] = merging.append_key(self.first_body(source)?, key)?;
                         } else if source.exhausted {
                             tournament.exhausted(at);
                         } else {
@@ -510,27 +576,6 @@ impl Session {
         }
     }
 
-    /// Appends the sort key of a source's first row; where the part for DISTINCT ends, and the part for ORDER BY.
-    fn append_key(
-        &self,
-        source: &Source,
-        merging: &Merging,
-        out: &mut Vec<u8>,
-    ) -> Step<(usize, usize)> {
-        let row = Row::new(self.first_body(source)?).map_err(malformed)?;
-        let mut ends = (0, 0);
-        for (index, key) in merging.keys.iter().enumerate() {
-            append_sort_key(std::slice::from_ref(key), &row, out).map_err(malformed)?;
-            if index + 1 == merging.distinct {
-                ends.0 = out.len();
-            }
-            if index + 1 == merging.ordered {
-                ends.1 = out.len();
-            }
-        }
-        Ok(ends)
-    }
-
     /// The first row's body, which [`Self::head`] has seen.
     fn first_body(&self, source: &Source) -> Step<&[u8]> {
         let link = &self.links[source.link];
@@ -542,60 +587,18 @@ impl Session {
         }
     }
 
-    /// Shows a source's first row to the client, unless it is to be left out, or adds it to its group. `key`: its sort key, and
-    /// where the parts for DISTINCT and for ORDER BY end.
+    /// Takes a source's first row. `key`: its sort key, and where the parts for DISTINCT and for ORDER BY end.
     fn take_row(
         &mut self,
         source: &Source,
         merging: &mut Merging,
-        (key, distinct, ordered): (&[u8], usize, usize),
+        key: (&[u8], usize, usize),
     ) -> Step {
-        if merging.groups.is_some() {
-            if merging
-                .groups
-                .as_ref()
-                .is_some_and(|groups| !groups.takes(key))
-            {
-                self.end_group(merging)?;
-            }
-            let link = &mut self.links[source.link];
-            let input = link.backend.input();
-            let total = frame::total_length(input).unwrap_or(0);
-            if let Some(groups) = &mut merging.groups {
-                groups.add(&input[5..total], key)?;
-            }
-            link.backend.consume(total);
-            return Ok(());
-        }
-        let verdict = merging.limit.row(&key[..distinct], &key[..ordered]);
         let link = &mut self.links[source.link];
         let input = link.backend.input();
         let total = frame::total_length(input).unwrap_or(0);
-        if verdict == Verdict::Pass {
-            merging.rows += 1;
-            if merging.hidden == 0 {
-                self.client.out.extend_from_slice(&input[..total]);
-            } else {
-                Row::new(&input[5..total])
-                    .and_then(|row| row.write_without(merging.hidden, &mut self.client.out))
-                    .map_err(malformed)?;
-            }
-        }
+        merging.take(&input[..total], key, &mut self.client.out)?;
         link.backend.consume(total);
-        Ok(())
-    }
-
-    /// All rows of a group have come: its row is shown.
-    fn end_group(&mut self, merging: &mut Merging) -> Step {
-        if let Some(groups) = &mut merging.groups
-            && groups.is_open()
-        {
-            if merging.limit.row(&[], &[]) == Verdict::Pass {
-                merging.rows += 1;
-                groups.write(&mut self.client.out)?;
-            }
-            groups.clear();
-        }
         Ok(())
     }
 
@@ -759,10 +762,6 @@ async fn settle(link: &mut crate::execute::Link) {
     }
 }
 
-fn malformed(error: crate::merge::Malformed) -> Failure {
-    Report::error(error.sqlstate(), error.to_string()).into()
-}
-
 /// The types of the shards' parameters, as far as they are told.
 fn shard_types(scatter: &Scatter, sent: Sent<'_>) -> Vec<u32> {
     let mut types = match sent {
@@ -847,58 +846,4 @@ fn number(bytes: &[u8], is_binary: bool, type_oid: u32) -> Option<i64> {
         (21, bytes) => Some(i16::from_be_bytes(bytes.try_into().ok()?).into()),
         _ => None,
     }
-}
-
-/// The keys as the rows will have them; `None`: the router does not reproduce the order of one of them.
-fn sort_keys(
-    scatter: &Scatter,
-    types: Option<&Types>,
-    sent: Sent<'_>,
-    utf8: bool,
-) -> Step<Option<Vec<SortKey>>> {
-    let type_of =
-        |column: u16| types.and_then(|types| types.columns.get(usize::from(column)).copied());
-    let bind = match sent {
-        Sent::Simple => None,
-        Sent::Bound(_, message, _) => Some(frontend::parse_bind(&message[5..])?),
-    };
-    let mut keys = Vec::with_capacity(scatter.merge.keys.len());
-    for key in &scatter.merge.keys {
-        let Some(type_oid) = type_of(key.column) else {
-            let short = "a shard has fewer columns than it was asked for";
-            return Err(Report::error("XX000", short).into());
-        };
-        let collation = if key.bytewise && utf8 {
-            Collation::C
-        } else {
-            Collation::Other
-        };
-        let Some(kind) = kind(type_oid, collation) else {
-            return Ok(None);
-        };
-        let format = match key.column.checked_sub(scatter.hidden) {
-            None => Format::Binary,
-            Some(column) => {
-                let format = bind
-                    .as_ref()
-                    .map_or(0, |bind| bind.result_format(usize::from(column)));
-                if format == 1 {
-                    Format::Binary
-                } else {
-                    Format::Text
-                }
-            }
-        };
-        if format == Format::Text && !kind.reads_text() {
-            return Ok(None);
-        }
-        keys.push(SortKey {
-            column: key.column,
-            kind,
-            format,
-            descending: key.descending,
-            nulls_first: key.nulls_first,
-        });
-    }
-    Ok(Some(keys))
 }

@@ -44,6 +44,19 @@ const READING: [&str; 10] = [
     "xmloption",
 ];
 
+/// Settings by which a server writes values.
+const FORMATTING: [&str; 9] = [
+    "bytea_output",
+    "client_encoding",
+    "datestyle",
+    "extra_float_digits",
+    "intervalstyle",
+    "lc_monetary",
+    "search_path",
+    "timezone",
+    "xmlbinary",
+];
+
 /// Those of them that count when the text is cut into words, which is done once; the others count whenever names are
 /// looked up again.
 const LEXICAL: [&str; 2] = ["backslash_quote", "standard_conforming_strings"];
@@ -136,6 +149,14 @@ impl Settings {
     /// The settings in force by which servers read statements.
     pub fn reading(&self) -> AppliedSettings {
         let in_force = READING
+            .into_iter()
+            .filter_map(|name| Some((name.into(), self.get(name)?.clone())));
+        Arc::new(in_force.collect())
+    }
+
+    /// The settings in force by which servers write values.
+    pub fn formatting(&self) -> AppliedSettings {
+        let in_force = FORMATTING
             .into_iter()
             .filter_map(|name| Some((name.into(), self.get(name)?.clone())));
         Arc::new(in_force.collect())

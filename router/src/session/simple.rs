@@ -32,6 +32,8 @@ pub(super) struct Part<'a> {
     pub ready: bool,
     /// Characters before the statement in the client's text.
     pub offset: i32,
+    /// By the extended protocol: the types of its parameters, and the Bind message.
+    pub bound: Option<(&'a [u32], &'a [u8])>,
 }
 
 impl Session {
@@ -74,6 +76,7 @@ impl Session {
                     message: Some(message),
                     ready: true,
                     offset: 0,
+                    bound: None,
                 };
                 *answered = self.run_simple(only, part, &catalog).await?;
                 Ok(())
@@ -295,6 +298,7 @@ impl Session {
                     message: None,
                     ready: false,
                     offset: i32::try_from(before).unwrap_or(0),
+                    bound: None,
                 };
                 self.run_simple(one, part, &catalog).await?;
             }

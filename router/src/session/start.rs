@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::client::{ClientIo, Parameters};
 use super::links::Need;
 use super::report::{End, Failure, Report};
+use super::savepoints::Savepoints;
 use super::settings::Settings;
 use super::temporary::Temporary;
 use super::{Session, Step};
@@ -220,6 +221,9 @@ impl Session {
             unanswered: None,
             registered: None,
             portals: Vec::new(),
+            number_portals: 0,
+            portal_marks: Savepoints::none(),
+            open_cursors: Vec::new(),
             cursors: Vec::new(),
             temporary: Temporary::none(),
             links: Default::default(),

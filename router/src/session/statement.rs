@@ -8,10 +8,13 @@ use std::sync::Arc;
 use catalog::Catalog;
 use planner::{
     Access, Discard, Pins, Plan, Planned, SessionStatement, SetScope, SetValue, TransactionModes,
-    Value, Values,
 };
 
+use super::arguments::{Call, Execution};
+use super::cursor::Declared;
+use super::extended::BindValues;
 use super::links::Need;
+use super::portal::Portal;
 use super::prepared::{ServerName, Statement};
 use super::report::{Failure, Report};
 use super::settings::Assignment;
@@ -19,7 +22,7 @@ use super::simple::Part;
 use super::transaction::Savepoint;
 use super::{Session, Step};
 use crate::execute::expect::Expect;
-use crate::wire::encode;
+use crate::wire::{encode, frontend};
 
 /// Indices of links that a statement ran on.
 type Told = smallvec::SmallVec<[usize; 4]>;
@@ -123,13 +126,54 @@ impl Session {
                 return self.execute_prepared(name, arguments, part, catalog).await;
             }
             SessionStatement::Deallocate(name) => self.deallocate(name.as_deref())?,
-            SessionStatement::Declare { name, .. } => {
+            SessionStatement::Declare {
+                name,
+                hold,
+                scroll,
+                binary,
+                query,
+                ..
+            } => {
+                if self.several_portal(name).is_some() {
+                    let known = format!("cursor \"{name}\" already exists");
+                    return Err(Report::error("42P03", known).into());
+                }
+                if self.own_need(statement, part, catalog)?.is_none() {
+                    let declared = Declared {
+                        name,
+                        hold: *hold,
+                        scroll: *scroll,
+                        binary: *binary,
+                    };
+                    Box::pin(self.declare_over_several(declared, query.clone(), part, catalog))
+                        .await?;
+                    self.local(|out| encode::command_complete(out, "DECLARE CURSOR"));
+                    return Ok(false);
+                }
                 let answered = self.forward_session(statement, part, catalog).await?;
                 if let Some(shard) = self.last_shard {
                     self.cursors.retain(|(known, _)| known != name);
                     self.cursors.push((name.clone(), shard));
                 }
                 return Ok(answered);
+            }
+            SessionStatement::CloseCursor(Some(name)) if self.several_portal(name).is_some() => {
+                Box::pin(self.close_portal(name)).await?;
+                "CLOSE CURSOR"
+            }
+            SessionStatement::Fetch {
+                name,
+                is_move,
+                course,
+            } if self.several_portal(name).is_some() => {
+                Box::pin(self.fetch(name, *course, *is_move, part)).await?;
+                return Ok(false);
+            }
+            SessionStatement::CloseCursor(Some(name)) | SessionStatement::Fetch { name, .. }
+                if self.cursor_need(name).is_none() =>
+            {
+                let unknown = format!("cursor \"{name}\" does not exist");
+                return Err(Report::error("34000", unknown).into());
             }
             SessionStatement::CloseCursor(Some(name)) => {
                 let answered = self.forward_session(statement, part, catalog).await?;
@@ -143,6 +187,10 @@ impl Session {
             }
             SessionStatement::CloseCursor(None) => {
                 self.cursors.clear();
+                self.portals.retain(
+                    |(_, portal)| !matches!(portal, Portal::Local(local) if local.is_over_several()),
+                );
+                Box::pin(self.close_cursors()).await?;
                 for index in (0..self.links.len()).rev() {
                     self.run_own(index, "CLOSE ALL").await?;
                 }
@@ -364,6 +412,7 @@ impl Session {
                 self.client.statements.clear();
                 self.unnamed = None;
                 self.portals.clear();
+                Box::pin(self.close_cursors()).await?;
                 self.cursors.clear();
                 self.temporary.clear();
                 for link in &mut self.links {
@@ -422,6 +471,17 @@ impl Session {
         let index = self.link(need, catalog).await?;
         self.prepare_by_sql(index, &statement, body_start).await?;
         self.learn_shape(index, &statement).await?;
+        let statement = match statement.plan() {
+            // It names places in the text, which is now the body alone.
+            Some(Plan::Scatter(_) | Plan::Gather(_)) => {
+                let body = self.statement_of(body, &[], false, self.reading(), catalog)?;
+                Arc::new(Statement {
+                    planned: body.planned.clone(),
+                    ..Statement::clone(&statement)
+                })
+            }
+            _ => statement,
+        };
         self.client
             .statements
             .insert(name.as_bytes().into(), statement);
@@ -469,11 +529,25 @@ impl Session {
         part: Part<'_>,
         catalog: &Arc<Catalog>,
     ) -> Step<bool> {
-        let (statement, need) = self.execution(name, arguments, catalog)?;
+        let call = Call {
+            name,
+            arguments,
+            text: part.text,
+            offset: part.offset,
+        };
+        let (statement, need, arguments) = match self.execution(call, catalog).await? {
+            Execution::Server(statement, need, arguments) => (statement, need, arguments),
+            Execution::Several(statement, bind) => {
+                let described = Box::pin(self.describe_rows(&statement)).await?;
+                self.local(|out| out.extend_from_slice(&described));
+                Box::pin(self.execute_local(&statement, &bind, 0)).await?;
+                return Ok(false);
+            }
+        };
         self.check_promise(&statement, catalog).await?;
         let index = self.link(need, catalog).await?;
         self.prepare_for_execution(index, &statement).await?;
-        let sql = execute_text(&statement, arguments);
+        let sql = execute_text(&statement, &arguments);
         let link = &mut self.links[index];
         link.backend.query(sql.as_bytes());
         link.position_offset = part.offset + arguments_offset(part.text, &sql);
@@ -486,32 +560,6 @@ impl Session {
             Err(Failure::Sent) if part.ready => Ok(true),
             Err(failure) => Err(failure),
         }
-    }
-
-    /// The statement that EXECUTE names, and where it runs with these arguments.
-    pub(super) fn execution(
-        &mut self,
-        name: &str,
-        arguments: &[String],
-        catalog: &Arc<Catalog>,
-    ) -> Step<(Arc<Statement>, Need)> {
-        let statement = self.statement_named(name.as_bytes(), catalog)?;
-        let Some(Plan::Single(single)) = statement.plan() else {
-            return Err(Report::error(
-                "0A000",
-                "EXECUTE of this kind of statement is not supported through pgweave",
-            )
-            .hint("Send the statement itself.")
-            .into());
-        };
-        // Only a key needs its value; what leads to one shard anyway may be given as any expression.
-        let need = match single.route {
-            planner::Route::Key(_) => {
-                self.need_of(single, &ArgumentValues::new(arguments)?, catalog)?
-            }
-            _ => self.need_of(single, &(), catalog)?,
-        };
-        Ok((statement, need))
     }
 
     /// Makes a link's server know the statement before an EXECUTE is sent there.
@@ -553,26 +601,41 @@ impl Session {
         part: Part<'_>,
         catalog: &Arc<Catalog>,
     ) -> Step<bool> {
-        let need = self
-            .forwarded_need(statement, &self.literals.values(part.whole), catalog)?
-            .ok_or_else(|| {
-                Report::error(
-                    "XX000",
-                    "a statement of the router's own was to be forwarded",
-                )
-            })?;
+        let need = self.own_need(statement, part, catalog)?.ok_or_else(|| {
+            Report::error(
+                "XX000",
+                "a statement of the router's own was to be forwarded",
+            )
+        })?;
         self.forward(need, part, None, catalog).await
     }
 
-    /// Where a cursor lives.
-    pub(super) fn cursor_need(&self, name: &str) -> Step<Need> {
+    /// The server that answers a statement about the session as it is; `None`: the router does.
+    fn own_need(
+        &self,
+        statement: &SessionStatement,
+        part: Part<'_>,
+        catalog: &Catalog,
+    ) -> Step<Option<Need>> {
+        match part.bound {
+            None => self.forwarded_need(statement, &self.literals.values(part.whole), catalog),
+            Some((types, message)) => {
+                let bind = frontend::parse_bind(&message[5..])?;
+                let values = BindValues { types, bind: &bind };
+                self.forwarded_need(statement, &values, catalog)
+            }
+        }
+    }
+
+    /// Where a cursor lives that the router does not keep; `None`: there is no such cursor.
+    pub(super) fn cursor_need(&self, name: &str) -> Option<Need> {
         if let Some((_, shard)) = self.cursors.iter().find(|(known, _)| known == name) {
-            return Ok(Need::shard(*shard, Access::Read));
+            return Some(Need::shard(*shard, Access::Read));
         }
         // A function may have opened it, on the one server that works for this session.
         match &self.links[..] {
-            [only] => Ok(Need::shard(only.shard, Access::Read)),
-            _ => Err(Report::error("34000", format!("cursor \"{name}\" does not exist")).into()),
+            [only] => Some(Need::shard(only.shard, Access::Read)),
+            _ => None,
         }
     }
 }
@@ -608,75 +671,5 @@ pub(super) fn arguments_offset(client: &str, own: &str) -> i32 {
             i32::try_from(client).unwrap_or(0) - i32::try_from(own).unwrap_or(0)
         }
         _ => 0,
-    }
-}
-
-/// The arguments of EXECUTE, as far as they are plain constants.
-struct ArgumentValues(Vec<Argument>);
-
-enum Argument {
-    Null,
-    Text(String),
-}
-
-impl ArgumentValues {
-    fn new(arguments: &[String]) -> Step<Self> {
-        arguments
-            .iter()
-            .map(|text| argument(text))
-            .collect::<Step<Vec<_>>>()
-            .map(Self)
-    }
-}
-
-fn argument(text: &str) -> Step<Argument> {
-    let text = text.trim();
-    if text.eq_ignore_ascii_case("null") {
-        return Ok(Argument::Null);
-    }
-    let number = text.strip_prefix('-').unwrap_or(text);
-    if !number.is_empty()
-        && number
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte == b'.')
-    {
-        return Ok(Argument::Text(text.to_owned()));
-    }
-    if text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false") {
-        return Ok(Argument::Text(text.to_ascii_lowercase()));
-    }
-    if let Some(inner) = text
-        .strip_prefix('\'')
-        .and_then(|rest| rest.strip_suffix('\''))
-        && !inner.contains('\\')
-        && !inner.replace("''", "").contains('\'')
-    {
-        return Ok(Argument::Text(inner.replace("''", "'")));
-    }
-    Err(Report::error(
-        "0A000",
-        format!(
-            "the argument {text} of EXECUTE is not a plain constant, so the shard cannot be known"
-        ),
-    )
-    .hint("Pass plain numbers and strings, or send the statement itself.")
-    .into())
-}
-
-impl Values for ArgumentValues {
-    fn parameter(&self, index: u16) -> Option<Value<'_>> {
-        let bytes = match self.0.get(usize::from(index))? {
-            Argument::Null => None,
-            Argument::Text(text) => Some(text.as_bytes()),
-        };
-        Some(Value {
-            type_oid: 0,
-            binary: false,
-            bytes,
-        })
-    }
-
-    fn literal(&self, _: u16) -> Option<&str> {
-        None
     }
 }

@@ -47,6 +47,7 @@ impl Session {
         self.block = Some(block);
         self.settings.begin();
         self.temporary.begin();
+        self.portal_marks.begin(self.number_portals + 1);
     }
 
     pub(super) fn notice(&mut self, report: Report) {
@@ -132,7 +133,11 @@ impl Session {
 
     /// Commits what the participants did; afterwards no block is open, whatever the outcome.
     async fn commit_block(&mut self, catalog: &Arc<Catalog>) -> Step {
-        let result = self.commit_participants(catalog).await;
+        let result = if self.open_cursors.is_empty() {
+            self.commit_participants(catalog).await
+        } else {
+            Box::pin(self.commit_with_cursors(catalog)).await
+        };
         if result.is_err() {
             // What a failed COMMIT leaves open is rolled back; the error has been decided.
             self.rollback_block().await?;
@@ -150,6 +155,18 @@ impl Session {
             link.wrote = false;
         }
         self.block = None;
+        self.end_portals().await?;
+        result
+    }
+
+    /// Cursors WITH HOLD are made to stay first: if that fails, nothing has been committed.
+    async fn commit_with_cursors(&mut self, catalog: &Arc<Catalog>) -> Step {
+        let held = self.hold_cursors().await?;
+        let result = self.commit_participants(catalog).await;
+        if result.is_err() {
+            self.portals
+                .retain(|(_, portal)| !held.iter().any(|number| portal.has_number(*number)));
+        }
         result
     }
 
@@ -236,6 +253,7 @@ impl Session {
         let changed = self.settings.rollback();
         self.temporary.rollback();
         self.block = None;
+        self.end_portals().await?;
         if changed {
             self.adopt_settings();
             if !self.links.is_empty() {
@@ -287,11 +305,13 @@ impl Session {
                 block.savepoint(name);
                 self.settings.savepoint(name);
                 self.temporary.savepoint(name);
+                self.portal_marks.savepoint(name, self.number_portals + 1);
             }
             Savepoint::Release => {
                 block.release(name);
                 self.settings.release(name);
                 self.temporary.release(name);
+                self.portal_marks.release(name);
             }
             Savepoint::RollbackTo => {
                 block.rollback_to(name);
@@ -307,6 +327,7 @@ impl Session {
                 for link in self.links.iter_mut().filter(|link| link.in_block) {
                     link.backend.set_applied(wanted.clone());
                 }
+                Box::pin(self.portals_rolled_back(name)).await?;
             }
         }
         Ok(tag)

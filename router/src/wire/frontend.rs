@@ -97,6 +97,13 @@ impl<'a> Bind<'a> {
                 .map_or(0, |format| i16::from_be_bytes(*format)),
         }
     }
+
+    /// Whether another message asks for the same formats.
+    pub fn has_formats_of(&self, other: &Bind<'_>) -> bool {
+        let told = |bind: &Bind<'_>| bind.result_formats.len() / 2;
+        (0..told(self).max(told(other)).max(1))
+            .all(|column| self.result_format(column) == other.result_format(column))
+    }
 }
 
 pub fn parse_bind(body: &[u8]) -> Result<Bind<'_>, ProtocolError> {
@@ -144,6 +151,61 @@ pub fn rewrite_bind(out: &mut BytesMut, bind: &Bind<'_>, statement: &[u8]) {
     out.put_slice(bind.rest);
 }
 
+/// A Bind message for the unnamed portal and statement. `values`: whether each is binary, and its bytes if it is not NULL;
+/// `results`: whether each column is to come in binary, none for text.
+pub fn bind_message(values: &[(bool, Option<&[u8]>)], results: &[bool]) -> Vec<u8> {
+    let mut out = vec![b'B', 0, 0, 0, 0, 0, 0];
+    // Counts of 16 bits, and lengths that came in a message: PostgreSQL knows no more.
+    out.put_u16(values.len() as u16);
+    for (is_binary, _) in values {
+        out.put_u16(u16::from(*is_binary));
+    }
+    out.put_u16(values.len() as u16);
+    for (_, value) in values {
+        match value {
+            None => out.put_i32(-1),
+            Some(bytes) => {
+                out.put_u32(bytes.len() as u32);
+                out.put_slice(bytes);
+            }
+        }
+    }
+    out.put_u16(results.len() as u16);
+    for is_binary in results {
+        out.put_u16(u16::from(*is_binary));
+    }
+    let length = (out.len() - 1) as u32;
+    out[1..5].copy_from_slice(&length.to_be_bytes());
+    out
+}
+
+/// A Bind message with the values of another one, or with none, and all columns in one format.
+pub fn bind_with_format(values: Option<&Bind<'_>>, format: i16) -> Vec<u8> {
+    bind_with_formats(values, &format.to_be_bytes())
+}
+
+/// A Bind message with the values of another one, and the columns in the formats that the client wants.
+pub fn bind_values_of(values: &Bind<'_>, client: &Bind<'_>) -> Vec<u8> {
+    bind_with_formats(Some(values), client.result_formats)
+}
+
+fn bind_with_formats(values: Option<&Bind<'_>>, results: &[u8]) -> Vec<u8> {
+    let formats = values.map_or(&[][..], |bind| bind.formats);
+    let parameters = values.map_or(&[][..], |bind| bind.parameters);
+    let count = values.map_or(0, |bind| bind.parameter_count);
+    let mut out = vec![b'B', 0, 0, 0, 0, 0, 0];
+    // Counts of 16 bits: they came in such a message.
+    out.put_u16((formats.len() / 2) as u16);
+    out.put_slice(formats);
+    out.put_u16(count as u16);
+    out.put_slice(parameters);
+    out.put_u16((results.len() / 2) as u16);
+    out.put_slice(results);
+    let length = (out.len() - 1) as u32;
+    out[1..5].copy_from_slice(&length.to_be_bytes());
+    out
+}
+
 /// What a shard is sent in place of a client's Bind.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ShardBind<'a> {
@@ -158,11 +220,18 @@ pub struct ShardBind<'a> {
 }
 
 impl ShardBind<'_> {
-    /// Writes the message for the unnamed portal. `client`: none has been sent, by a simple query.
-    pub fn write(&self, out: &mut BytesMut, client: Option<&Bind<'_>>, statement: &[u8]) {
+    /// Writes the message. `client`: none has been sent, by a simple query.
+    pub fn write(
+        &self,
+        out: &mut BytesMut,
+        portal: &[u8],
+        client: Option<&Bind<'_>>,
+        statement: &[u8],
+    ) {
         let start = out.len();
         out.put_u8(b'B');
         out.put_u32(0);
+        out.put_slice(portal);
         out.put_u8(0);
         out.put_slice(statement);
         out.put_u8(0);

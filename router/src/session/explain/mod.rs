@@ -209,9 +209,9 @@ impl Session {
             Plan::Scatter(scatter) => {
                 Box::pin(self.run_scatter(scatter, whole, offset, sent, catalog)).await
             }
-            Plan::Gather(gather) => {
-                Box::pin(self.run_gather(gather, whole, offset, sent, catalog)).await
-            }
+            Plan::Gather(gather) => Box::pin(self.run_gather(gather, whole, offset, sent, catalog))
+                .await
+                .map(drop),
             _ => Ok(()),
         };
         let rows = self.client.keep_results();

@@ -104,7 +104,7 @@ impl Session {
         };
         let out = link.backend.out();
         encode::parse(out, b"", sql.as_bytes(), types.as_slice());
-        bind.write(out, None, b"");
+        bind.write(out, b"", None, b"");
         encode::execute(out, b"", 0);
         encode::sync(out);
         link.backend.forget_unnamed();
