@@ -6,7 +6,9 @@
 //! combines rows of equal groups as they come, in the order of the groups. Everything else (HAVING, expressions over
 //! aggregates, other orders) is a query over the partial rows, which a server finishes.
 //!
-//! Not combined: DISTINCT, ordered and ordered-set aggregates, those whose partial results are not exact or not kept apart (the
+//! For aggregates over distinct values the shards group by these values too, so that each is sent once.
+//!
+//! Not combined: ordered and ordered-set aggregates, those whose partial results are not exact or not kept apart (the
 //! standard deviations, `array_agg` …), grouping sets, windows.
 
 use crate::bind::Binder;
@@ -50,7 +52,9 @@ struct Key<'t> {
 struct Rewriter<'t, 'b, 'c, 's> {
     binder: &'b Binder<'c, 's>,
     keys: Vec<Key<'t>>,
-    /// The shards' columns after the keys, as SQL.
+    /// What DISTINCT aggregates look at: the shards group by it as well. As SQL.
+    distinct: Vec<String>,
+    /// The shards' columns after these, as SQL.
     partials: Vec<String>,
     /// What an own column's number stands for.
     combined: Vec<Piece>,
@@ -91,6 +95,7 @@ pub(crate) fn combine(
     let rewriter = Rewriter {
         binder,
         keys,
+        distinct: Vec::new(),
         partials: Vec::new(),
         combined: Vec::new(),
         possible: true,
@@ -453,7 +458,9 @@ impl Rewriter<'_, '_, '_, '_> {
                 sql.push_str(&format!(" LIMIT ({count})"));
             }
         }
-        if !self.possible {
+        // Without any column the shards would send a row for each of theirs.
+        let asked = self.keys.len() + self.distinct.len() + self.partials.len();
+        if !self.possible || asked == 0 {
             return Ok(None);
         }
         let partial = self.partial_query(select)?;
@@ -462,7 +469,7 @@ impl Rewriter<'_, '_, '_, '_> {
             shards: None,
             sql: partial,
             moment: false,
-            keys: self.keys.len(),
+            keys: self.keys.len() + self.distinct.len(),
             finish: pieces(&sql, &self.combined)?,
             learned: Learned::default(),
             otherwise: None,
@@ -478,12 +485,9 @@ impl Rewriter<'_, '_, '_, '_> {
         let edit = SelectEdit {
             first_columns: columns,
             only_those: true,
-            grouped_by_first: self.keys.len(),
-            more_columns: self
-                .partials
-                .iter()
-                .enumerate()
-                .map(|(index, sql)| (sql.clone(), format!("{OWN}p{index}")))
+            grouped_by_first: self.keys.len() + self.distinct.len(),
+            more_columns: numbered(&self.distinct, 'd')
+                .chain(numbered(&self.partials, 'p'))
                 .collect(),
             ..SelectEdit::default()
         };
@@ -547,17 +551,20 @@ impl Rewriter<'_, '_, '_, '_> {
 
     /// The own column that stands for an aggregate.
     fn partial(&mut self, node: Node<'_>, call: &nodes::FuncCall) -> Option<String> {
+        if let Some(piece) = self.distinct(call) {
+            self.combined.push(piece);
+            return Some(format!("{OWN}c{}", self.combined.len() - 1));
+        }
         let aggregate = aggregate(call, self.binder)?;
         let text = expression(node).ok()?;
-        let first = self.keys.len();
         let piece = match aggregate {
-            Aggregate::Count => Piece::Count(first + self.column(text)),
-            Aggregate::Sum => Piece::Sum(first + self.column(text)),
+            Aggregate::Count => Piece::Count(self.column(text)),
+            Aggregate::Sum => Piece::Sum(self.column(text)),
             Aggregate::Average => {
                 let (sum, count) = (called(node, "sum")?, called(node, "count")?);
                 Piece::Average {
-                    sum: first + self.column(sum),
-                    count: first + self.column(count),
+                    sum: self.column(sum),
+                    count: self.column(count),
                 }
             }
             Aggregate::Itself(name, _) => {
@@ -569,15 +576,51 @@ impl Rewriter<'_, '_, '_, '_> {
         Some(format!("{OWN}c{}", self.combined.len() - 1))
     }
 
+    /// An aggregate over distinct values, which a server finds among those of all shards.
+    fn distinct(&mut self, call: &nodes::FuncCall) -> Option<Piece> {
+        let path: Vec<&str> = call.funcname().iter().filter_map(Node::as_str).collect();
+        let name = match path.as_slice() {
+            [name] | ["pg_catalog", name] => *name,
+            _ => return None,
+        };
+        let plain = call.agg_distinct
+            && matches!(name, "count" | "sum" | "avg")
+            && (path.len() == 2 || self.binder.context.catalog.functions(name).is_empty())
+            && call.args().len() == 1
+            && matches!(call.agg_filter(), Node::None)
+            && !call.func_variadic
+            && call.agg_order().is_empty();
+        if !plain {
+            return None;
+        }
+        let value = expression(call.args().first()?).ok()?;
+        let column = position_or_push(&mut self.distinct, value);
+        Some(Piece::Text(format!(
+            "(pg_catalog.{name}(DISTINCT {OWN}d{column}))"
+        )))
+    }
+
     fn column(&mut self, sql: String) -> usize {
-        match self.partials.iter().position(|known| *known == sql) {
-            Some(column) => column,
-            None => {
-                self.partials.push(sql);
-                self.partials.len() - 1
-            }
+        position_or_push(&mut self.partials, sql)
+    }
+}
+
+fn position_or_push(list: &mut Vec<String>, sql: String) -> usize {
+    match list.iter().position(|known| *known == sql) {
+        Some(column) => column,
+        None => {
+            list.push(sql);
+            list.len() - 1
         }
     }
+}
+
+/// Columns with names of the router's own.
+fn numbered(columns: &[String], letter: char) -> impl Iterator<Item = (String, String)> {
+    columns
+        .iter()
+        .enumerate()
+        .map(move |(index, sql)| (sql.clone(), format!("{OWN}{letter}{index}")))
 }
 
 fn key_name(index: usize) -> String {

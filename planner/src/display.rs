@@ -1,6 +1,7 @@
 //! Plans as trees of text: what EXPLAIN shows and what the golden tests compare.
 //!
-//! Entry point: `Display` of [`Plan`].
+//! Entry points: `Display` of [`Plan`]; [`Scatter::work`] and [`Combine::finish_text`], the parts of it that the router's EXPLAIN shows
+//! with the names of shards.
 
 use std::fmt;
 
@@ -71,52 +72,68 @@ fn tree(plan: &Plan) -> Tree {
 
 /// The router's work from the top, what each shard is asked at the bottom.
 fn scatter_tree(scatter: &Scatter) -> Tree {
-    let merge = &scatter.merge;
     let shards = shards_of(scatter.shards.as_deref(), scatter.group);
     let sql = scatter.sql.as_deref().unwrap_or("the statement as it is");
-    let mut tree = Tree::leaf(format!("Scatter to {shards}: {sql}"));
-    let above = |line: String, below: Tree| Tree {
-        line,
+    let bottom = Tree::leaf(format!("Scatter to {shards}: {sql}"));
+    scatter.work().into_iter().fold(bottom, |below, work| Tree {
+        line: work.line,
         children: vec![below],
-    };
-    if let Some(columns) = &merge.combine {
-        let columns: Vec<String> = columns
-            .iter()
-            .map(|column| format!("{column:?}").to_lowercase())
-            .collect();
-        tree = above(format!("Combine equal keys: {}", columns.join(", ")), tree);
+    })
+}
+
+/// One thing that the router does with the rows of several shards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// `Merge`, `Limit` …
+    pub kind: &'static str,
+    /// All of it in words; begins with the kind, or says what it does.
+    pub line: String,
+}
+
+impl Scatter {
+    /// What becomes of the shards' rows, in the order in which it is done.
+    pub fn work(&self) -> Vec<Work> {
+        let merge = &self.merge;
+        let mut done = Vec::new();
+        let mut add = |kind, line| done.push(Work { kind, line });
+        if let Some(columns) = &merge.combine {
+            let columns: Vec<String> = columns
+                .iter()
+                .map(|column| format!("{column:?}").to_lowercase())
+                .collect();
+            let line = format!("Combine equal keys: {}", columns.join(", "));
+            add("Combine", line);
+        }
+        if !merge.keys.is_empty() {
+            let keys: Vec<String> = merge.keys.iter().map(merge_key).collect();
+            add("Merge", format!("Merge by {}", keys.join(", ")));
+        }
+        if let Some(keys) = merge.distinct {
+            add("Distinct", format!("Distinct in the first {keys}"));
+        }
+        if merge.limit.is_some() || merge.offset.is_some() {
+            let mut words = Vec::new();
+            words.extend(merge.limit.map(|limit| format!("Limit {}", amount(limit))));
+            let offset = merge.offset;
+            words.extend(offset.map(|offset| format!("Offset {}", amount(offset))));
+            if merge.with_ties {
+                words.push("with ties".to_owned());
+            }
+            add("Limit", words.join(" "));
+        }
+        if self.hidden > 0 {
+            let line = format!("Without the first {} columns", self.hidden);
+            add("Project", line);
+        }
+        done
     }
-    if !merge.keys.is_empty() {
-        let keys: Vec<String> = merge.keys.iter().map(merge_key).collect();
-        tree = above(format!("Merge by {}", keys.join(", ")), tree);
-    }
-    if let Some(keys) = merge.distinct {
-        tree = above(format!("Distinct in the first {keys}"), tree);
-    }
-    let amount = |amount: Amount| match amount {
+}
+
+fn amount(amount: Amount) -> String {
+    match amount {
         Amount::Rows(rows) => rows.to_string(),
         Amount::Parameter(index) => format!("${}", index + 1),
-    };
-    if merge.limit.is_some() || merge.offset.is_some() {
-        let mut words = Vec::new();
-        words.extend(merge.limit.map(|limit| format!("Limit {}", amount(limit))));
-        words.extend(
-            merge
-                .offset
-                .map(|offset| format!("Offset {}", amount(offset))),
-        );
-        if merge.with_ties {
-            words.push("with ties".to_owned());
-        }
-        tree = above(words.join(" "), tree);
     }
-    if scatter.hidden > 0 {
-        tree = above(
-            format!("Without the first {} columns", scatter.hidden),
-            tree,
-        );
-    }
-    tree
 }
 
 fn merge_key(key: &MergeKey) -> String {
@@ -134,18 +151,22 @@ fn merge_key(key: &MergeKey) -> String {
     text
 }
 
-fn combine_tree(gather: &Gather, combine: &Combine) -> Tree {
-    let finish: String = combine
-        .finish
-        .iter()
-        .map(|piece| match piece {
+impl Combine {
+    /// The finishing query, with `relation` in place of the shards' rows and `#n` for their columns.
+    pub fn finish_text(&self, relation: &str) -> String {
+        let piece = |piece: &Piece| match piece {
             Piece::Text(text) => text.clone(),
-            Piece::Relation => "…".to_owned(),
+            Piece::Relation => relation.to_owned(),
             Piece::Count(column) => format!("count(#{})", column + 1),
             Piece::Sum(column) => format!("sum(#{})", column + 1),
             Piece::Average { sum, count } => format!("avg(#{}, #{})", sum + 1, count + 1),
-        })
-        .collect();
+        };
+        self.finish.iter().map(piece).collect()
+    }
+}
+
+fn combine_tree(gather: &Gather, combine: &Combine) -> Tree {
+    let finish = combine.finish_text("…");
     let servers: Vec<String> = gather.servers.iter().map(ShardId::to_string).collect();
     let shards = shards_of(combine.shards.as_deref(), combine.group);
     Tree {

@@ -55,6 +55,7 @@ mod walk;
 
 pub use cache::{LiteralValues, Literals, PlanCache};
 pub use context::Context;
+pub use display::Work;
 pub use error::Error;
 pub use plan::*;
 pub use resolve::{Target, resolve, resolve_all};
@@ -71,6 +72,14 @@ pub fn plan_text(sql: &str, context: &Context<'_>) -> Result<Vec<Planned>, Error
         context,
     )
     .map(|(planned, _)| planned)
+}
+
+/// The bytes of each statement of a text, without the `;`.
+pub fn statements(sql: &str) -> Result<Vec<std::ops::Range<usize>>, Error> {
+    let tree = parse::parse(sql)?;
+    let statements = tree.statements(sql);
+    let spans = statements.iter().map(|found| found.start..found.end);
+    Ok(spans.collect())
 }
 
 /// Plans the SELECT that starts at this byte of a text for several shards, to which its values have led.

@@ -305,7 +305,10 @@ fn prepared(
 }
 
 /// The parts between commas of a parenthesis that opens at `at`, and where it has closed.
-fn parenthesized(text: &[u8], at: usize) -> Option<(Vec<std::ops::Range<usize>>, usize)> {
+pub(crate) fn parenthesized(
+    text: &[u8],
+    at: usize,
+) -> Option<(Vec<std::ops::Range<usize>>, usize)> {
     let mut depth = 0usize;
     let mut parts = Vec::new();
     let mut next = at;

@@ -11,8 +11,9 @@ use crate::ddl;
 use crate::ddl::placement::{Placement, everywhere_of, one, placement_of};
 use crate::operand::Source;
 use crate::parse::{Node, NodeList, nodes};
+use crate::piece::{Piece, piece};
 use crate::relation::full_name;
-use crate::session;
+use crate::session::{self, parenthesized};
 use crate::{
     Access, Context, Effects, Error, EverywhereKind, Explain, ExplainFormat, Pins, Plan, Route,
     Single, StatementTag,
@@ -109,9 +110,12 @@ fn explained(
     source: Source<'_>,
     context: &Context<'_>,
 ) -> Result<Explain, Error> {
+    let start = explained_start(source.sql, span, !explain.options().is_empty())
+        .ok_or_else(|| Error::internal("EXPLAIN whose parts cannot be told apart"))?;
+    let statement = start..span.1;
     let inner = build::statement(
         explain.query(),
-        span,
+        (start, span.1),
         Source {
             literals: None,
             ..source
@@ -143,6 +147,7 @@ fn explained(
     };
     Ok(Explain {
         inner: Box::new(inner),
+        statement,
         analyze: options
             .iter()
             .any(|(name, value)| name == "analyze" && on(value)),
@@ -150,6 +155,28 @@ fn explained(
         options,
         format,
     })
+}
+
+/// Where the explained statement begins: the tree does not say, the tokens do.
+fn explained_start(sql: &str, span: (usize, usize), has_options: bool) -> Option<usize> {
+    let text = sql.get(..span.1)?.as_bytes();
+    let (_, keyword) = piece(text, span.0)?;
+    let (mut next, mut range) = piece(text, keyword.end)?;
+    if has_options && next == Piece::Mark(b'(') {
+        let (_, end) = parenthesized(text, range.start)?;
+        return piece(text, end).map(|(_, range)| range.start);
+    }
+    // The options without parentheses. A query in parentheses may follow them.
+    while has_options && next == Piece::Word && is_old_option(&text[range.clone()]) {
+        (next, range) = piece(text, range.end)?;
+    }
+    Some(range.start)
+}
+
+fn is_old_option(word: &[u8]) -> bool {
+    ["analyze", "analyse", "verbose"]
+        .iter()
+        .any(|option| word.eq_ignore_ascii_case(option.as_bytes()))
 }
 
 fn copied(

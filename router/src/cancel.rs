@@ -8,11 +8,14 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
 
 use crate::backend::CancelTarget;
+
+/// A statement that goes on in spite of a cancel is cancelled again.
+const CANCEL_AGAIN: Duration = Duration::from_millis(100);
 
 /// What others may know of a session, and ask of it.
 pub struct SessionHandle {
@@ -27,7 +30,7 @@ pub struct SessionHandle {
     active: Mutex<Vec<Arc<CancelTarget>>>,
     deliveries: AtomicUsize,
     delivered: Notify,
-    /// Set when a cancel arrives while the session waits for a connection.
+    /// Set when a cancel arrives.
     cancel_requested: AtomicBool,
     /// Wakes the session: it is to look at `terminate`, or its wait for a connection is cancelled.
     pub wake: Notify,
@@ -59,6 +62,27 @@ impl SessionHandle {
         }
     }
 
+    /// Waits for servers, and cancels again what they do if the statement has been cancelled: a server ignores a cancel that
+    /// comes before its part of the statement.
+    pub async fn cancelling<T>(self: &Arc<Self>, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            if self.cancel_requested.load(Ordering::Acquire) {
+                tokio::select! {
+                    biased;
+                    done = &mut work => return done,
+                    () = tokio::time::sleep(CANCEL_AGAIN) => self.cancel().await,
+                }
+            } else {
+                tokio::select! {
+                    biased;
+                    done = &mut work => return done,
+                    () = self.wake.notified() => {}
+                }
+            }
+        }
+    }
+
     /// Takes note of a cancel that came while no server was working.
     pub fn take_cancel(&self) -> bool {
         self.cancel_requested.swap(false, Ordering::AcqRel)
@@ -83,10 +107,9 @@ impl SessionHandle {
             active.clone()
         };
         let delivery = Delivery(self);
-        if targets.is_empty() {
-            self.cancel_requested.store(true, Ordering::Release);
-            self.wake.notify_one();
-        }
+        // A session that is between two servers hears of it as well.
+        self.cancel_requested.store(true, Ordering::Release);
+        self.wake.notify_one();
         for target in targets {
             if let Err(error) = target.cancel().await {
                 tracing::warn!(%error, server = %target, "a cancel request could not be delivered");

@@ -176,6 +176,7 @@ async fn a_cluster_is_made_checked_and_served() {
         .unwrap()
         .get(0);
     assert_eq!(shards, 2);
+    statements_are_planned_without_running_them(&client, &file, scratch.path()).await;
     let taken = pgweave(&[
         "serve",
         "-c",
@@ -188,6 +189,97 @@ async fn a_cluster_is_made_checked_and_served() {
     check(&taken, 1, &["cannot listen on", "[listen]"]);
     unsafe { libc::kill(router.0.id() as libc::pid_t, libc::SIGTERM) };
     assert!(router.0.wait().unwrap().success());
+}
+
+/// `explain` and `advise` over the catalog of a cluster that a router serves.
+async fn statements_are_planned_without_running_them(
+    client: &tokio_postgres::Client,
+    file: &str,
+    directory: &Path,
+) {
+    for sql in [
+        "CREATE TABLE orders (customer int NOT NULL, id int NOT NULL, total int)",
+        "SELECT pgweave.shard_table('orders', 'customer')",
+        "CREATE TABLE carts (customer int NOT NULL, item int NOT NULL)",
+    ] {
+        client.batch_execute(sql).await.unwrap();
+    }
+    let explain = |sql: &str| run(&["explain", "-c", file, sql]);
+    check(
+        &explain("SELECT id FROM orders ORDER BY id; DELETE FROM orders WHERE customer = 1"),
+        0,
+        &[
+            "Merge by column 1\n└─ Scatter: 2 shards\n   ├─ Shard s1: SELECT id FROM orders ORDER BY id",
+            "Single: shard s",
+        ],
+    );
+    check(
+        &explain("DELETE FROM orders WHERE total = 1"),
+        1,
+        &["Refused: ", "(0A000)", "Hint: "],
+    );
+    check(
+        &run(&["explain", "-c", file, "--format=json", "SELECT 1"]),
+        0,
+        &["\"Route\": \"Single\""],
+    );
+    let workload = directory.join("workload.sql");
+    let statements = "SELECT * FROM carts WHERE customer = 1;\n\
+        SELECT * FROM carts JOIN orders USING (customer) WHERE customer = 1;";
+    std::fs::write(&workload, statements).unwrap();
+    let workload = workload.to_str().unwrap();
+    let advice = run(&["advise", "-c", file, "--json", workload]);
+    check(&advice, 0, &[]);
+    let advice: serde_json::Value = serde_json::from_slice(&advice.stdout).unwrap();
+    assert_eq!(advice[0]["present"], true);
+    let best = &advice[1];
+    assert_eq!(best["tables"][0], "public.carts", "{advice}");
+    assert_eq!(best["shard_key"], "customer", "{advice}");
+    assert_eq!(best["single"]["percent"], 100.0, "{advice}");
+    check(
+        &run(&["advise", "-c", file, workload]),
+        0,
+        &["(as it is)", "public.carts", "100.0 %"],
+    );
+    check(
+        &run(&["advise", "-c", file, "--from-pg-stat-statements"]),
+        1,
+        &["CREATE EXTENSION pg_stat_statements"],
+    );
+    check(&run(&["advise", "-c", file]), 2, &["FILE.sql"]);
+}
+
+#[tokio::test]
+async fn a_workload_is_taken_from_what_servers_remember() {
+    let scratch = Scratch::create().unwrap();
+    let server = server("shared_preload_libraries=pg_stat_statements").await;
+    let file = configuration(scratch.path(), &server);
+    let shard = format!("--shard=s1=127.0.0.1:{}/postgres", server.port());
+    check(&run(&["init", "-c", &file, &shard]), 0, &["is ready"]);
+    let client = server.connect("postgres").await.unwrap();
+    for sql in [
+        "CREATE EXTENSION pg_stat_statements",
+        "CREATE TABLE carts (customer int NOT NULL, item int NOT NULL)",
+        "SELECT pg_stat_statements_reset()",
+        "SELECT item FROM carts WHERE customer = 1",
+        "SELECT item FROM carts WHERE customer = 2",
+        "SELECT item FROM carts WHERE customer = 3",
+        "SELECT customer FROM carts WHERE item = 1 ORDER BY customer",
+    ] {
+        client.batch_execute(sql).await.unwrap();
+    }
+    let advice = run(&["advise", "-c", &file, "--json", "--from-pg-stat-statements"]);
+    check(&advice, 0, &["public.carts"]);
+    let advice: serde_json::Value = serde_json::from_slice(&advice.stdout).unwrap();
+    let rows = advice.as_array().unwrap().iter();
+    let mut of_customer = rows.filter(|row| row["shard_key"] == "customer");
+    let shares = of_customer.next().unwrap();
+    assert_eq!(shares["scatter"]["executions"], 1, "{advice}");
+    // The statement that reset the statistics is one of them, on any shard.
+    assert!(
+        shares["single"]["executions"].as_u64() >= Some(3),
+        "{advice}"
+    );
 }
 
 #[tokio::test]

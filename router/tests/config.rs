@@ -141,6 +141,15 @@ fn every_value_arrives() {
         wait_timeout_ms = 250
         [replicas]
         read_preference = "prefer_replica"
+        [planner]
+        scatter = "warn"
+        [[scatter]]
+        user = ["app", "jobs"]
+        mode = "forbid"
+        [[scatter]]
+        database = "shop"
+        user = "reports"
+        mode = "allow"
     "#;
     let config = load(text).unwrap();
     assert_eq!(config.database, "shop");
@@ -188,6 +197,11 @@ fn every_value_arrives() {
     assert_eq!(
         config.replicas.read_preference,
         ReadPreference::PreferReplica
+    );
+    let mode = |user| config.scatter_mode(user, "shop").name();
+    assert_eq!(
+        [mode("jobs"), mode("reports"), mode("others")],
+        ["forbid", "allow", "warn"]
     );
 }
 
@@ -547,7 +561,7 @@ fn errors_outside_the_file_name_the_variable_or_the_option() {
 fn known_keys(section: &str) -> BTreeSet<String> {
     let header = match section {
         "" => String::new(),
-        "auth" | "users" => format!("[[{section}]]\n"),
+        "auth" | "users" | "scatter" => format!("[[{section}]]\n"),
         section => format!("[{section}]\n"),
     };
     let (_, help) = refused(&format!("{header}xyzzy = 1\n"));

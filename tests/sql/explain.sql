@@ -14,6 +14,20 @@ SELECT * FROM t;
 EXPLAIN SELECT * FROM nothing;
 EXPLAIN SELEC 1;
 EXPLAIN (NONSENSE) SELECT 1;
+CREATE TABLE sharded (id int PRIMARY KEY, note text);
+-- setup pgweave: SELECT pgweave.shard_table(':schema.sharded', 'id')
+INSERT INTO sharded VALUES (1, 'a');
+INSERT INTO sharded VALUES (2, 'b');
+-- differs: the router's own tree
+EXPLAIN ANALYZE SELECT * FROM sharded ORDER BY id;
+-- differs: the router's own tree
+EXPLAIN (VERBOSE, COSTS OFF) SELECT note, count(*) + 1 FROM sharded GROUP BY note;
+-- differs: the router's own tree
+EXPLAIN (ANALYZE, FORMAT YAML) SELECT id, rank() OVER (ORDER BY note) FROM sharded;
+EXPLAIN ANALYZE SELECT 1 / (id - 1) FROM sharded;
+-- only simple
+EXPLAIN SELECT nothing FROM sharded;
+SELECT * FROM sharded ORDER BY id;
 BEGIN;
 -- differs: the route comes first
 EXPLAIN ANALYZE INSERT INTO t VALUES (2);

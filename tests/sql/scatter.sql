@@ -340,3 +340,13 @@ SELECT id, $1 AS x FROM accounts WHERE level > $1 ORDER BY id;
 SELECT level % $1, avg(id) + $1 FROM accounts GROUP BY 1 ORDER BY 1;
 -- bind 3::int8
 SELECT level % $1, avg(id) + $1 FROM accounts GROUP BY 1 ORDER BY 1;
+-- Distinct values of all shards.
+SELECT count(DISTINCT level), count(*), sum(DISTINCT small), avg(DISTINCT level), max(DISTINCT id) FROM accounts;
+SELECT active, count(DISTINCT level), count(DISTINCT city), count(*), sum(small) FROM accounts GROUP BY active ORDER BY active;
+SELECT kind, count(DISTINCT n) + 1 AS c FROM entries GROUP BY kind HAVING count(DISTINCT n) > 1 ORDER BY c DESC, kind;
+SELECT count(DISTINCT balance), count(DISTINCT score), count(DISTINCT owner), count(DISTINCT feeling) FROM accounts;
+SELECT count(DISTINCT x), sum(DISTINCT x), count(*) FROM empty_ones;
+SELECT count(DISTINCT (level, small)) FROM accounts;
+SELECT count(DISTINCT level % 3), count(DISTINCT 1) FROM accounts WHERE opened < now();
+-- bind 3
+SELECT count(DISTINCT level % $1::int) + $1 FROM accounts;

@@ -390,6 +390,7 @@ fn show_tells_of_the_router() {
         "placements",
         "epoch",
         "read_preference",
+        "scatter",
         "shard",
         "shard_key",
     ] {

@@ -37,7 +37,7 @@ pub struct Combine {
     pub sql: String,
     /// Both queries have a parameter after the client's: the time of the transaction.
     pub moment: bool,
-    /// So many columns come first by which the shards have grouped.
+    /// So many columns come first by which the shards have grouped; partial results follow.
     pub keys: usize,
     /// The query that finishes, over a relation that takes the place of `FROM`.
     pub finish: Vec<Piece>,
@@ -46,7 +46,7 @@ pub struct Combine {
     pub otherwise: Option<Box<Gather>>,
 }
 
-/// A piece of a query's text. Columns are those of the shards' rows, from 0.
+/// A piece of a query's text. Columns are those of partial results, from 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
     Text(String),

@@ -2,7 +2,6 @@
 //!
 //! Entry point: [`Plan`]. A plan holds no values of an execution; [`crate::resolve()`] turns its [`Route`] and the values into a
 //! shard. Plans are built once, shared by all sessions, and drawn by `Display` (see `display.rs`).
-//! Deliberately absent until later rungs of the ladder exist: scatter, partial aggregation.
 
 mod everywhere;
 mod gather;
@@ -78,6 +77,8 @@ impl Plan {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Explain {
     pub inner: Box<Plan>,
+    /// The explained statement's bytes in the text that was planned.
+    pub statement: Range<usize>,
     pub analyze: bool,
     /// A parenthesized option list was given: the shard's own plan is shown beneath the route.
     pub has_options: bool,

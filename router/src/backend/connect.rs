@@ -103,6 +103,7 @@ impl Backend {
             status: b'X',
             outstanding: Outstanding::default(),
             read_bytes: super::READ_BYTES,
+            consumed_bytes: 0,
             parameters: Parameters::default(),
             cancel_target: Arc::new(CancelTarget {
                 server: server.clone(),

@@ -59,6 +59,8 @@ pub struct Backend {
     outstanding: Outstanding,
     /// Free room for the next read.
     read_bytes: usize,
+    /// Input that has been consumed, since the connection began.
+    consumed_bytes: u64,
     pub parameters: Parameters,
     cancel_target: Arc<CancelTarget>,
     applied: AppliedSettings,
@@ -81,11 +83,17 @@ impl Backend {
 
     /// Drops the first `count` bytes of the input.
     pub fn consume(&mut self, count: usize) {
+        self.consumed_bytes += count as u64;
         if count == self.input.len() {
             self.input.clear();
         } else {
             bytes::Buf::advance(&mut self.input, count);
         }
+    }
+
+    /// How much input has been consumed since the connection began.
+    pub fn consumed_bytes(&self) -> u64 {
+        self.consumed_bytes
     }
 
     /// Sends what waits in `out`.

@@ -1,12 +1,15 @@
-//! The command line: `pgweave serve`, `init`, `check` and `demo`.
+//! The command line: `pgweave serve`, `init`, `check`, `demo`, `explain` and `advise`.
 //!
 //! Entry point: [`main`]. Exit status: 0 done, 1 failed (the reason and the remedy are on standard error), 2 the
 //! command line itself is wrong.
 
+mod advise;
 mod demo;
 mod explain;
 mod init;
 mod logging;
+mod plan;
+mod planning;
 mod progress;
 mod serve;
 mod shard;
@@ -20,8 +23,10 @@ use miette::{IntoDiagnostic, WrapErr};
 
 use crate::config::{Config, Sources};
 
+pub use advise::AdviseOptions;
 pub use demo::DemoOptions;
 pub use init::InitOptions;
+pub use plan::ExplainOptions;
 pub use shard::ShardArgument;
 
 /// Makes a fleet of plain PostgreSQL servers behave as one database.
@@ -47,6 +52,10 @@ pub enum Command {
     Init(InitOptions),
     /// Check that all servers are fit to be shards, and say what to change
     Check(InitOptions),
+    /// Show how a statement would be run, without running it
+    Explain(ExplainOptions),
+    /// Show what share of a workload's statements each rung would answer under other shard keys
+    Advise(AdviseOptions),
 }
 
 /// Where a router's settings come from.
@@ -102,6 +111,8 @@ fn run(command: Command) -> miette::Result<ExitCode> {
             Command::Serve(options) => serve::run(options.load()?).await,
             Command::Init(options) => init::init(options).await,
             Command::Check(options) => init::check(options).await,
+            Command::Explain(options) => plan::run(options).await,
+            Command::Advise(options) => advise::run(options).await,
         }
     })
 }

@@ -31,10 +31,10 @@ pub use identity::{
     AuthQuery, CatalogHome, Password, ServerLogin, ServerTls, Servers, SslMode, User, UserSecret,
 };
 pub use passfile::Passfile;
-pub use rule::{AuthMethod, AuthRule, NameMatch};
+pub use rule::{AuthMethod, AuthRule, NameMatch, ScatterRule};
 pub use sections::{
-    Gather, Listen, Log, LogFormat, LogLevel, Planner, Pool, ReadPreference, Replicas, Shutdown,
-    Tls, TlsMode,
+    Gather, Listen, Log, LogFormat, LogLevel, Planner, Pool, ReadPreference, Replicas, ScatterMode,
+    Shutdown, Tls, TlsMode,
 };
 pub use value::Secret;
 
@@ -56,6 +56,8 @@ pub struct Config {
     pub replicas: Replicas,
     pub planner: Planner,
     pub gather: Gather,
+    /// The first that matches a session decides; without a match, what `planner` says.
+    pub scatter: Vec<ScatterRule>,
     pub log: Log,
     pub shutdown: Shutdown,
 }
@@ -87,6 +89,14 @@ fn readable((name, value): (std::ffi::OsString, std::ffi::OsString)) -> Option<(
 }
 
 impl Config {
+    /// Whether sessions of this user may ask several shards, unless they say otherwise themselves.
+    pub fn scatter_mode(&self, user: &str, database: &str) -> ScatterMode {
+        self.scatter
+            .iter()
+            .find(|rule| rule.user.matches(user) && rule.database.matches(database))
+            .map_or(self.planner.scatter, |rule| rule.mode)
+    }
+
     /// Reads, checks and completes the settings.
     pub fn load(sources: &Sources) -> Result<Config, Error> {
         let (name, text) = match &sources.file {

@@ -9,8 +9,8 @@ use super::document::Document;
 use super::error::Error;
 use super::login::{RawCatalog, RawServers, RawUser};
 use super::{
-    AuthMethod, AuthQuery, AuthRule, Config, Gather, Listen, Log, Planner, Pool, Replicas, Secret,
-    Shutdown, Tls, TlsMode,
+    AuthMethod, AuthQuery, AuthRule, Config, Gather, Listen, Log, Planner, Pool, Replicas,
+    ScatterRule, Secret, Shutdown, Tls, TlsMode,
 };
 
 /// The largest message that PostgreSQL accepts.
@@ -44,6 +44,8 @@ pub(super) struct Raw {
     #[serde(default)]
     gather: Gather,
     #[serde(default)]
+    scatter: Vec<ScatterRule>,
+    #[serde(default)]
     log: Log,
     #[serde(default)]
     shutdown: Shutdown,
@@ -68,6 +70,7 @@ pub(super) fn resolve(
         replicas,
         planner,
         gather,
+        scatter,
         log,
         shutdown,
         ..
@@ -108,6 +111,7 @@ pub(super) fn resolve(
         replicas,
         planner,
         gather,
+        scatter,
         log,
         shutdown,
     })

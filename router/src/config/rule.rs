@@ -1,9 +1,10 @@
-//! Who may connect, and how they prove who they are.
+//! What holds for some users and databases only: who may connect and how they prove who they are, and which queries may
+//! ask several shards.
 
 use serde::Deserialize;
 use serde::de::Deserializer;
 
-use super::Cidr;
+use super::{Cidr, ScatterMode};
 
 /// One `[[auth]]` rule: which connections it is for, and the method they authenticate by.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -37,6 +38,17 @@ impl AuthRule {
     }
 }
 
+/// One `[[scatter]]` rule: what becomes of queries over several shards in such sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScatterRule {
+    #[serde(default)]
+    pub user: NameMatch,
+    #[serde(default)]
+    pub database: NameMatch,
+    pub mode: ScatterMode,
+}
+
 /// How a client proves who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -53,8 +65,9 @@ pub enum AuthMethod {
 }
 
 /// `"all"`, one name, or several.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum NameMatch {
+    #[default]
     All,
     Names(Vec<String>),
 }

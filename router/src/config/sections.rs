@@ -156,12 +156,44 @@ pub enum ReadPreference {
 pub struct Planner {
     /// Plans that are kept, of all sessions together.
     pub plan_cache_entries: usize,
+    /// Of sessions for which no `[[scatter]]` rule says otherwise.
+    pub scatter: ScatterMode,
 }
 
 impl Default for Planner {
     fn default() -> Self {
         Planner {
             plan_cache_entries: 10_000,
+            scatter: ScatterMode::Allow,
+        }
+    }
+}
+
+/// What becomes of queries that no single shard answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScatterMode {
+    #[default]
+    Allow,
+    /// They run, and the client is told.
+    Warn,
+    /// They are refused.
+    Forbid,
+}
+
+impl ScatterMode {
+    /// As the name is written in settings.
+    pub fn from_name(name: &str) -> Option<ScatterMode> {
+        [ScatterMode::Allow, ScatterMode::Warn, ScatterMode::Forbid]
+            .into_iter()
+            .find(|mode| mode.name() == name)
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            ScatterMode::Allow => "allow",
+            ScatterMode::Warn => "warn",
+            ScatterMode::Forbid => "forbid",
         }
     }
 }

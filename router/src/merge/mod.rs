@@ -12,6 +12,7 @@
 //! Deliberately absent: connections, the order of locales other than C, aggregates whose result is not a function of
 //! partial results of the same type (`avg` and its like are combined by a query on a server).
 
+pub mod arrays;
 pub mod combine;
 pub mod key;
 pub mod kind;

@@ -32,6 +32,8 @@ pub struct ClientIo {
     pub statements: HashMap<Box<[u8]>, Arc<Statement>>,
     /// ParameterStatus messages of statements that the router ran itself: PostgreSQL sends them before ReadyForQuery.
     pub late: BytesMut,
+    /// Rows are not for the client: EXPLAIN ANALYZE.
+    discarding: Option<Box<Discarding>>,
     input: BytesMut,
     limits: Limits,
     worker: Arc<WorkerLocal>,
@@ -51,6 +53,7 @@ impl ClientIo {
             reported: Parameters::default(),
             statements: HashMap::new(),
             late: BytesMut::new(),
+            discarding: None,
             input: BytesMut::new(),
             limits,
             worker,
@@ -107,9 +110,32 @@ impl ClientIo {
         if self.out.is_empty() {
             return Ok(());
         }
+        if let Some(discarding) = &mut self.discarding {
+            discarding.take(&mut self.out);
+            return Ok(());
+        }
         self.stream.write_all(&self.out).await?;
         self.out.clear();
         self.stream.flush().await
+    }
+
+    /// From now on results are counted and thrown away; what else is for the client waits.
+    pub fn discard_results(&mut self) {
+        let held = std::mem::take(&mut self.out);
+        self.discarding = Some(Box::new(Discarding {
+            held,
+            ..Discarding::default()
+        }));
+    }
+
+    /// Ends that; returns how many rows there were.
+    pub fn keep_results(&mut self) -> u64 {
+        let Some(mut discarding) = self.discarding.take() else {
+            return 0;
+        };
+        discarding.take(&mut self.out);
+        self.out = discarding.held;
+        discarding.rows
     }
 
     /// The body of a server's error with the client's own names of its statements in place of the server's.
@@ -146,6 +172,38 @@ impl ClientIo {
                 if spare.capacity() <= KEEP_BYTES {
                     self.worker.give_buffer(spare);
                 }
+            }
+        }
+    }
+}
+
+/// Takes results out of what is for a client.
+#[derive(Default)]
+struct Discarding {
+    /// What is not of a result.
+    held: BytesMut,
+    rows: u64,
+    /// So many bytes of the message at hand are still to come: a long one comes in pieces.
+    missing: usize,
+    /// The message at hand is not of a result.
+    keeps: bool,
+}
+
+impl Discarding {
+    fn take(&mut self, out: &mut BytesMut) {
+        while !out.is_empty() {
+            if self.missing == 0 {
+                let Some(total) = frame::total_length(out) else {
+                    return;
+                };
+                self.missing = total;
+                self.rows += u64::from(out[0] == b'D');
+                self.keeps = !matches!(out[0], b'T' | b'D' | b'C' | b's' | b'I');
+            }
+            let piece = out.split_to(self.missing.min(out.len()));
+            self.missing -= piece.len();
+            if self.keeps {
+                self.held.extend_from_slice(&piece);
             }
         }
     }

@@ -55,6 +55,9 @@ impl Session {
         let Some((finish, types)) = finish else {
             return match &combine.otherwise {
                 Some(gather) => {
+                    if let Some(measures) = &mut self.measures {
+                        measures.other_ways += 1;
+                    }
                     Box::pin(self.run_gather(gather, whole, offset, sent, catalog)).await
                 }
                 None => Err(Report::error(
@@ -291,42 +294,37 @@ fn finish_text(combine: &Combine, types: &Types) -> Option<String> {
         return None;
     }
     let mut sql = String::new();
-    let name = |column: usize| {
-        let keys = combine.keys;
-        match column.checked_sub(keys) {
-            Some(partial) => format!("pgweave_p{partial}"),
-            None => format!("pgweave_k{column}"),
-        }
-    };
+    let name = |column: &usize| format!("pgweave_p{column}");
+    let type_of = |column: &usize| types.columns.get(combine.keys + column);
     for piece in &combine.finish {
         match piece {
             Piece::Text(text) => sql.push_str(text),
             Piece::Relation => sql.push_str(RELATION),
             Piece::Count(column) => sql.push_str(&format!(
                 "(COALESCE(pg_catalog.sum({}), 0)::pg_catalog.int8)",
-                name(*column)
+                name(column)
             )),
             Piece::Sum(column) => {
                 // bigint: sums of integers. Money, reals, numerics and intervals add up to their own type.
-                let cast = match types.columns.get(*column)? {
+                let cast = match type_of(column)? {
                     20 => "::pg_catalog.int8",
                     700 | 701 | 790 | 1186 | 1700 => "",
                     _ => return None,
                 };
-                sql.push_str(&format!("(pg_catalog.sum({}){cast})", name(*column)));
+                sql.push_str(&format!("(pg_catalog.sum({}){cast})", name(column)));
             }
             Piece::Average { sum, count } => {
                 // As `avg` divides: numerics, or double precision by the count as double precision. A sum of reals has lost
                 // what `avg` keeps.
-                let cast = match types.columns.get(*sum)? {
+                let cast = match type_of(sum)? {
                     20 | 1700 => "",
                     701 | 1186 => "::pg_catalog.float8",
                     _ => return None,
                 };
                 sql.push_str(&format!(
                     "(pg_catalog.sum({}) / NULLIF(pg_catalog.sum({}), 0){cast})",
-                    name(*sum),
-                    name(*count)
+                    name(sum),
+                    name(count)
                 ));
             }
         }

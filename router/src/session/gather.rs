@@ -327,6 +327,9 @@ impl Session {
         for (index, shards) in sources {
             let table = &gather.tables[*index];
             let before = moved.rows;
+            if let Some(measures) = &mut self.measures {
+                measures.step = *index;
+            }
             if table
                 .columns
                 .iter()
@@ -404,6 +407,9 @@ impl Session {
             sql.push(';');
             sql.push_str(if link.in_block { &after } else { "COMMIT" });
             link.backend.query(sql.as_bytes());
+            if let Some(measures) = &mut self.measures {
+                measures.asked(link.shard, link.backend.consumed_bytes());
+            }
             if let Err(error) = link.backend.flush().await {
                 return Err(LinkError::Server(error).into());
             }
@@ -525,6 +531,11 @@ impl Session {
                         let status = body.first().copied().unwrap_or(b'E');
                         link.backend.set_status(status);
                         done = true;
+                    }
+                    b'C' if body.starts_with(b"COPY") => {
+                        if let Some(measures) = &mut self.measures {
+                            measures.answered(link.shard, link.backend.consumed_bytes(), body);
+                        }
                     }
                     b'H' | b'c' | b'C' | b'N' | b'A' | b'D' | b'T' => {}
                     other => return Err(LinkError::unexpected(other).into()),
@@ -649,7 +660,7 @@ impl Session {
                     };
                 }
             }
-            match merge.backend.fill().await {
+            match self.handle.cancelling(merge.backend.fill()).await {
                 Ok(0) => {
                     return Err(LinkError::Server(std::io::ErrorKind::UnexpectedEof.into()).into());
                 }
@@ -662,7 +673,8 @@ impl Session {
     /// Relays the query's own answer.
     pub(super) async fn exchange_merge(&mut self, merge: &mut Link) -> Step {
         self.flush_merge(merge).await?;
-        match merge.relay(&mut self.client, &mut self.notes).await? {
+        let relayed = merge.relay(&mut self.client, &mut self.notes);
+        match self.handle.cancelling(relayed).await? {
             Pause::Finished => {}
             Pause::CopyIn => return Err(LinkError::unexpected(b'G').into()),
         }

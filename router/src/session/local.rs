@@ -101,12 +101,14 @@ impl Session {
                 };
                 self.run_everywhere(everywhere, carrier, &catalog).await?;
             }
-            Some(Plan::Scatter(scatter)) => {
+            Some(plan @ Plan::Scatter(scatter)) => {
+                self.allow_several(plan, &catalog)?;
                 let sent = Sent::Bound(statement, message, max_rows);
                 return Box::pin(self.run_scatter(scatter, &statement.sql, 0, sent, &catalog))
                     .await;
             }
-            Some(Plan::Gather(gather)) => {
+            Some(plan @ Plan::Gather(gather)) => {
+                self.allow_several(plan, &catalog)?;
                 let sent = Sent::Bound(statement, message, max_rows);
                 Box::pin(self.run_gather(gather, &statement.sql, 0, sent, &catalog)).await?;
                 return Ok(());

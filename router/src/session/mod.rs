@@ -6,6 +6,7 @@
 //! Invariants: answers reach the client in the order of its messages. A server connection goes back to its pool only
 //! when its transaction has ended and nothing of this session is left on it. No buffer is held while idle.
 
+mod allowance;
 mod batch;
 pub mod block;
 pub mod budget;
@@ -15,7 +16,7 @@ mod commit;
 mod copy;
 mod describing;
 mod everywhere;
-mod explain;
+pub mod explain;
 mod extended;
 mod gather;
 mod groups;
@@ -46,7 +47,7 @@ use smallvec::SmallVec;
 
 use crate::backend::AppliedSettings;
 use crate::cancel::SessionHandle;
-use crate::config::ReadPreference;
+use crate::config::{ReadPreference, ScatterMode};
 use crate::execute::Link;
 use crate::execute::expect::Undo;
 use crate::execute::relay::Notes;
@@ -94,6 +95,8 @@ pub struct Session {
     unfinished: Vec<txn::ParticipantGid>,
     notes: Notes,
     literals: Literals,
+    /// What EXPLAIN ANALYZE measures meanwhile.
+    measures: Option<Box<explain::Measures>>,
     /// An extended message has failed: skip to Sync.
     skipping: bool,
     /// The shard that a forwarded statement went to.
@@ -106,6 +109,8 @@ struct Derived {
     search_path: Arc<[String]>,
     manual: Option<Manual>,
     read_preference: ReadPreference,
+    /// Of queries that no single shard answers.
+    scatter: ScatterMode,
     standard_conforming_strings: bool,
     /// The settings by which servers read this session's statements.
     reading: AppliedSettings,

@@ -260,6 +260,9 @@ impl Session {
     ) -> Step {
         match &scatter.otherwise {
             Some(gather) => {
+                if let Some(measures) = &mut self.measures {
+                    measures.other_ways += 1;
+                }
                 Box::pin(self.run_gather(gather, whole, offset, sent, catalog)).await
             }
             None => Err(Report::error(
@@ -385,6 +388,9 @@ impl Session {
         for &index in links {
             let link = &mut self.links[index];
             link.unsynced = false;
+            if let Some(measures) = &mut self.measures {
+                measures.asked(link.shard, link.backend.consumed_bytes());
+            }
             link.backend.flush().await.map_err(LinkError::Server)?;
         }
         Ok(())
@@ -617,7 +623,12 @@ impl Session {
                             .map_err(LinkError::Protocol)?;
                     }
                 }
-                b'C' | b's' | b'I' => source.exhausted = true,
+                b'C' | b's' | b'I' => {
+                    source.exhausted = true;
+                    if let Some(measures) = &mut self.measures {
+                        measures.answered(link.shard, link.backend.consumed_bytes(), body);
+                    }
+                }
                 b'E' => {
                     source.exhausted = true;
                     let own = self.client.with_own_names(body).into_owned();
@@ -666,7 +677,7 @@ impl Session {
             }
             Poll::Pending
         });
-        match filled.await {
+        match self.handle.cancelling(filled).await {
             Ok(0) => Err(LinkError::Server(std::io::ErrorKind::UnexpectedEof.into()).into()),
             Ok(_) => Ok(()),
             Err(error) => Err(LinkError::Server(error).into()),
@@ -709,10 +720,8 @@ impl Session {
         let patience = tokio::time::Instant::now() + std::time::Duration::from_millis(PATIENCE_MS);
         for &index in &unfinished {
             let link = &mut self.links[index];
-            let settled = tokio::time::timeout_at(patience, settle(link)).await;
-            if !matches!(settled, Ok(true)) {
-                link.backend.set_status(b'E');
-            }
+            // Whatever comes of it shows in the connection's state.
+            let _ = tokio::time::timeout_at(patience, settle(link)).await;
         }
         unfinished.sort_unstable();
         for index in unfinished.into_iter().rev() {
@@ -726,8 +735,8 @@ impl Session {
 /// How long a shard that works on a query that has failed elsewhere may take to answer.
 const PATIENCE_MS: u64 = 20;
 
-/// Reads up to ReadyForQuery; `false`: the connection is of no more use.
-async fn settle(link: &mut crate::execute::Link) -> bool {
+/// Reads up to ReadyForQuery, or up to where the connection is of no more use.
+async fn settle(link: &mut crate::execute::Link) {
     loop {
         loop {
             match frame::next_frame(link.backend.input(), &link.limits) {
@@ -737,15 +746,15 @@ async fn settle(link: &mut crate::execute::Link) -> bool {
                     if frame.tag == b'Z' {
                         link.position_offset = 0;
                         link.backend.set_status(status.unwrap_or(b'E'));
-                        return true;
+                        return;
                     }
                 }
                 Ok(None) => break,
-                Err(_) => return false,
+                Err(_) => return,
             }
         }
         if !matches!(link.backend.fill().await, Ok(1..)) {
-            return false;
+            return;
         }
     }
 }

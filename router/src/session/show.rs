@@ -8,7 +8,8 @@ use planner::{AdminCall, SetScope, SetValue};
 use super::report::Report;
 use super::settings::Assignment;
 use super::{Derived, Manual, Session, Step};
-use crate::config::ReadPreference;
+use crate::cancel::SessionHandle;
+use crate::config::{ReadPreference, ScatterMode};
 use crate::wire::encode;
 use crate::{admin, show};
 
@@ -25,6 +26,7 @@ impl Session {
                 "pgweave.read_preference",
                 read_preference_name(self.derived.read_preference).to_owned(),
             ),
+            "scatter" => one("pgweave.scatter", self.derived.scatter.name().to_owned()),
             other => show::show(other, &self.router, catalog).ok_or_else(|| unknown(other))?,
         };
         let columns: Vec<(&str, u32)> = table
@@ -48,7 +50,9 @@ impl Session {
     pub(super) fn show_columns(&self, name: &str) -> Step<Vec<(String, u32)>> {
         let columns = match name {
             "session" => self.session_table().columns,
-            "shard" | "shard_key" | "read_preference" => vec![format!("pgweave.{name}")],
+            "shard" | "shard_key" | "read_preference" | "scatter" => {
+                vec![format!("pgweave.{name}")]
+            }
             other => show::columns(other).ok_or_else(|| unknown(other))?,
         };
         Ok(columns.into_iter().map(|name| (name, TEXT)).collect())
@@ -132,6 +136,15 @@ impl Session {
             "pgweave.shard" | "pgweave.shard_key" => {}
             "pgweave.read_preference"
                 if text.is_empty() || parse_read_preference(&text).is_some() => {}
+            "pgweave.scatter" if text.is_empty() || ScatterMode::from_name(&text).is_some() => {}
+            "pgweave.scatter" => {
+                return Err(Report::error(
+                    "22023",
+                    format!("invalid value for parameter \"pgweave.scatter\": \"{text}\""),
+                )
+                .hint("Available values: allow, warn, forbid.")
+                .into());
+            }
             "pgweave.read_preference" => {
                 return Err(Report::error(
                     "22023",
@@ -145,7 +158,7 @@ impl Session {
                     "42704",
                     format!("unrecognized configuration parameter \"{other}\""),
                 )
-                .hint("pgweave knows pgweave.shard, pgweave.shard_key and pgweave.read_preference.")
+                .hint("pgweave knows pgweave.shard, pgweave.shard_key, pgweave.read_preference and pgweave.scatter.")
                 .into());
             }
         }
@@ -198,6 +211,13 @@ impl Session {
                 .setting_text("pgweave.read_preference")
                 .and_then(|text| parse_read_preference(&text))
                 .unwrap_or(self.router.config.replicas.read_preference),
+            scatter: self
+                .setting_text("pgweave.scatter")
+                .and_then(|text| ScatterMode::from_name(&text))
+                .unwrap_or_else(|| {
+                    let SessionHandle { user, database, .. } = &*self.handle;
+                    self.router.config.scatter_mode(user, database)
+                }),
             standard_conforming_strings: on("standard_conforming_strings", true),
             reading: self.settings.reading(),
             utf8,

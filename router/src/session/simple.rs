@@ -163,11 +163,13 @@ impl Session {
                 Ok(false)
             }
             Plan::Scatter(scatter) => {
+                self.allow_several(&planned.plan, catalog)?;
                 Box::pin(self.run_scatter(scatter, part.whole, part.offset, Sent::Simple, catalog))
                     .await?;
                 Ok(false)
             }
             Plan::Gather(gather) => {
+                self.allow_several(&planned.plan, catalog)?;
                 Box::pin(self.run_gather(gather, part.whole, part.offset, Sent::Simple, catalog))
                     .await?;
                 Ok(false)

@@ -227,6 +227,7 @@ impl Session {
             unfinished: Vec::new(),
             notes: Default::default(),
             literals: Default::default(),
+            measures: None,
             skipping: false,
             last_shard: None,
         }

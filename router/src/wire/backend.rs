@@ -79,6 +79,10 @@ pub fn rewrite_error(
                 out.put_u8(b'\n');
                 out.put_slice(context.as_bytes());
             }
+            // It ends the server's session, not the client's.
+            (b'S' | b'V', Some(_)) if matches!(text, b"FATAL" | b"PANIC") => {
+                out.put_slice(b"ERROR")
+            }
             (b'P', _) if position_offset != 0 => {
                 let position = std::str::from_utf8(text)
                     .ok()

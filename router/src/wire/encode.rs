@@ -6,6 +6,11 @@ use crate::session::report::Report;
 
 /// Writes one message: its tag, its length, and what `body` writes.
 #[inline]
+/// A message whose body is there already.
+pub fn message_as_it_is(out: &mut BytesMut, tag: u8, body: &[u8]) {
+    message(out, tag, |out| out.put_slice(body));
+}
+
 fn message(out: &mut BytesMut, tag: u8, body: impl FnOnce(&mut BytesMut)) {
     let start = out.len();
     out.put_u8(tag);
