@@ -30,7 +30,7 @@ pub fn check(cluster: &Cluster, rows: u64) -> Result<(), Failure> {
     match plan
         .iter()
         .flatten()
-        .any(|line| line.contains("Rows of: accounts"))
+        .any(|line| line.contains("Bring public.accounts"))
     {
         true => Ok(()),
         false => Err(Failure(format!("no rows are brought: {plan:?}"))),

@@ -37,7 +37,7 @@ const INTRODUCTION: &str = "\
 
 Written by `./dev bench several`. Each number is the median of the rounds, with the least and the greatest in parentheses. \"By hand\" \
 is the same statement as the shards get it (read from EXPLAIN), sent to all of them at the same time, each by a pgbench of its own with \
-as many clients; the slowest counts. \"Ratio\" and \"beyond\" compare with that in the same round. \"Processor\" is the router's \
+as many clients; the slowest counts. With several clients that is more work at a time than they ask of pgweave, whose shards wait for each other. \"Ratio\" and \"beyond\" compare with that in the same round. \"Processor\" is the router's \
 user and system time per transaction. All servers, routers and clients share the machine's processors: what one shard more costs \
 here is mostly work that elsewhere another machine does. Statements are in `tests/src/bin/several_bench/statement.rs`.
 

@@ -61,7 +61,9 @@ fn targets(report: &Report) -> Vec<Target> {
         );
     }
     for statement in ALL {
-        if statement.road == Road::All && statement.name != JOIN_OFF_KEY {
+        // A stream is as slow as its one client; merging has a target of its own.
+        let scattered = statement.road == Road::All && !statement.streams;
+        if scattered && statement.name != JOIN_OFF_KEY {
             let beyond = Spread::of(compared(statement.name, 1).beyond_share_us());
             let what = format!(
                 "beyond the slowest shard and 15 %, {}, 1 client",
