@@ -9,6 +9,7 @@
 )]
 
 pub mod agree;
+pub mod bench;
 pub mod certificates;
 pub mod client;
 pub mod cluster;

@@ -1,6 +1,6 @@
 //! Tables of a script, filled by queries that any server computes alike.
 //!
-//! Entry point: [`load`]. What defines something runs on a plain PostgreSQL and through pgweave, as in any other script. An `INSERT INTO
+//! Entry point: [`load`]; [`fill`] for one table. What defines something runs on a plain PostgreSQL and through pgweave, as in any other script. An `INSERT INTO
 //! table SELECT …` runs on the plain server and on each shard, which keeps what its placement guard lets in: thousands of rows
 //! without one statement each.
 
@@ -39,8 +39,8 @@ pub fn load(sides: &Sides, shards: &[Endpoint], script: &Script) -> Result<(), F
     Ok(())
 }
 
-/// `insert`: the table's name and the query behind it.
-fn fill(shards: &[Endpoint], insert: &str) -> Result<(), Failure> {
+/// Puts into a table of the shards the rows of a query. `insert`: the table's name and the query behind it.
+pub fn fill(shards: &[Endpoint], insert: &str) -> Result<(), Failure> {
     let (table, query) = insert.split_once(' ').unwrap_or((insert, ""));
     for shard in shards {
         let mut server = shard.client()?;
@@ -69,8 +69,8 @@ fn fill(shards: &[Endpoint], insert: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The first column's values.
-fn succeed(client: &mut Client, sql: &str) -> Result<Vec<Option<String>>, Failure> {
+/// The first column's values of a statement that must succeed.
+pub fn succeed(client: &mut Client, sql: &str) -> Result<Vec<Option<String>>, Failure> {
     let answer = client.query(sql)?;
     if let Some(error) = answer.iter().find(|message| message.tag == b'E') {
         return Err(Failure(format!("{sql}: {error:?}")));

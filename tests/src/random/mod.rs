@@ -159,7 +159,7 @@ impl<'a> Worker<'a> {
         };
         let (expected, found, kind) = asked;
         // The time limit holds for the write before it as well, which leaves the block failed.
-        let slow = |answer: &Answer| matches!(answer.sqlstate(), "57014" | "25P02");
+        let slow = |answer: &Answer| matches!(answer.sqlstate().as_str(), "57014" | "25P02");
         if slow(&expected) || slow(&found) {
             self.report.slow += 1;
             return;

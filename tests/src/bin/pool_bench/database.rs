@@ -1,12 +1,12 @@
 //! The one server that all subjects use, and its data.
 
+use ::tests::bench::{results, server};
 use ::tests::endpoint::Endpoint;
 use ::tests::process::Failure;
-use router::local::{LocalServer, ServerOptions, Settings};
+use router::local::LocalServer;
 use tokio_postgres::error::SqlState;
 
 use crate::options::Options;
-use crate::workload::bench_directory;
 
 /// A server with the database `plain` for direct access and pgbouncer, and one database for each shard of pgweave.
 pub struct Database {
@@ -25,33 +25,12 @@ const ACCOUNTS_OF_A_BRANCH: &str = "INSERT INTO {prefix}_accounts (aid, bid, aba
 impl Database {
     /// Starts the server and loads the database `plain`. The shards' databases stay empty.
     pub async fn start(options: &Options) -> Result<Database, Failure> {
-        let mut settings = Settings::default();
-        for setting in [
-            "shared_buffers=1GB",
-            "max_wal_size=8GB",
-            "checkpoint_timeout=1h",
-            "autovacuum=off",
-            "jit=off",
-        ] {
-            settings.parse(setting)?;
-        }
-        // Without waiting for the disk, what a proxy adds shows most.
-        let server = LocalServer::scratch(ServerOptions {
-            settings,
-            durable: false,
-            ..ServerOptions::default()
-        })
-        .await?;
+        let databases: Vec<&str> = SHARDS.into_iter().chain(["plain"]).collect();
+        let server = server::start(&databases).await?;
         let database = Database {
             server,
             scale: options.scale,
         };
-        let postgres = database.connect("postgres").await?;
-        for name in SHARDS.iter().chain(&["plain"]) {
-            postgres
-                .batch_execute(&format!("CREATE DATABASE {name}"))
-                .await?;
-        }
         println!("loading {} accounts", 100_000 * options.scale);
         let plain = database.connect("plain").await?;
         plain.batch_execute(&script("schema.sql")?).await?;
@@ -59,7 +38,7 @@ impl Database {
             database.load_branch(&plain, "pgbench", branch).await?;
             database.load_branch(&plain, "sharded", branch).await?;
         }
-        database.settle("plain").await?;
+        server::settle(&database.server, "plain").await?;
         Ok(database)
     }
 
@@ -83,7 +62,7 @@ impl Database {
             }
         }
         for shard in SHARDS {
-            self.settle(shard).await?;
+            server::settle(&self.server, shard).await?;
         }
         Ok(())
     }
@@ -120,18 +99,11 @@ impl Database {
         client.batch_execute(&fill(TELLERS_OF_A_BRANCH)).await?;
         client.batch_execute(&fill(ACCOUNTS_OF_A_BRANCH)).await
     }
-
-    /// Statistics, hint bits and clean buffers, so that the first measurement is like the last.
-    async fn settle(&self, database: &str) -> Result<(), Failure> {
-        let client = self.connect(database).await?;
-        client.batch_execute("VACUUM ANALYZE").await?;
-        Ok(client.batch_execute("CHECKPOINT").await?)
-    }
 }
 
 /// A script of the benchmark.
 pub fn script(name: &str) -> Result<String, Failure> {
-    let path = bench_directory().join(name);
+    let path = results::directory().join(name);
     std::fs::read_to_string(&path)
         .map_err(|error| Failure(format!("cannot read {}: {error}", path.display())))
 }

@@ -1,12 +1,12 @@
 //! What a client costs that is connected and does nothing.
 
+use ::tests::bench::usage;
 use ::tests::client::Client;
 use ::tests::process::Failure;
 
 use crate::database::Database;
 use crate::options::Options;
 use crate::subject::Subject;
-use crate::usage;
 
 /// Resident memory that each idle client adds to a fresh proxy, in bytes. Each client has run one statement.
 pub async fn bytes_per_client(

@@ -8,19 +8,15 @@
 
 mod database;
 mod idle;
-mod machine;
 mod options;
-mod pgbench;
 mod report;
 mod subject;
-mod usage;
 mod workload;
 
 use std::process::ExitCode;
 
 use ::tests::process::Failure;
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
 
 use database::Database;
 use options::Options;
@@ -29,31 +25,7 @@ use subject::Subject;
 use workload::Workload;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("cannot start: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let outcome = runtime.block_on(async {
-        tokio::select! {
-            outcome = run(options) => outcome,
-            () = interrupted() => Err(Failure("interrupted".to_owned())),
-        }
-    });
-    // What still runs was ended when `run` was dropped.
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("{failure}");
-            ExitCode::FAILURE
-        }
-    }
+    tests::bench::main(run(Options::parse()))
 }
 
 /// Measures everything that the options choose.
@@ -95,15 +67,4 @@ async fn run(options: Options) -> Result<(), Failure> {
         subject.stop().await;
     }
     database.stop().await
-}
-
-/// Ctrl-C, or a polite request to end.
-async fn interrupted() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
 }

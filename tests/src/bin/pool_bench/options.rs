@@ -49,7 +49,7 @@ pub enum Proxy {
 impl Options {
     /// Whether a workload of this name was asked for.
     pub fn wants(&self, name: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|word| name.contains(word.as_str()))
+        tests::bench::wanted(&self.only, name)
     }
 
     /// Whether everything is measured, as it has to be for results that are kept.

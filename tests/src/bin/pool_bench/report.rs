@@ -3,13 +3,14 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use ::tests::bench::spread::cell;
+use ::tests::bench::{machine, results};
 use ::tests::process::Failure;
 
 use crate::database::Database;
-use crate::machine;
 use crate::options::Options;
 use crate::subject::{Sample, Subject};
-use crate::workload::{Workload, bench_directory};
+use crate::workload::Workload;
 
 /// All samples, in the order they were taken.
 pub struct Report {
@@ -17,14 +18,6 @@ pub struct Report {
     samples: Vec<(Workload, &'static str, Sample)>,
     idle: Vec<(&'static str, f64)>,
     conditions: Vec<(String, String)>,
-}
-
-/// The least, the middle and the greatest of some numbers.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Spread {
-    min: f64,
-    median: f64,
-    max: f64,
 }
 
 impl Report {
@@ -80,13 +73,10 @@ impl Report {
     pub fn finish(&self, options: &Options) -> Result<(), Failure> {
         let path: PathBuf = match &options.output {
             Some(path) => path.clone(),
-            None if options.is_complete() => bench_directory().join("RESULTS.md"),
+            None if options.is_complete() => results::kept(),
             None => return Ok(()),
         };
-        std::fs::write(&path, self.markdown())
-            .map_err(|error| Failure(format!("cannot write {}: {error}", path.display())))?;
-        println!("\nwrote {}", path.display());
-        Ok(())
+        results::write(&path, &self.markdown())
     }
 
     fn markdown(&self) -> String {
@@ -115,8 +105,9 @@ impl Report {
             text.push_str("\n| idle client | KiB of the proxy's memory |\n|---|---:|\n");
             for (name, _) in &self.subjects {
                 let bytes = self.idle.iter().filter(|(known, _)| known == name);
-                if let Some(spread) = Spread::of(bytes.map(|(_, bytes)| bytes / 1024.0)) {
-                    let _ = writeln!(text, "| {name} | {} |", spread.shown(1));
+                let spread = cell(bytes.map(|(_, bytes)| bytes / 1024.0), 1);
+                if !spread.is_empty() {
+                    let _ = writeln!(text, "| {name} | {spread} |");
                 }
             }
         }
@@ -136,17 +127,14 @@ impl Report {
                     .iter()
                     .zip(&direct)
                     .map(|(sample, direct)| sample.per_second / direct.per_second);
-                let column = |spread: Option<Spread>, digits| {
-                    spread.map_or_else(String::new, |spread: Spread| spread.shown(digits))
-                };
                 let cpu = samples.iter().filter_map(|s| s.cpu_us_per_transaction);
                 let _ = writeln!(
                     text,
                     "| {workload} | {name} | {} | {} | {} | {} |",
-                    column(Spread::of(samples.iter().map(|s| s.per_second)), 0),
-                    column(Spread::of(ratios), 2),
-                    column(Spread::of(samples.iter().map(|s| s.latency_ms)), 3),
-                    column(Spread::of(cpu), 1),
+                    cell(samples.iter().map(|s| s.per_second), 0),
+                    cell(ratios, 2),
+                    cell(samples.iter().map(|s| s.latency_ms), 3),
+                    cell(cpu, 1),
                 );
             }
         }
@@ -158,40 +146,5 @@ impl Report {
             |(known, name, _): &&(Workload, &str, Sample)| known == workload && *name == subject;
         let samples = self.samples.iter().filter(of);
         samples.map(|(_, _, sample)| *sample).collect()
-    }
-}
-
-impl Spread {
-    fn of(values: impl Iterator<Item = f64>) -> Option<Spread> {
-        let mut values: Vec<f64> = values.collect();
-        values.sort_by(f64::total_cmp);
-        let middle = values.len() / 2;
-        let median = match (values.len() % 2, values.get(middle.wrapping_sub(1))) {
-            (0, Some(below)) => (below + values.get(middle)?) / 2.0,
-            _ => *values.get(middle)?,
-        };
-        Some(Spread {
-            min: *values.first()?,
-            median,
-            max: *values.last()?,
-        })
-    }
-
-    fn shown(self, digits: usize) -> String {
-        let Spread { min, median, max } = self;
-        format!("{median:.digits$} ({min:.digits$}–{max:.digits$})")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_the_middle_or_between_the_two_middle_ones() {
-        let of = |values: &[f64]| Spread::of(values.iter().copied()).map(|spread| spread.shown(1));
-        assert_eq!(of(&[3.0, 1.0, 2.0]).as_deref(), Some("2.0 (1.0–3.0)"));
-        assert_eq!(of(&[4.0, 1.0, 2.0, 3.0]).as_deref(), Some("2.5 (1.0–4.0)"));
-        assert_eq!(of(&[]), None);
     }
 }

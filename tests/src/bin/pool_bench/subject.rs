@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use ::tests::bench::{machine, usage};
 use ::tests::endpoint::Endpoint;
 use ::tests::process::{Child, Failure};
 use ::tests::router_process::{RouterProcess, ShardServers};
@@ -13,7 +14,6 @@ use router::local::{Account, Scratch};
 use crate::database::{Database, SHARDS, script};
 use crate::options::{Options, Proxy};
 use crate::workload::Workload;
-use crate::{machine, pgbench, usage};
 
 /// One way to the data.
 pub struct Subject {
@@ -86,7 +86,7 @@ impl Subject {
     /// Opens the connections that the measurement will use, and fills caches.
     pub async fn warm_up(&self, workload: &Workload, options: &Options) -> Result<(), Failure> {
         let endpoint = self.endpoint_for(workload);
-        pgbench::run(endpoint, workload, options.scale, 1).await?;
+        workload.run(endpoint, options.scale, 1).outcome().await?;
         Ok(())
     }
 
@@ -106,7 +106,8 @@ impl Subject {
         };
         let before = cpu()?;
         let endpoint = self.endpoint_for(workload);
-        let outcome = pgbench::run(endpoint, workload, options.scale, options.seconds).await?;
+        let run = workload.run(endpoint, options.scale, options.seconds);
+        let outcome = run.outcome().await?;
         let after = cpu()?;
         let used = after.zip(before).map(|(after, before)| after - before);
         Ok(Sample {

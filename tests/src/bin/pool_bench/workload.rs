@@ -3,6 +3,10 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use ::tests::bench::pgbench::{Length, Run};
+use ::tests::bench::results;
+use ::tests::endpoint::Endpoint;
+
 use crate::options::Options;
 
 /// One way to run pgbench.
@@ -58,13 +62,26 @@ impl Workload {
             .collect()
     }
 
+    /// How pgbench runs it for so many seconds.
+    pub fn run(&self, endpoint: &Endpoint, scale: u32, seconds: u32) -> Run {
+        Run {
+            name: self.to_string(),
+            endpoint: endpoint.clone(),
+            script: self.script(),
+            protocol: self.protocol,
+            clients: self.clients,
+            length: Length::Seconds(seconds),
+            variables: vec![("scale", scale.into())],
+        }
+    }
+
     /// The script for pgbench.
     pub fn script(&self) -> PathBuf {
         let suffix = match self.placement {
             Placement::Unsharded => "",
             Placement::Sharded => "_sharded",
         };
-        bench_directory().join(format!("{}{suffix}.sql", self.transaction))
+        results::directory().join(format!("{}{suffix}.sql", self.transaction))
     }
 }
 
@@ -82,11 +99,6 @@ impl fmt::Display for Workload {
         };
         write!(f, "{transaction} {placement} {protocol} {clients}")
     }
-}
-
-/// Where scripts and results are.
-pub fn bench_directory() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("bench")
 }
 
 #[cfg(test)]
