@@ -120,7 +120,8 @@ pub async fn measure(runs: &[Run], router: Option<u32>) -> Result<Sample, Failur
     let cpu = || router.map(usage::cpu_us).transpose();
     let before = cpu()?;
     let mut tasks = JoinSet::new();
-    for run in runs.iter().cloned() {
+    for run in runs {
+        let run = run.clone();
         tasks.spawn(async move { run.outcome().await });
     }
     let outcomes: Vec<Outcome> = tasks
