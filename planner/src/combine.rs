@@ -458,7 +458,9 @@ impl Rewriter<'_, '_, '_, '_> {
                 sql.push_str(&format!(" LIMIT ({count})"));
             }
         }
-        if !self.possible {
+        // Without any column the shards would send a row for each of theirs.
+        let asked = self.keys.len() + self.distinct.len() + self.partials.len();
+        if !self.possible || asked == 0 {
             return Ok(None);
         }
         let partial = self.partial_query(select)?;
