@@ -233,9 +233,14 @@ PREPARE over (int, text) AS SELECT id, $2 || id FROM p WHERE id > $1 ORDER BY id
 EXECUTE over (4, 'x');
 EXECUTE over (2 + 3, upper('y'));
 EXECUTE over (NULL, 'x');
+-- By the extended protocol the arguments are evaluated at Bind, so that these errors come before BindComplete.
+-- only simple
 EXECUTE over (1);
+-- only simple
 EXECUTE over (1, 2, 3);
+-- only simple
 EXECUTE over ('no', 'x');
+-- only simple
 EXECUTE over (1 / 0, 'x');
 PREPARE some (int, int) AS SELECT id, t FROM p WHERE id IN ($1, $2) ORDER BY id;
 EXECUTE some (2, 2);

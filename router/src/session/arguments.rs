@@ -104,6 +104,24 @@ impl Session {
         Box::pin(self.evaluated_execution(statement, call, catalog)).await
     }
 
+    /// The statement that EXECUTE names, if a server has to evaluate its arguments before it runs.
+    pub(super) fn evaluated(
+        &mut self,
+        call: Call<'_>,
+        catalog: &Arc<Catalog>,
+    ) -> Step<Option<Arc<Statement>>> {
+        let statement = self.statement_named(call.name.as_bytes(), catalog)?;
+        let is_evaluated = match statement.plan() {
+            Some(Plan::Single(single)) if matches!(single.route, Route::Key(_)) => {
+                Arguments::read(call.arguments)
+                    .is_none_or(|plain| self.need_of(single, &plain, catalog).is_err())
+            }
+            Some(Plan::Scatter(_) | Plan::Gather(_)) => true,
+            _ => false,
+        };
+        Ok(is_evaluated.then_some(statement))
+    }
+
     async fn evaluated_execution(
         &mut self,
         statement: Arc<Statement>,

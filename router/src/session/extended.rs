@@ -111,6 +111,10 @@ impl Session {
             let placed = self.place_execution(call, unanswered, false, &catalog);
             let (index, ad_hoc) = match Box::pin(placed).await? {
                 Placed::Server(index, ad_hoc) => (index, ad_hoc),
+                Placed::Described(_) => {
+                    let described = "an EXECUTE was described instead of bound";
+                    return Err(Report::error("XX000", described).into());
+                }
                 Placed::Several(inner, values) => {
                     let values = frontend::parse_bind(&values[5..])?;
                     let message = frontend::bind_values_of(&values, &bind);
@@ -139,7 +143,14 @@ impl Session {
         };
         let Some(need) = need else {
             if unanswered
-                && matches!(statement.plan(), Some(Plan::Scatter(_) | Plan::Gather(_)))
+                && matches!(
+                    statement.plan(),
+                    Some(
+                        Plan::Scatter(_)
+                            | Plan::Gather(_)
+                            | Plan::Session(SessionStatement::Declare { .. })
+                    )
+                )
                 && let Some(need) = self.describing_need(&statement, &catalog)
             {
                 // By a server, so that its errors come where PostgreSQL's do.
@@ -263,7 +274,7 @@ impl Session {
             let placed = self.place_execution(call, unanswered, true, &catalog);
             let index = match Box::pin(placed).await? {
                 Placed::Server(index, _) => index,
-                Placed::Several(inner, _) => {
+                Placed::Several(inner, _) | Placed::Described(inner) => {
                     self.local(|out| encode::parameter_description(out, &[]));
                     let described = Box::pin(self.describe_rows(&inner)).await?;
                     self.local(|out| out.extend_from_slice(&described));

@@ -79,7 +79,11 @@ impl Session {
 
     /// A server that can describe the statement before its values are known; `None` if the router describes it.
     pub(super) fn describing_need(&self, statement: &Statement, catalog: &Catalog) -> Option<Need> {
-        let target = match statement.plan()? {
+        self.describing_need_of(statement.plan()?, catalog)
+    }
+
+    fn describing_need_of(&self, plan: &Plan, catalog: &Catalog) -> Option<Need> {
+        let target = match plan {
             Plan::Single(single) => match &single.route {
                 Route::Any => Target::Any,
                 Route::Shard(shard) => Target::Shard(*shard),
@@ -87,7 +91,13 @@ impl Session {
                 Route::Key(route) => self.some_shard_of(route, catalog),
             },
             Plan::Session(session) => {
-                return self.forwarded_need(session, &(), catalog).ok().flatten();
+                let forwarded = self.forwarded_need(session, &(), catalog).ok().flatten();
+                return match session {
+                    SessionStatement::Declare { plan, .. } if forwarded.is_none() => {
+                        self.describing_need_of(plan, catalog)
+                    }
+                    _ => forwarded,
+                };
             }
             Plan::Scatter(scatter) => {
                 let group = catalog.group(scatter.group)?;

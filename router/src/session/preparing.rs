@@ -23,6 +23,8 @@ pub(super) enum Placed {
     Server(usize, Arc<Statement>),
     /// To several shards: the statement, and a Bind message with its values.
     Several(Arc<Statement>, Arc<[u8]>),
+    /// Only to be described, by any server that knows this statement.
+    Described(Arc<Statement>),
 }
 
 impl Session {
@@ -157,6 +159,13 @@ impl Session {
         described: bool,
         catalog: &Arc<Catalog>,
     ) -> Step<Placed> {
+        if described && let Some(inner) = self.evaluated(call, catalog)? {
+            self.check_promise(&inner, catalog).await?;
+            if answer {
+                self.parse_complete();
+            }
+            return Ok(Placed::Described(inner));
+        }
         let (inner, need, arguments) = match self.execution(call, catalog).await? {
             Execution::Server(inner, need, arguments) => (inner, need, arguments),
             Execution::Several(inner, bind) => {
