@@ -59,7 +59,7 @@ SELECT a, b, (n / 7)::numeric(10,2) FROM journeys ORDER BY a, b;
 SELECT b / 2.0 AS x, count(*) FROM journeys GROUP BY x ORDER BY x;
 SELECT a, b FROM journeys ORDER BY 1.0 / b DESC, a, b LIMIT 7;
 SELECT DISTINCT round(n / 3.0, 4) FROM journeys ORDER BY 1 NULLS FIRST;
-SELECT count(exact::bigint % 7), count(DISTINCT exact::bigint % 7) FROM journeys;
+SELECT count(exact::bigint % 7), count(DISTINCT exact::bigint % 7) FROM journeys WHERE abs(exact) < 1e15;
 SELECT sum(n), sum(big), sum(exact), sum(km), sum(small) FROM journeys;
 SELECT avg(n), avg(big), avg(exact), avg(km), avg(small) FROM journeys;
 SELECT round(avg(n), 3), trunc(avg(exact), 2), ceil(sum(km)) FROM journeys;
