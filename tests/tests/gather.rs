@@ -174,3 +174,90 @@ fn a_shard_that_dies_fails_the_query_and_nothing_else() {
     nothing_is_left(&cluster);
     runtime.block_on(cluster.stop()).unwrap();
 }
+
+/// Keys of two shards, one each.
+fn keys_apart(cluster: &Cluster, table: &str) -> [String; 2] {
+    [0, 1].map(|shard| {
+        let sql = format!("SELECT min(k) FROM {table}");
+        one(&mut direct(cluster, shard), &sql)
+    })
+}
+
+#[test]
+fn what_a_block_has_written_outlives_a_failure_on_another_shard() {
+    let cluster = SHARED.cluster();
+    table(cluster, "outliving", 30);
+    let [one_key, other] = keys_apart(cluster, "outliving");
+    for (slow, failing) in [(&one_key, &other), (&other, &one_key)] {
+        // Not pg_sleep: what is volatile runs on one server.
+        let sleep =
+            "(SELECT max(n) FROM (SELECT generate_series(1, 1000000000000) AS n) AS numbers) = 1";
+        let condition = format!(
+            "CASE outliving.k WHEN {slow} THEN {sleep} WHEN {failing} THEN 1 / (outliving.k - {failing}) = 1 END"
+        );
+        let queries = [
+            "SELECT k FROM outliving WHERE …",
+            "SELECT k FROM outliving WHERE … ORDER BY k",
+            "SELECT count(*) FROM outliving WHERE …",
+            "SELECT count(*) + 0 FROM outliving WHERE …",
+        ];
+        for (number, sql) in (0..).zip(queries) {
+            fails_in_a_block(&sql.replace('…', &condition), slow, number);
+        }
+    }
+    nothing_is_left(cluster);
+}
+
+/// A query that fails on another shard than that of the key, which goes on.
+fn fails_in_a_block(sql: &str, key: &str, number: u32) {
+    let cluster = SHARED.cluster();
+    let mut client = through(cluster);
+    let filler = format!("SELECT filler FROM outliving WHERE k = {key}");
+    let write = |value: u32| format!("UPDATE outliving SET filler = '{value}' WHERE k = {key}");
+    ask(&mut client, "BEGIN");
+    ask(&mut client, &write(number));
+    ask(&mut client, "SAVEPOINT before");
+    ask(&mut client, &write(1000));
+    let answer = match number % 2 {
+        0 => client.query(sql),
+        _ => client.extended(sql, &[], false),
+    };
+    let answer = answer.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let code = sqlstate(&answer);
+    assert_eq!(code.as_deref(), Some("22012"), "{sql}: {answer:?}");
+    ask(&mut client, "ROLLBACK TO before");
+    assert_eq!(one(&mut client, &filler), number.to_string(), "{sql}");
+    ask(&mut client, "COMMIT");
+    let mut another = through(cluster);
+    assert_eq!(one(&mut another, &filler), number.to_string(), "{sql}");
+}
+
+#[test]
+fn what_a_block_has_lost_no_savepoint_brings_back() {
+    let cluster = SHARED.cluster();
+    table(cluster, "losing", 30);
+    let [key, _] = keys_apart(cluster, "losing");
+    let read = format!("SELECT filler FROM losing WHERE k = {key}");
+    for sql in [read.as_str(), "SELECT count(*) FROM losing"] {
+        let mut client = through(cluster);
+        ask(&mut client, "BEGIN");
+        let write = format!("UPDATE losing SET filler = 'lost' WHERE k = {key}");
+        ask(&mut client, &write);
+        ask(&mut client, "SAVEPOINT before");
+        let pid = one(
+            &mut client,
+            &format!("SELECT pg_backend_pid() FROM losing WHERE k = {key}"),
+        );
+        let kill = format!("SELECT pg_terminate_backend({pid}, 10000)");
+        assert_eq!(one(&mut direct(cluster, 0), &kill), "t");
+        let answer = client.query(sql).unwrap();
+        assert!(sqlstate(&answer).is_some(), "{answer:?}");
+        let answer = client.query("ROLLBACK TO before").unwrap();
+        assert_eq!(sqlstate(&answer).as_deref(), Some("25P02"), "{answer:?}");
+        let answer = client.query(&read).unwrap();
+        assert_eq!(sqlstate(&answer).as_deref(), Some("25P02"), "{answer:?}");
+        let answer = client.query("COMMIT").unwrap();
+        assert_eq!(answer[0].body, b"ROLLBACK\0");
+        assert_eq!(one(&mut client, &read), "x");
+    }
+}

@@ -233,6 +233,11 @@ impl Backend {
         !self.broken && !self.outstanding.is_none()
     }
 
+    /// Whether something waits to be sent.
+    pub fn has_unsent(&self) -> bool {
+        !self.out.is_empty()
+    }
+
     pub fn is_broken(&self) -> bool {
         self.broken
     }

@@ -19,6 +19,8 @@ pub struct Block {
     pub explicit: bool,
     /// A statement has failed: only ROLLBACK (or COMMIT, which means it) goes on.
     pub failed: bool,
+    /// What the block did on a shard is gone with the connection: there is nothing to commit any more.
+    pub lost: bool,
     pub modes: TransactionModes,
     /// What a shard that joins must be told after BEGIN, in order.
     replay: Vec<Replay>,

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use catalog::Catalog;
-use planner::{Access, Combine, Gather, Piece, Target, Types};
+use planner::{Access, Combine, Gather, Piece, Types};
 
 use super::gather::{Moved, SEND_AT_BYTES, Sent, Wanted};
 use super::links::Need;
@@ -97,13 +97,7 @@ impl Session {
         };
         self.ask_shards(&links, question, sent).await?;
         let mut sources = Source::of(&links);
-        let mut merge = match self.merge_link(gather, catalog).await {
-            Ok(merge) => merge,
-            Err(failure) => {
-                self.abandon(&sources).await;
-                return Err(failure);
-            }
-        };
+        let mut merge = self.merge_link(gather, catalog).await?;
         let result = match self.open_merge(&mut merge).await {
             Ok(()) => {
                 let finish = (finish.as_str(), moment);
@@ -113,9 +107,6 @@ impl Session {
             failed => failed,
         };
         let kept = self.keep_or_close(merge, sent, result.is_ok()).await;
-        if result.is_err() {
-            self.abandon(&sources).await;
-        }
         result.map(|()| kept)
     }
 
@@ -252,7 +243,7 @@ impl Session {
             if !live {
                 return Ok(());
             }
-            self.fill_any(sources).await?;
+            self.fill_any(sources.iter()).await?;
         }
     }
 
@@ -373,17 +364,12 @@ impl Session {
         access: Access,
         catalog: &Catalog,
     ) -> Step<Vec<usize>> {
+        let mut links = Vec::with_capacity(shards.len());
         for shard in shards {
-            self.link(Need::shard(*shard, access), catalog).await?;
+            links.push(self.link(Need::shard(*shard, access), catalog).await?);
         }
         // What opens a block is answered first: from here on only rows are expected.
         self.drain().await?;
-        let mut links = Vec::with_capacity(shards.len());
-        for shard in shards {
-            let any = access == Access::Read;
-            let at = self.existing_link(Target::Shard(*shard), any, catalog);
-            links.push(at.ok_or_else(|| Report::error("XX000", "a shard to ask is not linked"))?);
-        }
         if links.is_empty() {
             return Err(Report::error("XX000", "a query is to be asked of no shard").into());
         }

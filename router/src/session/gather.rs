@@ -109,11 +109,28 @@ impl Session {
         if sent.opening().is_some() {
             self.check_merges_held()?;
         }
-        if let Some(combine) = &gather.combine {
-            return self
-                .run_combine(gather, combine, whole, offset, sent, catalog)
-                .await;
-        }
+        let result = match &gather.combine {
+            Some(combine) => {
+                self.run_combine(gather, combine, whole, offset, sent, catalog)
+                    .await
+            }
+            None => {
+                self.bring_together(gather, whole, offset, sent, catalog)
+                    .await
+            }
+        };
+        self.at_rest(result).await
+    }
+
+    /// Brings the tables' rows to one server, and has it run the client's query.
+    async fn bring_together(
+        &mut self,
+        gather: &Gather,
+        whole: &str,
+        offset: i32,
+        sent: Sent<'_>,
+        catalog: &Arc<Catalog>,
+    ) -> Step<Option<Link>> {
         if gather.in_place && self.block.is_some() {
             return Err(Report::error(
                 "0A000",
@@ -134,9 +151,18 @@ impl Session {
         // In one order always, so that two sessions do not each wait for a connection that the other has.
         shards.sort();
         shards.dedup();
+        let mut linked = Vec::with_capacity(shards.len());
         for shard in shards {
-            self.link(Need::shard(shard, Access::Read), catalog).await?;
+            let index = self.link(Need::shard(shard, Access::Read), catalog).await?;
+            linked.push((shard, index));
         }
+        let of_shard = |id: &ShardId| Some(linked.iter().find(|(shard, _)| shard == id)?.1);
+        let links_of = |(table, shards): &(usize, Vec<ShardId>)| {
+            Some((*table, shards.iter().map(of_shard).collect::<Option<_>>()?))
+        };
+        let sources: Option<Vec<(usize, Vec<usize>)>> = sources.iter().map(links_of).collect();
+        let sources = sources
+            .ok_or_else(|| Report::error("XX000", "a shard to gather from is not linked"))?;
         self.learn_gathered(gather, whole, offset, sent, catalog)
             .await?;
         // What opens a block is answered first: from here on only rows are expected.
@@ -153,14 +179,6 @@ impl Session {
             failed => failed,
         };
         let kept = self.keep_or_close(merge, sent, result.is_ok()).await;
-        if result.is_err() {
-            // Nobody reads what the others still send.
-            for index in (0..self.links.len()).rev() {
-                if self.links[index].backend.is_working() && self.links[index].expects.is_empty() {
-                    self.drop_link(index).await;
-                }
-            }
-        }
         result.map(|()| kept)
     }
 
@@ -338,7 +356,7 @@ impl Session {
         &mut self,
         merge: &mut Link,
         gather: &Gather,
-        sources: &[(usize, Vec<ShardId>)],
+        sources: &[(usize, Vec<usize>)],
         whole: &str,
         sent: Sent<'_>,
     ) -> Step {
@@ -367,7 +385,7 @@ impl Session {
         self.ask_merge(merge, &make).await?;
         let mut moved = Moved::default();
         let mut analyze = Vec::new();
-        for (index, shards) in sources {
+        for (index, links) in sources {
             let table = &gather.tables[*index];
             let before = moved.rows;
             if let Some(measures) = &mut self.measures {
@@ -378,10 +396,10 @@ impl Session {
                 .iter()
                 .all(|(_, oid)| is_exact_in_binary(*oid))
             {
-                self.bring_binary(merge, gather, *index, shards, sent, &mut moved)
+                self.bring_binary(merge, gather, *index, links, sent, &mut moved)
                     .await?;
             } else {
-                self.bring(merge, *index, table, shards, &mut moved).await?;
+                self.bring(merge, *index, table, links, &mut moved).await?;
             }
             // Of few rows a server plans well enough without.
             if moved.rows - before >= ANALYZE_AT_ROWS {
@@ -415,7 +433,7 @@ impl Session {
         merge: &mut Link,
         index: usize,
         table: &GatherTable,
-        shards: &[ShardId],
+        links: &[usize],
         moved: &mut Moved,
     ) -> Step {
         let columns = column_list(table);
@@ -433,13 +451,7 @@ impl Session {
         );
         self.flush_merge(merge).await?;
         self.await_merge(merge, b'G').await?;
-        let mut begun = Vec::with_capacity(shards.len());
-        for shard in shards {
-            let at = self
-                .links
-                .iter()
-                .position(|link| link.shard == *shard)
-                .ok_or_else(|| Report::error("XX000", "a shard to gather from is not linked"))?;
+        for &at in links {
             let link = &mut self.links[at];
             let mut sql = String::new();
             if !link.in_block {
@@ -456,9 +468,8 @@ impl Session {
             if let Err(error) = link.backend.flush().await {
                 return Err(LinkError::Server(error).into());
             }
-            begun.push(at);
         }
-        for at in begun {
+        for &at in links {
             self.pump(merge, at, table, moved).await?;
         }
         encode::copy_done(merge.backend.out());
@@ -473,7 +484,7 @@ impl Session {
         merge: &mut Link,
         gather: &Gather,
         index: usize,
-        shards: &[ShardId],
+        links: &[usize],
         sent: Sent<'_>,
         moved: &mut Moved,
     ) -> Step {
@@ -484,12 +495,6 @@ impl Session {
         if let Some(condition) = &table.condition {
             let called = quote_identifier(&table.called);
             sql.push_str(&format!(" AS {called} WHERE {condition}"));
-        }
-        let mut links = Vec::with_capacity(shards.len());
-        for shard in shards {
-            let at = self.links.iter().position(|link| link.shard == *shard);
-            let unlinked = || Report::error("XX000", "a shard to gather from is not linked");
-            links.push(at.ok_or_else(unlinked)?);
         }
         let types = gather.learned.types(sent.declared());
         let types = types.map_or(Vec::new(), |types| portable_types(&types.parameters, &sql));
@@ -505,19 +510,14 @@ impl Session {
             },
             asked: Asked::Rows(0),
         };
-        self.ask_shards(&links, question, sent).await?;
-        let mut sources = Source::of(&links);
+        self.ask_shards(links, question, sent).await?;
+        let mut sources = Source::of(links);
         let copy = format!(
             "COPY {} ({columns}) FROM STDIN (FORMAT binary)",
             relation(index)
         );
-        let poured = self
-            .copy_rows(merge, &copy, &mut sources, &table.name.name, moved)
-            .await;
-        if poured.is_err() {
-            self.abandon(&sources).await;
-        }
-        poured
+        self.copy_rows(merge, &copy, &mut sources, &table.name.name, moved)
+            .await
     }
 
     /// Has the merge session take all rows of the sources by binary COPY. `what` they are, for an error.

@@ -410,6 +410,12 @@ impl Session {
     /// Closes a link's connection.
     pub(super) async fn drop_link(&mut self, index: usize) {
         let link = self.links.swap_remove(index);
+        if let Some(block) = &mut self.block
+            && link.in_block
+        {
+            block.failed = true;
+            block.lost = true;
+        }
         self.handle.done_with(link.backend.cancel_target());
         link.backend.close();
     }

@@ -30,6 +30,7 @@ mod portal;
 pub mod prepared;
 mod preparing;
 pub mod report;
+mod rest;
 mod savepoints;
 mod scatter;
 mod schema;

@@ -147,6 +147,20 @@ impl Session {
         sent: Sent<'_>,
         catalog: &Arc<Catalog>,
     ) -> Step {
+        let result = self
+            .answer_scatter(scatter, whole, offset, sent, catalog)
+            .await;
+        self.at_rest(result).await
+    }
+
+    async fn answer_scatter(
+        &mut self,
+        scatter: &Scatter,
+        whole: &str,
+        offset: i32,
+        sent: Sent<'_>,
+        catalog: &Arc<Catalog>,
+    ) -> Step {
         let own = whole.get(scatter.statement.clone()).unwrap_or(whole);
         let Some(ready) = self
             .make_ready(scatter, (own, offset), sent, catalog)
@@ -186,17 +200,9 @@ impl Session {
             self.merge(&mut sources, &mut merging, most, &mut described)
                 .await
         };
-        let result = match result {
-            Ok(()) => {
-                self.read_to_end(&mut sources, &mut described, scatter.hidden)
-                    .await
-            }
-            failed => failed,
-        };
-        if let Err(failure) = result {
-            self.abandon(&sources).await;
-            return Err(failure);
-        }
+        result?;
+        self.read_to_end(&mut sources, &mut described, scatter.hidden)
+            .await?;
         if most > 0 && merging.rows == most {
             encode::portal_suspended(&mut self.client.out);
         } else {
@@ -523,7 +529,7 @@ impl Session {
             if merging.is_done() {
                 return Ok(());
             }
-            self.fill_any(sources).await?;
+            self.fill_any(sources.iter()).await?;
         }
     }
 
@@ -552,7 +558,7 @@ impl Session {
                     }
                 }
                 Turn::Awaited => {
-                    let mut waiting = None;
+                    let mut waiting = false;
                     for at in 0..sources.len() {
                         if !tournament.awaits(at) {
                             continue;
@@ -564,12 +570,14 @@ impl Session {
                         } else if source.exhausted {
                             tournament.exhausted(at);
                         } else {
-                            waiting = Some(at);
+                            waiting = true;
                         }
                     }
-                    if let Some(at) = waiting {
-                        // It is needed before any other row can be.
-                        self.fill_any(std::slice::from_ref(&sources[at])).await?;
+                    if waiting {
+                        // Only those are read whose next row is needed: others may be far ahead.
+                        let awaited = sources.iter().enumerate();
+                        let awaited = awaited.filter(|(at, _)| tournament.awaits(*at));
+                        self.fill_any(awaited.map(|(_, source)| source)).await?;
                     }
                 }
             }
@@ -665,13 +673,16 @@ impl Session {
     }
 
     /// Waits until one of the sources that have not ended says something.
-    pub(super) async fn fill_any(&mut self, sources: &[Source]) -> Step {
+    pub(super) async fn fill_any<'s>(
+        &mut self,
+        sources: impl Iterator<Item = &'s Source> + Clone,
+    ) -> Step {
         if self.client.out.len() >= SEND_WAITING_AT_BYTES {
             self.client.flush().await.map_err(LinkError::Client)?;
         }
         let links = &mut self.links;
         let filled = std::future::poll_fn(|context| {
-            for source in sources.iter().filter(|source| !source.ready) {
+            for source in sources.clone().filter(|source| !source.ready) {
                 // Dropped when there is nothing yet; the connection remembers who waits.
                 let fill = std::pin::pin!(links[source.link].backend.fill());
                 if let Poll::Ready(filled) = fill.poll(context) {
@@ -704,61 +715,10 @@ impl Session {
                 if source.ready {
                     break;
                 }
-                self.fill_any(std::slice::from_ref(source)).await?;
+                self.fill_any(std::iter::once(&*source)).await?;
             }
         }
         Ok(())
-    }
-
-    /// The query has failed: nobody reads what shards still send. Connections that have come to rest are kept.
-    pub(super) async fn abandon(&mut self, sources: &[Source]) {
-        if let Some(block) = &mut self.block {
-            block.failed = true;
-        }
-        let mut unfinished: Vec<usize> = Vec::new();
-        for source in sources.iter().filter(|source| !source.ready) {
-            unfinished.push(source.link);
-        }
-        // Most fail together; the others are not waited for.
-        let patience = tokio::time::Instant::now() + std::time::Duration::from_millis(PATIENCE_MS);
-        for &index in &unfinished {
-            let link = &mut self.links[index];
-            // Whatever comes of it shows in the connection's state.
-            let _ = tokio::time::timeout_at(patience, settle(link)).await;
-        }
-        unfinished.sort_unstable();
-        for index in unfinished.into_iter().rev() {
-            if self.links[index].backend.is_working() || self.links[index].backend.is_broken() {
-                self.drop_link(index).await;
-            }
-        }
-    }
-}
-
-/// How long a shard that works on a query that has failed elsewhere may take to answer.
-const PATIENCE_MS: u64 = 20;
-
-/// Reads up to ReadyForQuery, or up to where the connection is of no more use.
-async fn settle(link: &mut crate::execute::Link) {
-    loop {
-        loop {
-            match frame::next_frame(link.backend.input(), &link.limits) {
-                Ok(Some(frame)) => {
-                    let status = link.backend.input().get(5).copied();
-                    link.backend.consume(frame.total);
-                    if frame.tag == b'Z' {
-                        link.position_offset = 0;
-                        link.backend.set_status(status.unwrap_or(b'E'));
-                        return;
-                    }
-                }
-                Ok(None) => break,
-                Err(_) => return,
-            }
-        }
-        if !matches!(link.backend.fill().await, Ok(1..)) {
-            return;
-        }
     }
 }
 

@@ -281,6 +281,14 @@ impl Session {
                 Report::error("3B001", format!("savepoint \"{name}\" does not exist")).into(),
             );
         }
+        if block.lost {
+            return Err(Report::error(
+                "25P02",
+                "current transaction is aborted: what it did on a shard was lost with the connection",
+            )
+            .hint("ROLLBACK and repeat the whole transaction: no savepoint brings that part back.")
+            .into());
+        }
         let (verb, tag) = match what {
             Savepoint::Set => ("SAVEPOINT ", "SAVEPOINT"),
             Savepoint::Release => ("RELEASE SAVEPOINT ", "RELEASE"),

@@ -104,6 +104,17 @@ impl Session {
         opening: Opening,
         offset: i32,
     ) -> Step<Cursor> {
+        let result = self.open_parts(portal, scatter, opening, offset).await;
+        self.at_rest(result).await
+    }
+
+    async fn open_parts(
+        &mut self,
+        portal: &LocalPortal,
+        scatter: &Scatter,
+        opening: Opening,
+        offset: i32,
+    ) -> Step<Cursor> {
         let catalog = self.catalog();
         let statement = &portal.statement;
         let sent = Sent::Bound(statement, &portal.bind, Wanted::Cursor(&opening));
@@ -141,10 +152,7 @@ impl Session {
         };
         self.ask_shards(&links, question, sent).await?;
         let mut sources = Source::of(&links);
-        if let Err(failure) = self.read_to_end(&mut sources, &mut true, 0).await {
-            self.abandon(&sources).await;
-            return Err(failure);
-        }
+        self.read_to_end(&mut sources, &mut true, 0).await?;
         let sources: Vec<PartSource> = links
             .iter()
             .map(|&index| PartSource {
@@ -317,10 +325,7 @@ impl Session {
         }
         let mut sources = Source::of(&links);
         let result = self.take_round(cursor, needy, &rounds, &mut sources).await;
-        if result.is_err() {
-            self.abandon(&sources).await;
-        }
-        result
+        self.at_rest(result).await
     }
 
     async fn take_round(
@@ -349,7 +354,7 @@ impl Session {
                 if source.ready {
                     break;
                 }
-                self.fill_any(std::slice::from_ref(source)).await?;
+                self.fill_any(std::iter::once(&*source)).await?;
             }
             part.is_over = part.seen.1 < round;
         }
