@@ -193,9 +193,19 @@ pub(crate) fn route<'c>(
     } else {
         // The proof asks how parameters are used.
         binder.bound.findings = std::mem::take(&mut findings);
-        let keys = pin(&binder.bound, root, source.sql)?;
+        let pinned = pin(&binder.bound, root, source.sql);
         findings = std::mem::take(&mut binder.bound.findings);
-        keys
+        match (pinned, only_shard(&findings, home, context.catalog)) {
+            (Ok(keys), _) => keys,
+            (Err(_), Some(shard)) => {
+                return Ok(Routed {
+                    to: To::Route(Route::Shard(shard)),
+                    findings,
+                    columns,
+                });
+            }
+            (Err(error), None) => return Err(error),
+        }
     };
     let to = To::Route(compose(keys, home, &findings, context)?);
     Ok(Routed {
@@ -207,11 +217,35 @@ pub(crate) fn route<'c>(
 
 /// Manual routing takes what would be refused or routed by key, and what may run anywhere.
 fn manual(findings: &Findings<'_>, context: &Context<'_>) -> Option<Route> {
-    let shard = context.manual?;
+    let shard = context.chosen_shard()?;
+    if context.manual.is_none()
+        && findings.uses_pgweave
+        && context.catalog.catalog_shard() != Some(shard)
+    {
+        return None;
+    }
     let placed = findings.sharded.is_empty()
         && findings.refusal.is_none()
         && (findings.uses_pgweave || findings.homes.len() == 1);
     (!placed).then_some(Route::Shard(shard))
+}
+
+/// The shard that alone holds all rows of all the tables, whatever their keys are.
+fn only_shard(
+    findings: &Findings<'_>,
+    home: Option<ShardId>,
+    catalog: &Catalog,
+) -> Option<ShardId> {
+    if findings.uses_pgweave || findings.sharded.is_empty() {
+        return None;
+    }
+    let groups = findings.groups.iter().map(|group| catalog.group(*group));
+    let mut shards: BTreeSet<ShardId> = home.into_iter().collect();
+    for group in groups {
+        shards.extend(group?.map.shards());
+    }
+    let only = *shards.first()?;
+    (shards.len() == 1).then_some(only)
 }
 
 /// The one shard that all unsharded tables of the statement live on.

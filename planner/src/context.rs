@@ -17,3 +17,13 @@ pub struct Context<'a> {
     /// The session's `standard_conforming_strings`; off makes a text with a backslash ambiguous, hence refused.
     pub standard_conforming_strings: bool,
 }
+
+impl Context<'_> {
+    /// Where a statement goes whatever it reads: manual routing says so, or there is only one shard.
+    pub(crate) fn chosen_shard(&self) -> Option<ShardId> {
+        self.manual.or(match self.catalog.shards() {
+            [only] => Some(only.id),
+            _ => None,
+        })
+    }
+}

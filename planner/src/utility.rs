@@ -221,13 +221,17 @@ fn copied(
         Placement::Shard(shard) | Placement::Temporary(shard) => {
             Ok(copy_single(Route::Shard(shard), access))
         }
-        Placement::Group(_) => match context.manual {
+        Placement::Group(_) => match context.chosen_shard() {
             Some(shard) => Ok(copy_single(Route::Shard(shard), access)),
             None => Err(Error::unsupported(format!("COPY of the sharded table {name}"))
                 .with_hint("COPY (SELECT … WHERE shard key = …) TO, or SET pgweave.shard to copy one shard.")
                 .at(source.sql, relation.location)),
         },
         Placement::All if !copy.is_from => Ok(copy_single(Route::Any, access)),
+        Placement::All if context.catalog.shards().len() == 1 => Ok(copy_single(
+            Route::Shard(context.catalog.default_shard()),
+            access,
+        )),
         Placement::All => Err(Error::unsupported(format!("COPY into the reference table {name}"))
             .with_hint("Use INSERT.")
             .at(source.sql, relation.location)),
@@ -243,7 +247,7 @@ fn stays(
     source: Source<'_>,
     context: &Context<'_>,
 ) -> Result<(), Error> {
-    if context.manual.is_some() || matches!(placement, Placement::Temporary(_)) {
+    if context.chosen_shard().is_some() || matches!(placement, Placement::Temporary(_)) {
         return Ok(());
     }
     let name = full_name(
@@ -353,7 +357,7 @@ fn vacuumed(
 /// Code that may do anything goes where it is told to, or to the default shard if that is all there is.
 fn opaque_code(tag: &'static str, context: &Context<'_>) -> Result<Plan, Error> {
     let default = context.catalog.default_shard();
-    let shard = match context.manual {
+    let shard = match context.chosen_shard() {
         Some(shard) => shard,
         None if all_on(context, default) => default,
         None => {
@@ -403,7 +407,11 @@ fn called(
     binder.expression(Node::FuncCall(function), &scope, &mut subqueries)?;
     let findings = binder.bound.findings;
     let default = context.catalog.default_shard();
-    let shard = match (context.manual, &findings.refusal, findings.homes.as_slice()) {
+    let shard = match (
+        context.chosen_shard(),
+        &findings.refusal,
+        findings.homes.as_slice(),
+    ) {
         (Some(shard), ..) => shard,
         (None, Some(_), _) if all_on(context, default) => default,
         (None, Some(error), _) => return Err(error.clone()),

@@ -169,29 +169,33 @@ fn the_least_number_of_connections_is_open_before_it_is_needed() {
         ..Options::default()
     };
     let router = SHARED.cluster().another_router(&options).unwrap();
-    let soon = |user: &str, expected: [&str; 2]| {
+    // A client that needs one meanwhile opens its own: there may be more.
+    let soon = |user: &str, least: u32| {
         let patience = Instant::now() + Duration::from_secs(20);
-        while connections_of(&SHARED, user) != expected {
-            assert!(
-                Instant::now() < patience,
-                "{user}: {:?}",
-                connections_of(&SHARED, user)
-            );
+        loop {
+            let now = connections_of(&SHARED, user);
+            if now
+                .iter()
+                .all(|count| count.parse::<u32>().unwrap() >= least)
+            {
+                break;
+            }
+            assert!(Instant::now() < patience, "{user}: {now:?}");
             std::thread::sleep(Duration::from_millis(20));
         }
     };
     // A login that the configuration holds needs no client; another comes with the first one.
-    soon("warm", ["3", "3"]);
+    soon("warm", 3);
     assert_eq!(connections_of(&SHARED, "passing"), ["0", "0"]);
     let mut client = Client::connect(router.address, &[("user", "passing")]).unwrap();
-    soon("passing", ["3", "3"]);
+    soon("passing", 3);
     // They are the ones that statements use, and stay when the client has gone.
     assert_eq!(one(&mut client, "SELECT current_user"), "passing");
     drop(client);
     let mut configured = Client::connect(router.address, &[("user", "configured")]).unwrap();
     assert_eq!(one(&mut configured, "SELECT current_user"), "warm");
-    soon("warm", ["3", "3"]);
-    soon("passing", ["3", "3"]);
+    soon("warm", 3);
+    soon("passing", 3);
     // One that a server closes is replaced.
     let address = SocketAddr::from((
         [127, 0, 0, 1],
@@ -208,7 +212,7 @@ fn the_least_number_of_connections_is_open_before_it_is_needed() {
     loop {
         let now = one(&mut server, pids);
         let is_old = |pid: &str| before.split_whitespace().any(|old| old == pid);
-        if now.split_whitespace().count() == 3 && !now.split_whitespace().any(is_old) {
+        if now.split_whitespace().count() >= 3 && !now.split_whitespace().any(is_old) {
             break;
         }
         assert!(Instant::now() < patience, "{before} became {now}");
