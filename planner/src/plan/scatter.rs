@@ -44,19 +44,23 @@ pub struct Learned(Arc<RwLock<Vec<Arc<Types>>>>);
 /// So many ways to declare the parameters of one plan are remembered.
 const DECLARATIONS: usize = 8;
 
-/// `pg_type.oid`s.
+/// What a server says of a query, most of it `pg_type.oid`s.
 #[derive(Debug, Clone, Default)]
 pub struct Types {
     /// Of the parameters, as the client has declared them: 0 and missing ones are left to the server.
     pub declared: Vec<u32>,
     /// Of the columns of the shards' rows.
     pub columns: Vec<u32>,
+    /// What the shards call these columns.
+    pub names: Vec<String>,
     /// Of the parameters, as the server has it.
     pub parameters: Vec<u32>,
     /// The body of RowDescription of the client's own statement, if shards are asked another.
     pub description: Vec<u8>,
     /// All values of the columns are the same bytes on all servers.
     pub portable: bool,
+    /// Of the columns, as SQL; `None` for those that have none. Empty: nobody has asked.
+    pub collations: Vec<Option<String>>,
 }
 
 impl Learned {

@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use catalog::{Catalog, ShardId, quote_identifier};
 use planner::{Access, Gather, GatherPlace, GatherTable, Pins, Target};
 
-use super::combine::portable_types;
+use super::combine::{Told, portable_types};
 use super::links::Need;
 use super::prepared::Statement;
 use super::report::{Failure, Report};
@@ -424,7 +424,8 @@ impl Session {
                 "a query is to be finished before its types are known",
             )
         })?;
-        self.finish_on(merge, &sql, &types, None, sent).await
+        self.finish_on(merge, &sql, &types, Told::default(), sent)
+            .await
     }
 
     /// Brings one table's rows from its shards into its temporary table.
@@ -503,10 +504,8 @@ impl Session {
             sql: Some(&sql),
             types: &types,
             bind: ShardBind {
-                moment: None,
-                limit: None,
                 hidden: u16::try_from(table.columns.len()).unwrap_or(u16::MAX),
-                columns: 0,
+                ..ShardBind::default()
             },
             asked: Asked::Rows(0),
         };
@@ -516,16 +515,17 @@ impl Session {
             "COPY {} ({columns}) FROM STDIN (FORMAT binary)",
             relation(index)
         );
-        self.copy_rows(merge, &copy, &mut sources, &table.name.name, moved)
+        self.copy_rows(merge, &copy, (&mut sources, &[]), &table.name.name, moved)
             .await
     }
 
-    /// Has the merge session take all rows of the sources by binary COPY. `what` they are, for an error.
+    /// Has the merge session take all rows of the sources by binary COPY, after those that have been read already. `what`
+    /// they are, for an error.
     pub(super) async fn copy_rows(
         &mut self,
         merge: &mut Link,
         copy: &str,
-        sources: &mut [Source],
+        sources: (&mut [Source], &[u8]),
         what: &str,
         moved: &mut Moved,
     ) -> Step {

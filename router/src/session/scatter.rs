@@ -131,6 +131,7 @@ impl Ready {
         ShardBind {
             moment,
             limit: self.amounts.pushed,
+            values: &[],
             hidden: scatter.hidden,
             columns: scatter.columns,
         }
@@ -377,13 +378,19 @@ impl Session {
             let found = backend::messages(&described).find(|(tag, _)| *tag == b'T');
             columns = found.map_or(Vec::new(), |(_, body)| body.to_vec());
         }
-        let columns: Vec<u32> = backend::columns(&columns)
-            .map(|(_, fixed)| backend::type_oid(&columns, fixed))
-            .collect();
+        let described = columns;
+        let (names, columns): (Vec<String>, Vec<u32>) = backend::columns(&described)
+            .map(|(name, fixed)| {
+                let name = String::from_utf8_lossy(name).into_owned();
+                (name, backend::type_oid(&described, fixed))
+            })
+            .unzip();
         Ok(Types {
             declared: sent.declared().to_vec(),
             portable: columns.iter().all(|oid| is_exact_in_binary(*oid)),
+            collations: Vec::new(),
             columns,
+            names,
             parameters,
             description,
         })

@@ -149,7 +149,6 @@ pub fn parse_parameter_status(body: &[u8]) -> Result<(&str, &str), ProtocolError
     Ok((text(name)?, text(value)?))
 }
 
-/// Process id and key of a BackendKeyData.
 /// The columns of a RowDescription's body: each name, and where in the body the 18 bytes after it begin (table, column
 /// number, type, size, modifier, format).
 pub fn columns(body: &[u8]) -> impl Iterator<Item = (&[u8], usize)> {
@@ -172,13 +171,23 @@ pub fn type_oid(body: &[u8], fixed: usize) -> u32 {
         .map_or(0, u32::from_be_bytes)
 }
 
-/// Makes a RowDescription's columns come from the tables and columns that another says of them.
+/// Makes a RowDescription's columns come from the tables and columns that another says of them, with its modifiers of their
+/// types.
 pub fn copy_origins(body: &mut [u8], from: &[u8]) {
     /// A table's number, and a column's in it.
-    const ORIGIN_BYTES: usize = 6;
+    const ORIGIN: std::ops::Range<usize> = 0..6;
+    /// Between the type with its size and the format.
+    const MODIFIER: std::ops::Range<usize> = 12..16;
     let places: Vec<usize> = columns(body).map(|(_, fixed)| fixed).collect();
     for (place, (_, fixed)) in places.into_iter().zip(columns(from)) {
-        body[place..place + ORIGIN_BYTES].copy_from_slice(&from[fixed..fixed + ORIGIN_BYTES]);
+        let same_type = type_oid(from, fixed) == type_oid(body, place);
+        for part in [Some(ORIGIN), same_type.then_some(MODIFIER)]
+            .into_iter()
+            .flatten()
+        {
+            let said = &from[fixed + part.start..fixed + part.end];
+            body[place + part.start..place + part.end].copy_from_slice(said);
+        }
     }
 }
 

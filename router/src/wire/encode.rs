@@ -231,6 +231,19 @@ pub fn bind(out: &mut BytesMut, portal: &[u8], statement: &[u8]) {
     });
 }
 
+/// Bind of the unnamed portal to the unnamed statement with so many NULLs; results as text.
+pub fn bind_nulls(out: &mut BytesMut, parameters: usize) {
+    message(out, b'B', |out| {
+        out.extend_from_slice(&[0; 4]);
+        // Counts of 16 bits: the planner gives no statement more parameters.
+        out.put_u16(parameters as u16);
+        for _ in 0..parameters {
+            out.put_i32(-1);
+        }
+        out.put_u16(0);
+    });
+}
+
 /// Describe of a statement (`S`) or a portal (`P`).
 pub fn describe(out: &mut BytesMut, kind: u8, name: &[u8]) {
     message(out, b'D', |out| {

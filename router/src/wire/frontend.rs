@@ -213,6 +213,8 @@ pub struct ShardBind<'a> {
     pub moment: Option<&'a str>,
     /// A further parameter, of type bigint: `Some(None)` is NULL.
     pub limit: Option<Option<i64>>,
+    /// Further parameters, in binary.
+    pub values: &'a [Vec<u8>],
     /// So many columns, in binary, come before the client's.
     pub hidden: u16,
     /// How many columns the client's are, if any are hidden.
@@ -236,8 +238,10 @@ impl ShardBind<'_> {
         out.put_slice(statement);
         out.put_u8(0);
         let parameters = client.map_or(0, |client| client.parameter_count);
-        let total =
-            parameters + usize::from(self.moment.is_some()) + usize::from(self.limit.is_some());
+        let total = parameters
+            + usize::from(self.moment.is_some())
+            + usize::from(self.limit.is_some())
+            + self.values.len();
         // Counts of 16 bits: the planner gives no statement more parameters.
         out.put_u16(total as u16);
         for index in 0..parameters {
@@ -247,7 +251,7 @@ impl ShardBind<'_> {
         if self.moment.is_some() {
             out.put_u16(0);
         }
-        if self.limit.is_some() {
+        for _ in 0..usize::from(self.limit.is_some()) + self.values.len() {
             out.put_u16(1);
         }
         out.put_u16(total as u16);
@@ -265,6 +269,10 @@ impl ShardBind<'_> {
                 out.put_i32(8);
                 out.put_i64(rows);
             }
+        }
+        for value in self.values {
+            out.put_u32(value.len() as u32);
+            out.put_slice(value);
         }
         let formats = client.map_or(&[][..], |client| client.result_formats);
         if self.hidden == 0 {
