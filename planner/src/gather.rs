@@ -159,14 +159,13 @@ fn described(gather: &Gather, appearance: &Appearance<'_>, needed: Option<&Neede
     let called = appearance.alias.as_ref().unwrap_or(&table.name).clone();
     let all = || table.columns.iter();
     let is_needed = |column: &&Column| match needed {
-        // By a primary key GROUP BY may stand for columns that it does not name.
-        Some(needed) if !gather.groups => needed.column(
+        Some(needed) => needed.column(
             appearance.relation,
             &called,
             appearance.renamed,
             &column.name,
         ),
-        _ => true,
+        None => true,
     };
     let mut columns: Vec<&Column> = all().filter(is_needed).collect();
     if columns.is_empty() {
@@ -184,6 +183,7 @@ fn described(gather: &Gather, appearance: &Appearance<'_>, needed: Option<&Neede
         }
     };
     let whole = columns.len() == table.columns.len();
+    let typed = |column: &Column| (column.name.clone(), column.type_oid);
     GatherTable {
         name: Name {
             schema: table.schema.clone(),
@@ -195,10 +195,11 @@ fn described(gather: &Gather, appearance: &Appearance<'_>, needed: Option<&Neede
             TableKind::Reference => GatherPlace::Everywhere,
             TableKind::Unsharded { shard } => GatherPlace::Shard(*shard),
         },
-        columns: columns
-            .into_iter()
-            .map(|column| (column.name.clone(), column.type_oid))
-            .collect(),
+        all: match gather.groups && !whole {
+            true => all().map(typed).collect(),
+            false => Vec::new(),
+        },
+        columns: columns.into_iter().map(typed).collect(),
         whole,
         // Without a condition the name does not matter.
         called: condition.as_ref().map_or(String::new(), |_| called),

@@ -19,7 +19,7 @@ pub struct Gather {
     pub servers: Vec<ShardId>,
     /// Tables are reached through views or functions, which must be read where they are.
     pub in_place: bool,
-    /// The query groups rows, and may rely on primary keys for that.
+    /// The query groups rows, and may rely on primary keys for that. A server tells whether it does.
     pub groups: bool,
     /// The highest `$n`.
     pub parameters: u16,
@@ -69,6 +69,9 @@ pub struct GatherTable {
     pub place: GatherPlace,
     /// Names and type identifiers of those that are needed, in the table's order.
     pub columns: Vec<(String, u32)>,
+    /// The same of all, if a query that groups needs only some: by a primary key GROUP BY may stand for columns that it does
+    /// not name, and a copy has it only if the table is copied as it is.
+    pub all: Vec<(String, u32)>,
     /// All columns are: the copy is made like the table.
     pub whole: bool,
     /// What the query calls it, and the conditions that rows must satisfy to matter.

@@ -61,6 +61,8 @@ pub struct Types {
     pub portable: bool,
     /// Of the columns, as SQL; `None` for those that have none. Empty: nobody has asked.
     pub collations: Vec<Option<String>>,
+    /// The query means the same over subqueries in place of its tables. `None`: nobody has asked.
+    pub over_subqueries: Option<bool>,
 }
 
 impl Learned {
@@ -76,6 +78,7 @@ impl Learned {
     pub fn note(&self, types: Types) -> Arc<Types> {
         let types = Arc::new(types);
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|known| known.declared != types.declared);
         if known.len() >= DECLARATIONS {
             known.remove(0);
         }

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use catalog::Catalog;
 use planner::{Access, Combine, Gather, Piece, Types};
 
@@ -13,13 +12,16 @@ use super::gather::{Moved, SEND_AT_BYTES, Sent, Wanted};
 use super::links::Need;
 use super::report::{Failure, Report};
 use super::scatter::{Asked, MOMENT, Question, Source, TIMESTAMPTZ};
-use super::small::{Collected, Collecting, arrays_relation};
+use super::small::{Held, partial_relation};
 use super::{Session, Step};
 use crate::execute::expect::Expect;
 use crate::execute::{Link, LinkError};
 use crate::merge::arrays::array_type;
 use crate::wire::frontend::ShardBind;
 use crate::wire::{backend, encode, frame, frontend};
+
+/// What is moved, for an error.
+const PARTIAL: &str = "partial aggregates";
 
 /// The temporary table of the shards' rows.
 const RELATION: &str = "pg_temp.pgweave_relation";
@@ -59,7 +61,10 @@ impl Session {
                 .learn_types(links[0], (own, offset, true), &combine.sql, &declared, sent)
                 .await?;
             if learned.portable {
-                self.learn_collations(links[0], combine, &mut learned)
+                let query = (combine.sql.as_str(), learned.columns.as_slice());
+                let parameters = own_types(&learned, &combine.sql, combine.moment);
+                learned.collations = self
+                    .learn_collations(links[0], &[query], &parameters)
                     .await?;
             } else {
                 learned.portable = self.are_enums(links[0], &learned.columns).await?;
@@ -112,14 +117,15 @@ impl Session {
         };
         self.ask_shards(&links, question, sent).await?;
         let mut sources = Source::of(&links);
-        let mut rows = BytesMut::new();
+        let mut held = Held::default();
         if sent.opening().is_none()
-            && let Some(relation) = arrays_relation(combine, &types)
+            && let Some(relation) = partial_relation(&types, combine.moment)
             && let Some(finish) = finish_text(combine, &types, &relation)
         {
-            let mut collecting = Collecting::new(&mut rows);
-            if self.collect(&mut sources, &mut collecting).await? == Collected::All {
-                let arrays = collecting.arrays(&types.columns)?;
+            let mut moved = Moved::default();
+            held = self.hold(&mut sources, PARTIAL, &mut moved).await?;
+            if held.is_all {
+                let arrays = held.arrays(&types.columns)?;
                 let told = Told {
                     moment,
                     arrays: &arrays,
@@ -139,7 +145,7 @@ impl Session {
                     &mut merge,
                     combine,
                     &types,
-                    (&mut sources, &rows),
+                    (&mut sources, &held),
                     finish,
                     sent,
                 )
@@ -152,7 +158,7 @@ impl Session {
     }
 
     /// Runs the finishing query on a connection of the session's own.
-    async fn finish_here(
+    pub(super) async fn finish_here(
         &mut self,
         index: usize,
         finish: &str,
@@ -166,13 +172,13 @@ impl Session {
         result
     }
 
-    /// Finishes over a temporary table of the shards' rows. `sources`: with the messages of rows that have been read.
+    /// Finishes over a temporary table of the shards' rows, and of those that have been read already.
     async fn combine_on(
         &mut self,
         merge: &mut Link,
         combine: &Combine,
         types: &Types,
-        (sources, rows): (&mut [Source], &[u8]),
+        (sources, held): (&mut [Source], &Held),
         (finish, moment): (&str, Option<&str>),
         sent: Sent<'_>,
     ) -> Step {
@@ -203,8 +209,7 @@ impl Session {
         self.await_merge(merge, b'Z').await?;
         let copy = format!("COPY {RELATION} FROM STDIN (FORMAT binary)");
         let mut moved = Moved::default();
-        let sources = (sources, rows);
-        self.copy_rows(merge, &copy, sources, "partial aggregates", &mut moved)
+        self.copy_rows(merge, &copy, (sources, held), PARTIAL, &mut moved)
             .await?;
         let told = Told {
             moment,
@@ -277,19 +282,18 @@ impl Session {
         self.exchange_merge(merge).await
     }
 
-    /// Moves all rows of the sources, in binary, from whichever has some. `rows`: the messages of those that have been read.
+    /// Moves all rows of the sources, in binary, from whichever has some. `held`: those that have been read.
     /// `what` they are, for an error.
     pub(super) async fn pour(
         &mut self,
         merge: &mut Link,
-        (sources, rows): (&mut [Source], &[u8]),
+        (sources, held): (&mut [Source], &Held),
         what: &str,
         moved: &mut Moved,
     ) -> Step {
-        for (_, row) in backend::messages(rows) {
+        for row in held.rows() {
             encode::copy_data(merge.backend.out(), row);
-            moved.rows += 1;
-            moved.bytes += row.len() as u64;
+            moved.add(row);
         }
         // Nothing of the shards' own descriptions is for the client.
         let mut described = true;
@@ -301,8 +305,7 @@ impl Session {
                     let total = frame::total_length(input).unwrap_or(0);
                     let row = input.get(5..total).unwrap_or_default();
                     encode::copy_data(merge.backend.out(), row);
-                    moved.rows += 1;
-                    moved.bytes += row.len() as u64;
+                    moved.add(row);
                     self.links[source.link].backend.consume(total);
                     if merge.backend.out().len() >= SEND_AT_BYTES {
                         self.check_moved(what, moved)?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use catalog::{Catalog, ShardId, quote_identifier};
-use planner::{Access, Gather, GatherPlace, GatherTable, Pins, Target};
+use planner::{Access, Gather, GatherPlace, GatherTable, Pins, Target, Types};
 
 use super::combine::{Told, portable_types};
 use super::links::Need;
@@ -17,6 +17,7 @@ use super::prepared::Statement;
 use super::report::{Failure, Report};
 use super::scatter::{Asked, Question, Source};
 use super::settings::{local_statements_between, push_literal, statements_between};
+use super::small::Held;
 use super::{Session, Step};
 use crate::backend::AppliedSettings;
 use crate::execute::relay::Pause;
@@ -95,6 +96,78 @@ pub(super) struct Moved {
     pub rows: u64,
 }
 
+impl Moved {
+    pub fn add(&mut self, row: &[u8]) {
+        self.rows += 1;
+        self.bytes += row.len() as u64;
+    }
+}
+
+/// One execution.
+pub(super) struct Work<'a> {
+    pub gather: &'a Gather,
+    /// The text that was planned.
+    pub whole: &'a str,
+    pub types: &'a Types,
+    /// It relies on no primary key of its tables.
+    pub keyless: bool,
+    /// The tables that are brought, and the links that they come from.
+    pub sources: &'a [(usize, Vec<usize>)],
+    /// Of the first of them: rows that have been read, and where more come from.
+    pub held: Vec<(Held, Vec<Source>)>,
+    pub moved: Moved,
+}
+
+impl Work<'_> {
+    fn keeps_indexes(&self) -> bool {
+        self.gather.groups && !self.keyless
+    }
+
+    fn is_whole(&self, table: &GatherTable) -> bool {
+        table.whole || self.keeps_indexes()
+    }
+
+    /// Those of the table that are brought.
+    pub fn columns<'t>(&self, table: &'t GatherTable) -> &'t [(String, u32)] {
+        match self.keeps_indexes() && !table.whole {
+            true => &table.all,
+            false => &table.columns,
+        }
+    }
+
+    /// What shards are asked for a table's rows, with the types of its parameters, and how many columns there are.
+    pub fn question(&self, index: usize) -> (String, Vec<u32>, usize) {
+        let table = &self.gather.tables[index];
+        let columns = self.columns(table);
+        let only = if table.only { "ONLY " } else { "" };
+        let mut sql = format!(
+            "SELECT {} FROM {only}{}",
+            column_list(columns),
+            qualified(table)
+        );
+        if let Some(condition) = &table.condition {
+            let called = quote_identifier(&table.called);
+            sql.push_str(&format!(" AS {called} WHERE {condition}"));
+        }
+        let types = portable_types(&self.types.parameters, &sql);
+        (sql, types, columns.len())
+    }
+
+    /// The query that finishes. `instead`: what takes the place of a table that is brought.
+    pub fn finishing(&self, instead: impl Fn(usize) -> Option<String>) -> Step<String> {
+        // A table that stays where it is goes by its full name: a temporary one must not hide it.
+        let instead = |table: usize| {
+            let is_brought = self.sources.iter().any(|(index, _)| *index == table);
+            let brought = is_brought.then(|| instead(table)).flatten();
+            brought.unwrap_or_else(|| qualified(&self.gather.tables[table]))
+        };
+        let unfitting = "a plan does not fit the text that it was made for";
+        self.gather
+            .text(self.whole, instead)
+            .ok_or_else(|| Report::error("XX000", unfitting).into())
+    }
+}
+
 impl Session {
     /// Runs the query and leaves its answer in the client's output; if it is only to be opened, gives the connection that it
     /// is open on. `whole`: the text that was planned.
@@ -167,15 +240,35 @@ impl Session {
             .await?;
         // What opens a block is answered first: from here on only rows are expected.
         self.drain().await?;
+        let types = gather.learned.types(sent.declared()).ok_or_else(|| {
+            Report::error(
+                "XX000",
+                "a query is to be finished before its types are known",
+            )
+        })?;
         if self.block.is_some() {
             self.check_own_locks(gather).await?;
         }
+        let mut work = Work {
+            gather,
+            whole,
+            types: &types,
+            keyless: types.over_subqueries == Some(true),
+            sources: &sources,
+            held: Vec::new(),
+            moved: Moved::default(),
+        };
+        let finishing = self.finishing_shard(gather)?;
+        let here = linked.iter().find(|(shard, _)| *shard == finishing);
+        if let Some((_, here)) = here
+            && sent.opening().is_none()
+            && self.finish_small(&mut work, *here, sent).await?
+        {
+            return Ok(None);
+        }
         let mut merge = self.merge_link(gather, catalog).await?;
         let result = match self.open_merge(&mut merge).await {
-            Ok(()) => {
-                self.gather_on(&mut merge, gather, &sources, whole, sent)
-                    .await
-            }
+            Ok(()) => self.gather_on(&mut merge, work, sent).await,
             failed => failed,
         };
         let kept = self.keep_or_close(merge, sent, result.is_ok()).await;
@@ -205,7 +298,12 @@ impl Session {
         sent: Sent<'_>,
         catalog: &Arc<Catalog>,
     ) -> Step {
-        if gather.learned.types(sent.declared()).is_some() {
+        let known = gather.learned.types(sent.declared());
+        // In a block the question would fail the block if the answer is no.
+        let may_ask = self.block.is_none();
+        if let Some(known) = &known
+            && (known.over_subqueries.is_some() || !may_ask)
+        {
             return Ok(());
         }
         let target = Target::Shard(self.finishing_shard(gather)?);
@@ -217,9 +315,17 @@ impl Session {
         };
         let index = self.link(need, catalog).await?;
         let text = whole.get(gather.statement.clone()).unwrap_or(whole);
-        let learned = self
-            .learn_types(index, (text, offset, false), text, &[], sent)
-            .await?;
+        let mut learned = match known {
+            Some(known) => Types::clone(&known),
+            None => {
+                self.learn_types(index, (text, offset, false), text, &[], sent)
+                    .await?
+            }
+        };
+        if may_ask {
+            self.learn_over_subqueries(index, gather, whole, &mut learned)
+                .await?;
+        }
         gather.learned.note(learned);
         Ok(())
     }
@@ -352,23 +458,16 @@ impl Session {
         self.ask_merge(link, &opening).await
     }
 
-    async fn gather_on(
-        &mut self,
-        merge: &mut Link,
-        gather: &Gather,
-        sources: &[(usize, Vec<usize>)],
-        whole: &str,
-        sent: Sent<'_>,
-    ) -> Step {
+    async fn gather_on(&mut self, merge: &mut Link, mut work: Work<'_>, sent: Sent<'_>) -> Step {
+        let gather = work.gather;
+        let indexes = match work.keeps_indexes() {
+            true => " INCLUDING INDEXES",
+            false => "",
+        };
         let mut make = String::new();
-        for (index, _) in sources {
+        for (index, _) in work.sources {
             let table = &gather.tables[*index];
-            let indexes = if gather.groups {
-                " INCLUDING INDEXES"
-            } else {
-                ""
-            };
-            make.push_str(&match table.whole {
+            make.push_str(&match work.is_whole(table) {
                 true => format!(
                     "CREATE TEMP TABLE {} (LIKE {}{indexes}) ON COMMIT DROP;",
                     relation(*index),
@@ -377,29 +476,47 @@ impl Session {
                 false => format!(
                     "CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA;",
                     relation(*index),
-                    column_list(table),
+                    column_list(work.columns(table)),
                     qualified(table)
                 ),
             });
         }
         self.ask_merge(merge, &make).await?;
-        let mut moved = Moved::default();
         let mut analyze = Vec::new();
-        for (index, links) in sources {
+        let mut held = std::mem::take(&mut work.held).into_iter();
+        let mut moved = Moved::default();
+        for (index, links) in work.sources {
             let table = &gather.tables[*index];
+            let columns = work.columns(table);
             let before = moved.rows;
             if let Some(measures) = &mut self.measures {
                 measures.step = *index;
             }
-            if table
-                .columns
-                .iter()
-                .all(|(_, oid)| is_exact_in_binary(*oid))
-            {
-                self.bring_binary(merge, gather, *index, links, sent, &mut moved)
-                    .await?;
+            if columns.iter().all(|(_, oid)| is_exact_in_binary(*oid)) {
+                let (held, mut sources) = match held.next() {
+                    Some(held) => held,
+                    None => (
+                        Held::default(),
+                        self.ask_for_rows(&work.question(*index), links, sent)
+                            .await?,
+                    ),
+                };
+                let copy = format!(
+                    "COPY {} ({}) FROM STDIN (FORMAT binary)",
+                    relation(*index),
+                    column_list(columns)
+                );
+                self.copy_rows(
+                    merge,
+                    &copy,
+                    (&mut sources, &held),
+                    &table.name.name,
+                    &mut moved,
+                )
+                .await?;
             } else {
-                self.bring(merge, *index, table, links, &mut moved).await?;
+                self.bring(merge, *index, (table, columns), links, &mut moved)
+                    .await?;
             }
             // Of few rows a server plans well enough without.
             if moved.rows - before >= ANALYZE_AT_ROWS {
@@ -410,21 +527,8 @@ impl Session {
             self.ask_merge(merge, &format!("ANALYZE {}", analyze.join(", ")))
                 .await?;
         }
-        // A table that stays where it is goes by its full name: a temporary one must not hide it.
-        let instead = |table: usize| match sources.iter().any(|(index, _)| *index == table) {
-            true => relation(table),
-            false => qualified(&gather.tables[table]),
-        };
-        let sql = gather.text(whole, instead).ok_or_else(|| {
-            Report::error("XX000", "a plan does not fit the text that it was made for")
-        })?;
-        let types = gather.learned.types(sent.declared()).ok_or_else(|| {
-            Report::error(
-                "XX000",
-                "a query is to be finished before its types are known",
-            )
-        })?;
-        self.finish_on(merge, &sql, &types, Told::default(), sent)
+        let sql = work.finishing(|table| Some(relation(table)))?;
+        self.finish_on(merge, &sql, work.types, Told::default(), sent)
             .await
     }
 
@@ -433,11 +537,11 @@ impl Session {
         &mut self,
         merge: &mut Link,
         index: usize,
-        table: &GatherTable,
+        (table, columns): (&GatherTable, &[(String, u32)]),
         links: &[usize],
         moved: &mut Moved,
     ) -> Step {
-        let columns = column_list(table);
+        let columns = column_list(columns);
         let (exact, current) = self.exact_settings();
         let before = local_statements_between(&current, &exact);
         let after = local_statements_between(&exact, &current);
@@ -479,44 +583,25 @@ impl Session {
         self.ask_merge(merge, &after).await
     }
 
-    /// Brings rows whose values are the same bytes everywhere, and of them those that matter.
-    async fn bring_binary(
+    /// Asks shards for rows whose values are the same bytes everywhere, and of them those that matter.
+    pub(super) async fn ask_for_rows(
         &mut self,
-        merge: &mut Link,
-        gather: &Gather,
-        index: usize,
+        (sql, types, columns): &(String, Vec<u32>, usize),
         links: &[usize],
         sent: Sent<'_>,
-        moved: &mut Moved,
-    ) -> Step {
-        let table = &gather.tables[index];
-        let columns = column_list(table);
-        let only = if table.only { "ONLY " } else { "" };
-        let mut sql = format!("SELECT {columns} FROM {only}{}", qualified(table));
-        if let Some(condition) = &table.condition {
-            let called = quote_identifier(&table.called);
-            sql.push_str(&format!(" AS {called} WHERE {condition}"));
-        }
-        let types = gather.learned.types(sent.declared());
-        let types = types.map_or(Vec::new(), |types| portable_types(&types.parameters, &sql));
+    ) -> Step<Vec<Source>> {
         let question = Question {
             own: ("", 0),
-            sql: Some(&sql),
-            types: &types,
+            sql: Some(sql),
+            types,
             bind: ShardBind {
-                hidden: u16::try_from(table.columns.len()).unwrap_or(u16::MAX),
+                hidden: u16::try_from(*columns).unwrap_or(u16::MAX),
                 ..ShardBind::default()
             },
             asked: Asked::Rows(0),
         };
         self.ask_shards(links, question, sent).await?;
-        let mut sources = Source::of(links);
-        let copy = format!(
-            "COPY {} ({columns}) FROM STDIN (FORMAT binary)",
-            relation(index)
-        );
-        self.copy_rows(merge, &copy, (&mut sources, &[]), &table.name.name, moved)
-            .await
+        Ok(Source::of(links))
     }
 
     /// Has the merge session take all rows of the sources by binary COPY, after those that have been read already. `what`
@@ -525,7 +610,7 @@ impl Session {
         &mut self,
         merge: &mut Link,
         copy: &str,
-        sources: (&mut [Source], &[u8]),
+        sources: (&mut [Source], &Held),
         what: &str,
         moved: &mut Moved,
     ) -> Step {
@@ -560,8 +645,7 @@ impl Session {
                 match frame.tag {
                     b'd' => {
                         copy_data(merge.backend.out(), body);
-                        moved.rows += 1;
-                        moved.bytes += body.len() as u64;
+                        moved.add(body);
                     }
                     b'E' => failed = Some(body.to_vec()),
                     b'S' => {
@@ -734,7 +818,7 @@ fn relation(index: usize) -> String {
     format!("pg_temp.pgweave_{}", index + 1)
 }
 
-fn qualified(table: &GatherTable) -> String {
+pub(super) fn qualified(table: &GatherTable) -> String {
     format!(
         "{}.{}",
         quote_identifier(&table.name.schema),
@@ -742,9 +826,8 @@ fn qualified(table: &GatherTable) -> String {
     )
 }
 
-fn column_list(table: &GatherTable) -> String {
-    let columns: Vec<String> = table
-        .columns
+pub(super) fn column_list(columns: &[(String, u32)]) -> String {
+    let columns: Vec<String> = columns
         .iter()
         .map(|(name, _)| quote_identifier(name).to_string())
         .collect();

@@ -389,6 +389,7 @@ impl Session {
             declared: sent.declared().to_vec(),
             portable: columns.iter().all(|oid| is_exact_in_binary(*oid)),
             collations: Vec::new(),
+            over_subqueries: None,
             columns,
             names,
             parameters,
@@ -397,7 +398,12 @@ impl Session {
     }
 
     /// What a server says to Describe of a text.
-    async fn describe_text(&mut self, index: usize, sql: &str, types: &[u32]) -> Step<Vec<u8>> {
+    pub(super) async fn describe_text(
+        &mut self,
+        index: usize,
+        sql: &str,
+        types: &[u32],
+    ) -> Step<Vec<u8>> {
         let link = &mut self.links[index];
         encode::parse(link.backend.out(), b"", sql.as_bytes(), types);
         encode::describe(link.backend.out(), b'S', b"");

@@ -1,59 +1,57 @@
-//! Few rows of several shards, kept in the router until they have all come: they go as parameters of the query that finishes,
+//! Few rows of several shards, held in the router until they have all come: they go as parameters of the query that finishes,
 //! one array per column, so that no server has to make a table for them.
-
-use std::fmt::Write;
 
 use bytes::BytesMut;
 use catalog::quote_identifier;
-use planner::{Combine, Types};
+use planner::{Gather, Types};
 
-use super::combine::own_types;
+use super::combine::Told;
+use super::gather::{Moved, Sent, Work, column_list, qualified};
 use super::report::{Failure, Report};
 use super::scatter::Source;
 use super::{Session, Step};
 use crate::execute::expect::Expect;
 use crate::merge::arrays::{Arrays, array_type};
+use crate::merge::row::Row;
 use crate::wire::{backend, encode, frame};
 
-/// Rows are parameters up to this size; beyond, a table costs little in comparison.
-const MOST_BYTES: usize = 1024 * 1024;
+/// All rows of a query are parameters up to this size; beyond, tables cost little in comparison.
+const MOST_BYTES: u64 = 1024 * 1024;
 
-/// Whether there were few rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Collected {
-    All,
-    /// There are more than are to be kept.
-    Some,
+/// Rows that have been read, in binary.
+#[derive(Default)]
+pub(super) struct Held {
+    messages: BytesMut,
+    /// There are no others.
+    pub is_all: bool,
 }
 
-/// Messages of rows, in binary.
-pub(super) struct Collecting<'a> {
-    rows: &'a mut BytesMut,
-}
-
-impl<'a> Collecting<'a> {
-    pub fn new(rows: &'a mut BytesMut) -> Self {
-        Self { rows }
+impl Held {
+    /// The bodies of their messages.
+    pub fn rows(&self) -> impl Iterator<Item = &[u8]> {
+        backend::messages(&self.messages).map(|(_, body)| body)
     }
 
-    /// The rows as values of parameters.
+    /// The rows as values of parameters: one for each column.
     pub fn arrays(&self, types: &[u32]) -> Step<Vec<Vec<u8>>> {
         let malformed = || Report::error("08P01", "a shard has sent a row that cannot be read");
         let mut arrays = Arrays::new(types).ok_or_else(malformed)?;
-        for (_, body) in backend::messages(self.rows) {
-            arrays.add(body).map_err(|_| malformed())?;
+        for row in self.rows() {
+            arrays.add(row).map_err(|_| malformed())?;
         }
         Ok(arrays.finish())
     }
 }
 
 impl Session {
-    /// Keeps the sources' rows, from whichever has some, as long as there are few.
-    pub(super) async fn collect(
+    /// Reads the sources' rows, from whichever has some, as long as there are few. `what` they are, for an error.
+    pub(super) async fn hold(
         &mut self,
         sources: &mut [Source],
-        into: &mut Collecting<'_>,
-    ) -> Step<Collected> {
+        what: &str,
+        moved: &mut Moved,
+    ) -> Step<Held> {
+        let mut held = Held::default();
         // Nothing of the shards' own descriptions is for the client.
         let mut described = true;
         loop {
@@ -62,59 +60,157 @@ impl Session {
                 while !source.ready && self.head(source, &mut described, 0)? {
                     let backend = &mut self.links[source.link].backend;
                     let total = frame::total_length(backend.input()).unwrap_or(0);
-                    let row = backend.input().get(..total).unwrap_or_default();
-                    into.rows.extend_from_slice(row);
+                    let message = backend.input().get(..total).unwrap_or_default();
+                    moved.add(message.get(5..).unwrap_or_default());
+                    held.messages.extend_from_slice(message);
                     backend.consume(total);
-                    if into.rows.len() > MOST_BYTES {
-                        return Ok(Collected::Some);
+                    if moved.bytes > MOST_BYTES {
+                        return Ok(held);
                     }
                 }
                 live |= !source.ready;
             }
+            self.check_moved(what, moved)?;
             if !live {
-                return Ok(Collected::All);
+                held.is_all = true;
+                return Ok(held);
             }
             self.fill_any(sources.iter()).await?;
         }
     }
 
-    /// Asks a server for the collations of a query's columns, without running it.
+    /// Brings the tables' rows, and if there are few, runs the query over them on this link. `false`: there are too many, or
+    /// they cannot be parameters; what has been read is left with `work`.
+    pub(super) async fn finish_small(
+        &mut self,
+        work: &mut Work<'_>,
+        here: usize,
+        sent: Sent<'_>,
+    ) -> Step<bool> {
+        let Some(relations) = relations(work) else {
+            return Ok(false);
+        };
+        let mut arrays = Vec::new();
+        let mut array_types = Vec::new();
+        for (index, links) in work.sources {
+            if let Some(measures) = &mut self.measures {
+                measures.step = *index;
+            }
+            let table = &work.gather.tables[*index];
+            let question = work.question(*index);
+            let mut sources = self.ask_for_rows(&question, links, sent).await?;
+            let held = self
+                .hold(&mut sources, &table.name.name, &mut work.moved)
+                .await?;
+            let is_all = held.is_all;
+            work.held.push((held, sources));
+            if !is_all {
+                return Ok(false);
+            }
+        }
+        for ((index, _), (held, _)) in work.sources.iter().zip(&work.held) {
+            let types = types_of(work.columns(&work.gather.tables[*index]));
+            arrays.extend(held.arrays(&types)?);
+            array_types.extend(types);
+        }
+        let sql = work.finishing(|table| {
+            let relation = relations.iter().find(|(index, _)| *index == table);
+            relation.map(|(_, sql)| sql.clone())
+        })?;
+        let told = Told {
+            moment: None,
+            arrays: &arrays,
+            array_types: &array_types,
+        };
+        self.finish_here(here, &sql, work.types, told, sent).await?;
+        Ok(true)
+    }
+
+    /// Asks a server whether a query means the same over subqueries in place of its tables: whether it needs their primary
+    /// keys, rows of their own types, system columns … Call outside a block only: a refusal is an error there.
+    pub(super) async fn learn_over_subqueries(
+        &mut self,
+        index: usize,
+        gather: &Gather,
+        whole: &str,
+        types: &mut Types,
+    ) -> Step {
+        let instead = |table: usize| {
+            let table = &gather.tables[table];
+            let only = if table.only { "ONLY " } else { "" };
+            let columns = column_list(&table.columns);
+            format!("(SELECT {columns} FROM {only}{})", qualified(table))
+        };
+        let Some(sql) = gather.text(whole, instead) else {
+            return Ok(());
+        };
+        let said = self.client.out.len();
+        let described = match self.describe_text(index, &sql, &types.parameters).await {
+            Ok(described) => described,
+            Err(Failure::Sent) => {
+                // The refusal is not for the client.
+                self.client.out.truncate(said);
+                types.over_subqueries = Some(false);
+                return Ok(());
+            }
+            Err(failure) => return Err(failure),
+        };
+        let description = backend::messages(&described).find(|(tag, _)| *tag == b'T');
+        let description = description.map_or(&[][..], |(_, body)| body);
+        types.over_subqueries = Some(same_types(description, &types.description));
+        let queries: Vec<(String, Vec<u32>)> = gather
+            .tables
+            .iter()
+            .map(|table| {
+                let columns = column_list(&table.columns);
+                let sql = format!("SELECT {columns} FROM {}", qualified(table));
+                (sql, types_of(&table.columns))
+            })
+            .collect();
+        let queries: Vec<(&str, &[u32])> = queries
+            .iter()
+            .map(|(sql, types)| (sql.as_str(), types.as_slice()))
+            .collect();
+        types.collations = self.learn_collations(index, &queries, &[]).await?;
+        Ok(())
+    }
+
+    /// Asks a server for the collations of queries' columns, without running them. `None`: of no such type, or unknown.
+    /// `parameters`: the types of theirs.
     pub(super) async fn learn_collations(
         &mut self,
         index: usize,
-        combine: &Combine,
-        types: &mut Types,
-    ) -> Step {
-        let sql = &combine.sql;
-
-        if !types.columns.iter().any(|oid| is_collatable(*oid)) {
-            types.collations = vec![None; types.columns.len()];
-            return Ok(());
+        queries: &[(&str, &[u32])],
+        parameters: &[u32],
+    ) -> Step<Vec<Option<String>>> {
+        let (mut asked, mut from) = (Vec::new(), String::new());
+        for (number, (sql, types)) in queries.iter().enumerate() {
+            let names: Vec<String> = (0..types.len())
+                .map(|column| format!("q{number}_{column}"))
+                .collect();
+            asked.extend(names.iter().zip(*types).map(|(name, oid)| {
+                if is_collatable(*oid) {
+                    format!("pg_catalog.pg_collation_for({name})")
+                } else {
+                    "NULL".to_owned()
+                }
+            }));
+            let names = names.join(", ");
+            from.push_str(&format!(
+                " LEFT JOIN ({sql}) AS q{number}({names}) ON false"
+            ));
         }
-        let names: Vec<String> = (0..types.columns.len())
-            .map(|column| format!("c{column}"))
-            .collect();
-        let mut asked = String::from("SELECT ");
-        for (column, (name, oid)) in names.iter().zip(&types.columns).enumerate() {
-            asked.push_str(if column == 0 { "" } else { ", " });
-            match is_collatable(*oid) {
-                true => push(
-                    &mut asked,
-                    format_args!("pg_catalog.pg_collation_for({name})"),
-                ),
-                false => asked.push_str("NULL"),
-            }
+        if asked.iter().all(|asked| asked == "NULL") {
+            return Ok(vec![None; asked.len()]);
         }
-        let names = names.join(", ");
-        push(
-            &mut asked,
-            format_args!(" FROM (SELECT) AS one LEFT JOIN ({sql}) AS q({names}) ON false"),
+        let sql = format!(
+            "SELECT {} FROM (SELECT) AS pgweave_one{from}",
+            asked.join(", ")
         );
         let link = &mut self.links[index];
         let out = link.backend.out();
-        let told = own_types(types, sql, combine.moment);
-        encode::parse(out, b"", asked.as_bytes(), &told);
-        encode::bind_nulls(out, told.len());
+        encode::parse(out, b"", sql.as_bytes(), parameters);
+        encode::bind_nulls(out, parameters.len());
         encode::execute(out, b"", 0);
         encode::sync(out);
         link.backend.forget_unnamed();
@@ -124,59 +220,95 @@ impl Session {
         let captured = std::mem::take(&mut self.links[index].captured);
         self.own_error(index)?;
         let row = backend::messages(&captured).find(|(tag, _)| *tag == b'D');
-        let row = row.map(|(_, body)| crate::merge::row::Row::new(body));
+        let row = row.map(|(_, body)| Row::new(body));
         let Some(Ok(row)) = row else {
             let unknown = "a server did not tell the collations of a query's columns";
-            return Err(Failure::from(Report::error("XX000", unknown)));
+            return Err(Report::error("XX000", unknown).into());
         };
-        types.collations = (0u16..)
-            .zip(&types.columns)
-            .map(|(column, _)| {
+        Ok((0..row.columns())
+            .map(|column| {
                 let name = row.cell(column).ok().flatten()?;
                 Some(String::from_utf8_lossy(name).into_owned())
             })
-            .collect();
-        Ok(())
+            .collect())
     }
 }
 
-/// What takes the place of the temporary table: the rows of arrays that are parameters. `None`: they cannot be.
-pub(super) fn arrays_relation(combine: &Combine, types: &Types) -> Option<String> {
-    if types.columns.is_empty() || types.collations.len() != types.columns.len() {
+/// What takes the place of the temporary table of partial rows: the rows of arrays. `None`: they cannot be parameters.
+pub(super) fn partial_relation(types: &Types, moment: bool) -> Option<String> {
+    let first = types.parameters.len() + usize::from(moment);
+    let columns: Vec<(&str, u32)> = types
+        .names
+        .iter()
+        .map(String::as_str)
+        .zip(types.columns.iter().copied())
+        .collect();
+    let rows = rows_of_arrays(&columns, &types.collations, first)?;
+    Some(format!("{rows} AS pgweave_relation"))
+}
+
+/// The same for each table that is brought.
+fn relations(work: &Work<'_>) -> Option<Vec<(usize, String)>> {
+    if !work.keyless {
         return None;
     }
-    let mut parameter = types.parameters.len() + usize::from(combine.moment);
-    let (mut list, mut calls, mut names) = (String::new(), String::new(), String::new());
-    for (column, (oid, collation)) in types.columns.iter().zip(&types.collations).enumerate() {
-        array_type(*oid)?;
-        if column > 0 {
-            for text in [&mut list, &mut calls, &mut names] {
-                text.push_str(", ");
-            }
-        }
-        push(&mut names, format_args!("c{column}"));
-        parameter += 1;
-        push(&mut calls, format_args!("pg_catalog.unnest(${parameter})"));
-        push(&mut list, format_args!("c{column}"));
-        match (is_collatable(*oid), collation) {
-            (true, None) => return None,
-            (true, Some(collation)) => push(&mut list, format_args!(" COLLATE {collation}")),
-            (false, _) => {}
-        }
-        let name = types.names.get(column)?;
-        push(&mut list, format_args!(" AS {}", quote_identifier(name)));
+    let mut parameters = work.types.parameters.len();
+    let mut relations = Vec::with_capacity(work.sources.len());
+    for (index, _) in work.sources {
+        let before = &work.gather.tables[..*index];
+        let columns_before: usize = before.iter().map(|table| table.columns.len()).sum();
+        let collations = work.types.collations.get(columns_before..)?;
+        let table = &work.gather.tables[*index];
+        let columns: Vec<(&str, u32)> = table
+            .columns
+            .iter()
+            .map(|(name, oid)| (name.as_str(), *oid))
+            .collect();
+        let collations = collations.get(..columns.len())?;
+        relations.push((*index, rows_of_arrays(&columns, collations, parameters)?));
+        parameters += columns.len();
     }
+    Some(relations)
+}
+
+/// A subquery over arrays, one for each column, that are the parameters after so many others.
+fn rows_of_arrays(
+    columns: &[(&str, u32)],
+    collations: &[Option<String>],
+    before: usize,
+) -> Option<String> {
+    if columns.is_empty() || columns.len() != collations.len() {
+        return None;
+    }
+    let (mut list, mut calls, mut names) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, ((name, oid), collation)) in columns.iter().zip(collations).enumerate() {
+        array_type(*oid)?;
+        let collate = match (is_collatable(*oid), collation) {
+            (true, Some(collation)) => format!(" COLLATE {collation}"),
+            (true, None) => return None,
+            (false, _) => String::new(),
+        };
+        list.push(format!("c{at}{collate} AS {}", quote_identifier(name)));
+        calls.push(format!("pg_catalog.unnest(${})", before + at + 1));
+        names.push(format!("c{at}"));
+    }
+    let (list, calls, names) = (list.join(", "), calls.join(", "), names.join(", "));
     Some(format!(
-        "(SELECT {list} FROM ROWS FROM ({calls}) AS pgweave_rows({names})) AS pgweave_relation"
+        "(SELECT {list} FROM ROWS FROM ({calls}) AS pgweave_rows({names}))"
     ))
+}
+
+fn types_of(columns: &[(String, u32)]) -> Vec<u32> {
+    columns.iter().map(|(_, oid)| *oid).collect()
+}
+
+/// Whether two descriptions tell of columns of the same types.
+fn same_types(one: &[u8], other: &[u8]) -> bool {
+    let types = |body| backend::columns(body).map(move |(_, fixed)| backend::type_oid(body, fixed));
+    types(one).eq(types(other))
 }
 
 /// `text`, `character`, `character varying`.
 fn is_collatable(oid: u32) -> bool {
     matches!(oid, 25 | 1042 | 1043)
-}
-
-fn push(text: &mut String, what: std::fmt::Arguments<'_>) {
-    // Writing to a string does not fail.
-    let _ = text.write_fmt(what);
 }
