@@ -53,14 +53,19 @@ async fn random_queries_are_answered_as_postgresql_answers_them() {
         durable: false,
         ..ServerOptions::default()
     };
-    let cluster = |shards| {
+    // Few rows and many take different ways: here few are many.
+    let cluster = |shards, inline: u32| {
         Cluster::start(Options {
             shards,
+            settings: vec![format!("gather.max_inline_bytes={inline}")],
             ..Options::default()
         })
     };
-    let (server, two, five) =
-        tokio::join!(LocalServer::scratch(server_options), cluster(2), cluster(5));
+    let (server, two, five) = tokio::join!(
+        LocalServer::scratch(server_options),
+        cluster(2, 1 << 20),
+        cluster(5, 300)
+    );
     let (server, two, five) = (server.unwrap(), two.unwrap(), five.unwrap());
     let plain = server.connect("postgres").await.unwrap();
     for name in ["two", "five"] {

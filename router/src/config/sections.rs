@@ -205,6 +205,8 @@ pub struct Gather {
     /// What one query may move.
     pub max_bytes: u64,
     pub max_rows: u64,
+    /// Up to this size they are parameters of the query that finishes; beyond, temporary tables are made for them.
+    pub max_inline_bytes: u64,
 }
 
 impl Default for Gather {
@@ -212,6 +214,7 @@ impl Default for Gather {
         Gather {
             max_bytes: 1 << 30,
             max_rows: 10_000_000,
+            max_inline_bytes: 1 << 20,
         }
     }
 }

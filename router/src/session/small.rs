@@ -15,9 +15,6 @@ use crate::merge::arrays::{Arrays, array_type};
 use crate::merge::row::Row;
 use crate::wire::{backend, encode, frame};
 
-/// All rows of a query are parameters up to this size; beyond, tables cost little in comparison.
-const MOST_BYTES: u64 = 1024 * 1024;
-
 /// Rows that have been read, in binary.
 #[derive(Default)]
 pub(super) struct Held {
@@ -51,6 +48,7 @@ impl Session {
         what: &str,
         moved: &mut Moved,
     ) -> Step<Held> {
+        let most = self.router.config.gather.max_inline_bytes;
         let mut held = Held::default();
         // Nothing of the shards' own descriptions is for the client.
         let mut described = true;
@@ -64,7 +62,7 @@ impl Session {
                     moved.add(message.get(5..).unwrap_or_default());
                     held.messages.extend_from_slice(message);
                     backend.consume(total);
-                    if moved.bytes > MOST_BYTES {
+                    if moved.bytes > most {
                         return Ok(held);
                     }
                 }
