@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use catalog::{Column, ShardId, TableKind};
 
 use crate::bind::Needed;
-
+use crate::narrow::Narrowing;
 use crate::piece::{identifier_end, quoted_identifier_end, skip_blank};
 use crate::query::{Appearance, Findings};
 use crate::{Access, Context, Error, Gather, GatherPlace, GatherTable, Learned, Mention, Name};
@@ -17,6 +17,7 @@ use crate::{Access, Context, Error, Gather, GatherPlace, GatherTable, Learned, M
 pub(crate) fn gather(
     findings: &Findings<'_>,
     needed: Option<&Needed>,
+    narrowing: &Narrowing,
     span: (usize, usize),
     sql: &str,
     context: &Context<'_>,
@@ -39,15 +40,28 @@ pub(crate) fn gather(
         learned: Learned::default(),
         combine: None,
     };
+    let mut named: Vec<Vec<&Appearance<'_>>> = Vec::new();
     for appearance in &findings.appearances {
-        mention(&mut gather, appearance, needed, sql).ok_or_else(|| {
+        let table = mention(&mut gather, appearance, needed, narrowing, sql).ok_or_else(|| {
             refusal.clone().with_detail(format!(
                 "Its rows cannot be gathered on one server: the place where it names {} is not understood.",
                 appearance.table.name
             ))
         })?;
+        named.resize(gather.tables.len(), Vec::new());
+        named[table].push(appearance);
     }
     gather.mentions.sort_by_key(|mention| mention.range.start);
+    let order = narrowing.arrange(&mut gather.tables, &named);
+    let place = |table: usize| order.iter().position(|index| *index == table);
+    for mention in &mut gather.mentions {
+        mention.table = place(mention.table).unwrap_or(mention.table);
+    }
+    let mut tables: Vec<Option<GatherTable>> = gather.tables.into_iter().map(Some).collect();
+    gather.tables = order
+        .iter()
+        .filter_map(|index| tables[*index].take())
+        .collect();
     Ok(gather)
 }
 
@@ -119,8 +133,9 @@ fn mention(
     gather: &mut Gather,
     appearance: &Appearance<'_>,
     needed: Option<&Needed>,
+    narrowing: &Narrowing,
     sql: &str,
-) -> Option<()> {
+) -> Option<usize> {
     let start = usize::try_from(appearance.location).ok()?;
     let end = name_end(sql, start, &appearance.path)?;
     if !gather.statement.contains(&start) || end > gather.statement.end {
@@ -132,7 +147,10 @@ fn mention(
         return None;
     }
     let table = appearance.table;
-    let described = described(gather, appearance, needed);
+    let described = GatherTable {
+        keys: narrowing.keys(appearance.location),
+        ..described(gather, appearance, needed)
+    };
     let known = gather.tables.iter().position(|known| *known == described);
     let index = known.unwrap_or_else(|| {
         gather.tables.push(described);
@@ -150,7 +168,7 @@ fn mention(
         table: index,
         alias: (appearance.alias.is_none() && !command).then(|| table.name.clone()),
     });
-    Some(())
+    Some(index)
 }
 
 /// What of a table's rows is to be brought.
@@ -204,6 +222,8 @@ fn described(gather: &Gather, appearance: &Appearance<'_>, needed: Option<&Neede
         // Without a condition the name does not matter.
         called: condition.as_ref().map_or(String::new(), |_| called),
         condition,
+        keys: None,
+        matches: None,
     }
 }
 

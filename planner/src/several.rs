@@ -8,6 +8,7 @@ use crate::bind::Binder;
 use crate::combine::{Combining, combine};
 use crate::distribute::split;
 use crate::gather::{gather, servers};
+use crate::narrow::narrowing;
 use crate::operand::Source;
 use crate::parse::{Node, nodes, parse};
 use crate::query::{Findings, QueryId};
@@ -49,9 +50,11 @@ pub(crate) fn several(
         return Err(error.clone());
     }
     let findings = &binder.bound.findings;
+    let narrowing = narrowing(&binder, root, source.sql);
     let gathered = gather(
         findings,
         binder.needed.as_ref(),
+        &narrowing,
         span,
         source.sql,
         context,

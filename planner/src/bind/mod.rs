@@ -41,7 +41,7 @@ pub(crate) struct Binder<'c: 's, 's> {
     pub context: Context<'c>,
     pub source: Source<'s>,
     pub bound: Bound<'c>,
-    relations: Relations<'c>,
+    pub relations: Relations<'c>,
     depth: u32,
     /// The recursive CTE being bound was referred to by itself.
     recursion_used: bool,

@@ -5,13 +5,14 @@ use std::ops::Range;
 
 use catalog::{GroupId, ShardId};
 
-use crate::{Learned, Name};
+use crate::{KeyRoute, Learned, Name};
 
 /// A query, and what it needs in one place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gather {
     /// The statement's bytes in the text that was planned.
     pub statement: Range<usize>,
+    /// In the order in which they are brought.
     pub tables: Vec<GatherTable>,
     /// Where the statement names them, in the order of the text.
     pub mentions: Vec<Mention>,
@@ -77,6 +78,20 @@ pub struct GatherTable {
     /// What the query calls it, and the conditions that rows must satisfy to matter.
     pub called: String,
     pub condition: Option<String>,
+    /// The keys that rows which matter have; `None`: any.
+    pub keys: Option<KeyRoute>,
+    pub matches: Option<Match>,
+}
+
+/// Only rows of a table matter whose column has a value that one of another table has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Match {
+    pub column: String,
+    /// Index into [`Gather::tables`] of a table that is brought before, and into its columns.
+    pub table: usize,
+    pub other: usize,
+    /// If the column is the shard key: where such rows lie. The values are the first parameter, an array.
+    pub keys: Option<KeyRoute>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

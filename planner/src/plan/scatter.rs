@@ -53,16 +53,26 @@ pub struct Types {
     pub columns: Vec<u32>,
     /// What the shards call these columns.
     pub names: Vec<String>,
+    /// `pg_attribute.atttypmod` of these columns, or what else their types are made with; -1: nothing.
+    pub modifiers: Vec<i32>,
     /// Of the parameters, as the server has it.
     pub parameters: Vec<u32>,
     /// The body of RowDescription of the client's own statement, if shards are asked another.
     pub description: Vec<u8>,
     /// All values of the columns are the same bytes on all servers.
     pub portable: bool,
-    /// Of the columns, as SQL; `None` for those that have none. Empty: nobody has asked.
-    pub collations: Vec<Option<String>>,
+    /// Of the columns. Empty: nobody has asked.
+    pub shapes: Vec<Shape>,
     /// The query means the same over subqueries in place of its tables. `None`: nobody has asked.
     pub over_subqueries: Option<bool>,
+}
+
+/// What a column's type leaves open, as SQL.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shape {
+    pub collation: Option<String>,
+    /// The type with its modifier, if it has one: `numeric(10,2)`.
+    pub modified: Option<String>,
 }
 
 impl Learned {

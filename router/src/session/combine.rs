@@ -12,7 +12,7 @@ use super::gather::{Moved, SEND_AT_BYTES, Sent, Wanted};
 use super::links::Need;
 use super::report::{Failure, Report};
 use super::scatter::{Asked, MOMENT, Question, Source, TIMESTAMPTZ};
-use super::small::{Held, partial_relation};
+use super::small::{self, Held, partial_relation};
 use super::{Session, Step};
 use crate::execute::expect::Expect;
 use crate::execute::{Link, LinkError};
@@ -61,10 +61,13 @@ impl Session {
                 .learn_types(links[0], (own, offset, true), &combine.sql, &declared, sent)
                 .await?;
             if learned.portable {
-                let query = (combine.sql.as_str(), learned.columns.as_slice());
                 let parameters = own_types(&learned, &combine.sql, combine.moment);
-                learned.collations = self
-                    .learn_collations(links[0], &[query], &parameters)
+                learned.shapes = self
+                    .learn_shapes(
+                        links[0],
+                        &[small::Asked::partial(combine, &learned)],
+                        &parameters,
+                    )
                     .await?;
             } else {
                 learned.portable = self.are_enums(links[0], &learned.columns).await?;

@@ -9,21 +9,23 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use catalog::{Catalog, ShardId, quote_identifier};
-use planner::{Access, Gather, GatherPlace, GatherTable, Pins, Target, Types};
+use planner::{Access, Gather, GatherPlace, GatherTable, KeyRoute, Pins, Route, Target, Types};
 
-use super::combine::{Told, portable_types};
+use super::combine::Told;
+use super::extended::BindValues;
 use super::links::Need;
 use super::prepared::Statement;
 use super::report::{Failure, Report};
 use super::scatter::{Asked, Question, Source};
 use super::settings::{local_statements_between, push_literal, statements_between};
 use super::small::Held;
+use super::work::{Asking, Work};
 use super::{Session, Step};
 use crate::backend::AppliedSettings;
 use crate::execute::relay::Pause;
 use crate::execute::{Link, LinkError};
 use crate::session::settings::Assignment;
-use crate::wire::frontend::ShardBind;
+use crate::wire::frontend::{self, ShardBind};
 use crate::wire::{backend, encode, frame};
 
 /// Rows are sent on when this much has gathered.
@@ -103,71 +105,6 @@ impl Moved {
     }
 }
 
-/// One execution.
-pub(super) struct Work<'a> {
-    pub gather: &'a Gather,
-    /// The text that was planned.
-    pub whole: &'a str,
-    pub types: &'a Types,
-    /// It relies on no primary key of its tables.
-    pub keyless: bool,
-    /// The tables that are brought, and the links that they come from.
-    pub sources: &'a [(usize, Vec<usize>)],
-    /// Of the first of them: rows that have been read, and where more come from.
-    pub held: Vec<(Held, Vec<Source>)>,
-    pub moved: Moved,
-}
-
-impl Work<'_> {
-    fn keeps_indexes(&self) -> bool {
-        self.gather.groups && !self.keyless
-    }
-
-    fn is_whole(&self, table: &GatherTable) -> bool {
-        table.whole || self.keeps_indexes()
-    }
-
-    /// Those of the table that are brought.
-    pub fn columns<'t>(&self, table: &'t GatherTable) -> &'t [(String, u32)] {
-        match self.keeps_indexes() && !table.whole {
-            true => &table.all,
-            false => &table.columns,
-        }
-    }
-
-    /// What shards are asked for a table's rows, with the types of its parameters, and how many columns there are.
-    pub fn question(&self, index: usize) -> (String, Vec<u32>, usize) {
-        let table = &self.gather.tables[index];
-        let columns = self.columns(table);
-        let only = if table.only { "ONLY " } else { "" };
-        let mut sql = format!(
-            "SELECT {} FROM {only}{}",
-            column_list(columns),
-            qualified(table)
-        );
-        if let Some(condition) = &table.condition {
-            let called = quote_identifier(&table.called);
-            sql.push_str(&format!(" AS {called} WHERE {condition}"));
-        }
-        let types = portable_types(&self.types.parameters, &sql);
-        (sql, types, columns.len())
-    }
-
-    /// The query that finishes. `instead`: what takes the place of a table that is brought.
-    pub fn finishing(&self, instead: impl Fn(usize) -> Option<String>) -> Step<String> {
-        // A table that stays where it is goes by its full name: a temporary one must not hide it.
-        let instead = |table: usize| {
-            let is_brought = self.sources.iter().any(|(index, _)| *index == table);
-            let brought = is_brought.then(|| instead(table)).flatten();
-            brought.unwrap_or_else(|| qualified(&self.gather.tables[table]))
-        };
-        let unfitting = "a plan does not fit the text that it was made for";
-        self.gather
-            .text(self.whole, instead)
-            .ok_or_else(|| Report::error("XX000", unfitting).into())
-    }
-}
-
 impl Session {
     /// Runs the query and leaves its answer in the client's output; if it is only to be opened, gives the connection that it
     /// is open on. `whole`: the text that was planned.
@@ -215,7 +152,7 @@ impl Session {
         }
         let mut sources: Vec<(usize, Vec<ShardId>)> = Vec::new();
         for (index, table) in gather.tables.iter().enumerate() {
-            if let Some(shards) = self.sources_of(table, gather, catalog)? {
+            if let Some(shards) = self.sources_of(table, gather, sent, catalog)? {
                 sources.push((index, shards));
             }
         }
@@ -255,6 +192,8 @@ impl Session {
             types: &types,
             keyless: types.over_subqueries == Some(true),
             sources: &sources,
+            linked: &linked,
+            catalog,
             held: Vec::new(),
             moved: Moved::default(),
         };
@@ -343,12 +282,18 @@ impl Session {
         &self,
         table: &GatherTable,
         gather: &Gather,
+        sent: Sent<'_>,
         catalog: &Catalog,
     ) -> Step<Option<Vec<ShardId>>> {
         // Within a block another connection does not see what the block has done.
         let in_block = self.block.is_some();
         Ok(match table.place {
             GatherPlace::Group(group) => {
+                if let Some(keys) = &table.keys
+                    && let Some(shards) = shards_of_keys(keys, sent, catalog)
+                {
+                    return Ok(Some(shards));
+                }
                 let group = catalog.group(group).ok_or_else(|| {
                     Report::error(
                         "XX000",
@@ -483,9 +428,8 @@ impl Session {
         }
         self.ask_merge(merge, &make).await?;
         let mut analyze = Vec::new();
-        let mut held = std::mem::take(&mut work.held).into_iter();
         let mut moved = Moved::default();
-        for (index, links) in work.sources {
+        for (at, (index, links)) in work.sources.iter().enumerate() {
             let table = &gather.tables[*index];
             let columns = work.columns(table);
             let before = moved.rows;
@@ -493,28 +437,21 @@ impl Session {
                 measures.step = *index;
             }
             if columns.iter().all(|(_, oid)| is_exact_in_binary(*oid)) {
-                let (held, mut sources) = match held.next() {
-                    Some(held) => held,
-                    None => (
-                        Held::default(),
-                        self.ask_for_rows(&work.question(*index), links, sent)
-                            .await?,
-                    ),
-                };
+                if at == work.held.len() {
+                    let sources = self.ask_for_rows(&work.asking(at)?, sent).await?;
+                    work.held.push((Held::default(), sources));
+                }
+                let (held, sources) = &mut work.held[at];
                 let copy = format!(
                     "COPY {} ({}) FROM STDIN (FORMAT binary)",
                     relation(*index),
                     column_list(columns)
                 );
-                self.copy_rows(
-                    merge,
-                    &copy,
-                    (&mut sources, &held),
-                    &table.name.name,
-                    &mut moved,
-                )
-                .await?;
+                self.copy_rows(merge, &copy, (sources, held), &table.name.name, &mut moved)
+                    .await?;
             } else {
+                // Later tables cannot be narrowed by it.
+                work.held.push((Held::default(), Vec::new()));
                 self.bring(merge, *index, (table, columns), links, &mut moved)
                     .await?;
             }
@@ -583,25 +520,25 @@ impl Session {
         self.ask_merge(merge, &after).await
     }
 
-    /// Asks shards for rows whose values are the same bytes everywhere, and of them those that matter.
+    /// Asks shards for rows whose values are the same bytes everywhere.
     pub(super) async fn ask_for_rows(
         &mut self,
-        (sql, types, columns): &(String, Vec<u32>, usize),
-        links: &[usize],
+        asking: &Asking,
         sent: Sent<'_>,
     ) -> Step<Vec<Source>> {
         let question = Question {
             own: ("", 0),
-            sql: Some(sql),
-            types,
+            sql: Some(&asking.sql),
+            types: &asking.types,
             bind: ShardBind {
-                hidden: u16::try_from(*columns).unwrap_or(u16::MAX),
+                values: &asking.values,
+                hidden: u16::try_from(asking.columns).unwrap_or(u16::MAX),
                 ..ShardBind::default()
             },
             asked: Asked::Rows(0),
         };
-        self.ask_shards(links, question, sent).await?;
-        Ok(Source::of(links))
+        self.ask_shards(&asking.links, question, sent).await?;
+        Ok(Source::of(&asking.links))
     }
 
     /// Has the merge session take all rows of the sources by binary COPY, after those that have been read already. `what`
@@ -809,6 +746,22 @@ impl Session {
         match self.notes.failed.take() {
             Some(_) => Err(Failure::Sent),
             None => Ok(()),
+        }
+    }
+}
+
+/// The shards that keys lead to with the values of this execution. `None`: a server has to judge them.
+fn shards_of_keys(keys: &KeyRoute, sent: Sent<'_>, catalog: &Catalog) -> Option<Vec<ShardId>> {
+    let route = Route::Key(keys.clone());
+    match sent {
+        Sent::Simple => planner::resolve_all(&route, catalog, &()).ok(),
+        Sent::Bound(statement, message, _) => {
+            let bind = frontend::parse_bind(message.get(5..)?).ok()?;
+            let values = BindValues {
+                types: &statement.parameter_types,
+                bind: &bind,
+            };
+            planner::resolve_all(&route, catalog, &values).ok()
         }
     }
 }

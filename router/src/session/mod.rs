@@ -42,6 +42,7 @@ pub mod start;
 mod statement;
 mod temporary;
 mod transaction;
+mod work;
 
 use std::sync::Arc;
 

@@ -379,19 +379,22 @@ impl Session {
             columns = found.map_or(Vec::new(), |(_, body)| body.to_vec());
         }
         let described = columns;
-        let (names, columns): (Vec<String>, Vec<u32>) = backend::columns(&described)
-            .map(|(name, fixed)| {
-                let name = String::from_utf8_lossy(name).into_owned();
-                (name, backend::type_oid(&described, fixed))
-            })
-            .unzip();
+        let mut names = Vec::new();
+        let mut modifiers = Vec::new();
+        let mut columns = Vec::new();
+        for (name, fixed) in backend::columns(&described) {
+            names.push(String::from_utf8_lossy(name).into_owned());
+            modifiers.push(backend::type_modifier(&described, fixed));
+            columns.push(backend::type_oid(&described, fixed));
+        }
         Ok(Types {
             declared: sent.declared().to_vec(),
             portable: columns.iter().all(|oid| is_exact_in_binary(*oid)),
-            collations: Vec::new(),
+            shapes: Vec::new(),
             over_subqueries: None,
             columns,
             names,
+            modifiers,
             parameters,
             description,
         })

@@ -3,12 +3,14 @@
 
 use bytes::BytesMut;
 use catalog::quote_identifier;
-use planner::{Gather, Types};
+use planner::{Combine, Gather, GatherTable, Shape, Types};
 
 use super::combine::Told;
-use super::gather::{Moved, Sent, Work, column_list, qualified};
+use super::gather::{Moved, Sent, column_list, qualified};
 use super::report::{Failure, Report};
 use super::scatter::Source;
+use super::settings::push_literal;
+use super::work::Work;
 use super::{Session, Step};
 use crate::execute::expect::Expect;
 use crate::merge::arrays::{Arrays, array_type};
@@ -90,13 +92,12 @@ impl Session {
         };
         let mut arrays = Vec::new();
         let mut array_types = Vec::new();
-        for (index, links) in work.sources {
+        for (at, (index, _)) in work.sources.iter().enumerate() {
             if let Some(measures) = &mut self.measures {
                 measures.step = *index;
             }
             let table = &work.gather.tables[*index];
-            let question = work.question(*index);
-            let mut sources = self.ask_for_rows(&question, links, sent).await?;
+            let mut sources = self.ask_for_rows(&work.asking(at)?, sent).await?;
             let held = self
                 .hold(&mut sources, &table.name.name, &mut work.moved)
                 .await?;
@@ -156,54 +157,41 @@ impl Session {
         let description = backend::messages(&described).find(|(tag, _)| *tag == b'T');
         let description = description.map_or(&[][..], |(_, body)| body);
         types.over_subqueries = Some(same_types(description, &types.description));
-        let queries: Vec<(String, Vec<u32>)> = gather
-            .tables
-            .iter()
-            .map(|table| {
-                let columns = column_list(&table.columns);
-                let sql = format!("SELECT {columns} FROM {}", qualified(table));
-                (sql, types_of(&table.columns))
-            })
-            .collect();
-        let queries: Vec<(&str, &[u32])> = queries
-            .iter()
-            .map(|(sql, types)| (sql.as_str(), types.as_slice()))
-            .collect();
-        types.collations = self.learn_collations(index, &queries, &[]).await?;
+        let tables: Vec<Asked> = gather.tables.iter().map(Asked::table).collect();
+        types.shapes = self.learn_shapes(index, &tables, &[]).await?;
         Ok(())
     }
 
-    /// Asks a server for the collations of queries' columns, without running them. `None`: of no such type, or unknown.
-    /// `parameters`: the types of theirs.
-    pub(super) async fn learn_collations(
+    /// Asks a server what the types of queries' columns leave open, without running them. `parameters`: the types of theirs.
+    pub(super) async fn learn_shapes(
         &mut self,
         index: usize,
-        queries: &[(&str, &[u32])],
+        queries: &[Asked],
         parameters: &[u32],
-    ) -> Step<Vec<Option<String>>> {
-        let (mut asked, mut from) = (Vec::new(), String::new());
-        for (number, (sql, types)) in queries.iter().enumerate() {
-            let names: Vec<String> = (0..types.len())
-                .map(|column| format!("q{number}_{column}"))
-                .collect();
-            asked.extend(names.iter().zip(*types).map(|(name, oid)| {
-                if is_collatable(*oid) {
-                    format!("pg_catalog.pg_collation_for({name})")
-                } else {
-                    "NULL".to_owned()
-                }
-            }));
-            let names = names.join(", ");
+    ) -> Step<Vec<Shape>> {
+        let (mut list, mut from) = (Vec::new(), String::new());
+        for (number, query) in queries.iter().enumerate() {
+            let mut names = Vec::new();
+            for (column, (oid, modified)) in query.columns.iter().enumerate() {
+                let name = format!("q{number}_{column}");
+                list.push(match is_collatable(*oid) {
+                    true => format!("pg_catalog.pg_collation_for({name})"),
+                    false => "NULL".to_owned(),
+                });
+                list.push(modified.clone());
+                names.push(name);
+            }
+            let (sql, names) = (&query.sql, names.join(", "));
             from.push_str(&format!(
                 " LEFT JOIN ({sql}) AS q{number}({names}) ON false"
             ));
         }
-        if asked.iter().all(|asked| asked == "NULL") {
-            return Ok(vec![None; asked.len()]);
+        if list.iter().all(|asked| asked == "NULL") {
+            return Ok(vec![Shape::default(); list.len() / 2]);
         }
         let sql = format!(
             "SELECT {} FROM (SELECT) AS pgweave_one{from}",
-            asked.join(", ")
+            list.join(", ")
         );
         let link = &mut self.links[index];
         let out = link.backend.out();
@@ -220,15 +208,62 @@ impl Session {
         let row = backend::messages(&captured).find(|(tag, _)| *tag == b'D');
         let row = row.map(|(_, body)| Row::new(body));
         let Some(Ok(row)) = row else {
-            let unknown = "a server did not tell the collations of a query's columns";
+            let unknown = "a server did not tell the types of a query's columns";
             return Err(Report::error("XX000", unknown).into());
         };
-        Ok((0..row.columns())
-            .map(|column| {
-                let name = row.cell(column).ok().flatten()?;
-                Some(String::from_utf8_lossy(name).into_owned())
+        let text = |column: u16| {
+            let text = row.cell(column).ok().flatten()?;
+            Some(String::from_utf8_lossy(text).into_owned())
+        };
+        Ok((0..row.columns() / 2)
+            .map(|column| Shape {
+                collation: text(2 * column),
+                modified: text(2 * column + 1),
             })
             .collect())
+    }
+}
+
+/// A query whose columns are asked about.
+pub(super) struct Asked {
+    sql: String,
+    /// Their types, and what tells these with their modifiers.
+    columns: Vec<(u32, String)>,
+}
+
+impl Asked {
+    /// The shards' partial rows.
+    pub fn partial(combine: &Combine, types: &Types) -> Self {
+        let columns = types.columns.iter().zip(&types.modifiers);
+        Self {
+            sql: combine.sql.clone(),
+            columns: columns
+                .map(|(oid, modifier)| match modifier {
+                    -1 => (*oid, "NULL".to_owned()),
+                    _ => (*oid, format!("pg_catalog.format_type({oid}, {modifier})")),
+                })
+                .collect(),
+        }
+    }
+
+    /// The columns of a table that are brought.
+    fn table(table: &GatherTable) -> Self {
+        let mut relation = String::new();
+        push_literal(&mut relation, &qualified(table));
+        let modified = |(name, oid): &(String, u32)| {
+            let mut column = String::new();
+            push_literal(&mut column, name);
+            let sql = format!(
+                "(SELECT pg_catalog.format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute \
+                  WHERE attrelid = {relation}::pg_catalog.regclass AND attname = {column} AND atttypmod >= 0)"
+            );
+            (*oid, sql)
+        };
+        let list = column_list(&table.columns);
+        Self {
+            sql: format!("SELECT {list} FROM {}", qualified(table)),
+            columns: table.columns.iter().map(modified).collect(),
+        }
     }
 }
 
@@ -241,7 +276,7 @@ pub(super) fn partial_relation(types: &Types, moment: bool) -> Option<String> {
         .map(String::as_str)
         .zip(types.columns.iter().copied())
         .collect();
-    let rows = rows_of_arrays(&columns, &types.collations, first)?;
+    let rows = rows_of_arrays(&columns, &types.shapes, first)?;
     Some(format!("{rows} AS pgweave_relation"))
 }
 
@@ -255,38 +290,40 @@ fn relations(work: &Work<'_>) -> Option<Vec<(usize, String)>> {
     for (index, _) in work.sources {
         let before = &work.gather.tables[..*index];
         let columns_before: usize = before.iter().map(|table| table.columns.len()).sum();
-        let collations = work.types.collations.get(columns_before..)?;
+        let shapes = work.types.shapes.get(columns_before..)?;
         let table = &work.gather.tables[*index];
         let columns: Vec<(&str, u32)> = table
             .columns
             .iter()
             .map(|(name, oid)| (name.as_str(), *oid))
             .collect();
-        let collations = collations.get(..columns.len())?;
-        relations.push((*index, rows_of_arrays(&columns, collations, parameters)?));
+        let shapes = shapes.get(..columns.len())?;
+        relations.push((*index, rows_of_arrays(&columns, shapes, parameters)?));
         parameters += columns.len();
     }
     Some(relations)
 }
 
 /// A subquery over arrays, one for each column, that are the parameters after so many others.
-fn rows_of_arrays(
-    columns: &[(&str, u32)],
-    collations: &[Option<String>],
-    before: usize,
-) -> Option<String> {
-    if columns.is_empty() || columns.len() != collations.len() {
+fn rows_of_arrays(columns: &[(&str, u32)], shapes: &[Shape], before: usize) -> Option<String> {
+    if columns.is_empty() || columns.len() != shapes.len() {
         return None;
     }
     let (mut list, mut calls, mut names) = (Vec::new(), Vec::new(), Vec::new());
-    for (at, ((name, oid), collation)) in columns.iter().zip(collations).enumerate() {
+    for (at, ((name, oid), shape)) in columns.iter().zip(shapes).enumerate() {
         array_type(*oid)?;
-        let collate = match (is_collatable(*oid), collation) {
+        // The values are of the type with the modifier already.
+        let cast = shape.modified.as_ref();
+        let cast = cast.map_or(String::new(), |modified| format!("::{modified}"));
+        let collate = match (is_collatable(*oid), &shape.collation) {
             (true, Some(collation)) => format!(" COLLATE {collation}"),
             (true, None) => return None,
             (false, _) => String::new(),
         };
-        list.push(format!("c{at}{collate} AS {}", quote_identifier(name)));
+        list.push(format!(
+            "c{at}{cast}{collate} AS {}",
+            quote_identifier(name)
+        ));
         calls.push(format!("pg_catalog.unnest(${})", before + at + 1));
         names.push(format!("c{at}"));
     }
@@ -307,6 +344,6 @@ fn same_types(one: &[u8], other: &[u8]) -> bool {
 }
 
 /// `text`, `character`, `character varying`.
-fn is_collatable(oid: u32) -> bool {
+pub(super) fn is_collatable(oid: u32) -> bool {
     matches!(oid, 25 | 1042 | 1043)
 }

@@ -171,24 +171,21 @@ pub fn type_oid(body: &[u8], fixed: usize) -> u32 {
         .map_or(0, u32::from_be_bytes)
 }
 
-/// Makes a RowDescription's columns come from the tables and columns that another says of them, with its modifiers of their
-/// types.
+/// Makes a RowDescription's columns come from the tables and columns that another says of them.
 pub fn copy_origins(body: &mut [u8], from: &[u8]) {
     /// A table's number, and a column's in it.
-    const ORIGIN: std::ops::Range<usize> = 0..6;
-    /// Between the type with its size and the format.
-    const MODIFIER: std::ops::Range<usize> = 12..16;
+    const ORIGIN_BYTES: usize = 6;
     let places: Vec<usize> = columns(body).map(|(_, fixed)| fixed).collect();
     for (place, (_, fixed)) in places.into_iter().zip(columns(from)) {
-        let same_type = type_oid(from, fixed) == type_oid(body, place);
-        for part in [Some(ORIGIN), same_type.then_some(MODIFIER)]
-            .into_iter()
-            .flatten()
-        {
-            let said = &from[fixed + part.start..fixed + part.end];
-            body[place + part.start..place + part.end].copy_from_slice(said);
-        }
+        body[place..place + ORIGIN_BYTES].copy_from_slice(&from[fixed..fixed + ORIGIN_BYTES]);
     }
+}
+
+/// The modifier of the type of a column whose fixed part begins there; -1: none.
+pub fn type_modifier(body: &[u8], fixed: usize) -> i32 {
+    body.get(fixed + 12..fixed + 16)
+        .and_then(|bytes| bytes.try_into().ok())
+        .map_or(-1, i32::from_be_bytes)
 }
 
 /// Writes a RowDescription without its first columns.
