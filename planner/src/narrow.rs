@@ -207,7 +207,10 @@ fn by_key(appearance: &Appearance<'_>, column: &str) -> Option<KeyRoute> {
 
 /// Whether a column of one type is compared with an array of the other as the columns are with one another.
 fn is_comparable(one: u32, other: u32) -> bool {
-    /// bigint, smallint, integer
-    const INTEGERS: [u32; 3] = [20, 21, 23];
-    one == other || INTEGERS.contains(&one) && INTEGERS.contains(&other)
+    /// bigint, smallint, integer; text, character varying
+    const FAMILIES: [&[u32]; 2] = [&[20, 21, 23], &[25, 1043]];
+    one == other
+        || FAMILIES
+            .iter()
+            .any(|family| family.contains(&one) && family.contains(&other))
 }

@@ -195,10 +195,10 @@ impl<'c: 's, 's> Binder<'c, 's> {
     }
 }
 
-/// What equality on a column of this type is worth. Text is left out unless it is a shard key: an unknown column may have a
-/// collation under which different texts are equal.
-pub(crate) fn column_family(type_oid: u32) -> Option<Family> {
-    match key_type_of(type_oid)? {
+/// What equality on a column of this type is worth. Text is left out whose collation may make different texts equal.
+pub(crate) fn column_family(column: &catalog::Column) -> Option<Family> {
+    match key_type_of(column.type_oid)? {
+        KeyType::Text | KeyType::Varchar if column.equal_by_bytes => Some(Family::Text),
         KeyType::Text | KeyType::Varchar | KeyType::Bpchar => None,
         other => Some(family(other)),
     }

@@ -292,6 +292,7 @@ pub fn catalog_columns(table: &TableDefinition) -> Vec<Column> {
             default_expression,
             // Read with the snapshot that follows.
             sorts_by_bytes: false,
+            equal_by_bytes: false,
         }
     };
     table.columns.iter().map(column).collect()

@@ -344,6 +344,6 @@ fn same_types(one: &[u8], other: &[u8]) -> bool {
 }
 
 /// `text`, `character`, `character varying`.
-pub(super) fn is_collatable(oid: u32) -> bool {
+fn is_collatable(oid: u32) -> bool {
     matches!(oid, 25 | 1042 | 1043)
 }

@@ -11,7 +11,7 @@ use super::combine::portable_types;
 use super::gather::{Moved, column_list, qualified};
 use super::report::Report;
 use super::scatter::Source;
-use super::small::{Held, is_collatable};
+use super::small::Held;
 use crate::merge::arrays::{Arrays, array_type};
 use crate::merge::row::Row;
 
@@ -90,7 +90,7 @@ impl Work<'_> {
         };
         let mut narrowed = None;
         if let Some(matches) = &table.matches
-            && let Some((array_type, array)) = self.values_of(*index, matches)?
+            && let Some((array_type, array)) = self.values_of(matches)?
         {
             let parameter = self.types.parameters.len() + 1;
             let column = quote_identifier(&matches.column);
@@ -109,9 +109,8 @@ impl Work<'_> {
         Ok(asking)
     }
 
-    /// The distinct values of another table's column, as an array and its type. `None`: there are too many, or they are not to be
-    /// compared like this.
-    fn values_of(&self, own: usize, matches: &Match) -> Step<Option<(u32, Vec<u8>)>> {
+    /// The distinct values of another table's column, as an array and its type. `None`: there are too many.
+    fn values_of(&self, matches: &Match) -> Step<Option<(u32, Vec<u8>)>> {
         let at = self
             .sources
             .iter()
@@ -119,18 +118,8 @@ impl Work<'_> {
         let Some((held, _)) = at.and_then(|at| self.held.get(at)) else {
             return Ok(None);
         };
-        let tables = &self.gather.tables;
-        let type_oid = tables[matches.table].columns[matches.other].1;
-        let own_column = tables[own]
-            .columns
-            .iter()
-            .position(|(name, _)| *name == matches.column);
-        let alike = !is_collatable(type_oid)
-            || own_column.is_some_and(|column| {
-                let own = self.collation(own, column);
-                own.is_some() && own == self.collation(matches.table, matches.other)
-            });
-        let Some(array_type) = array_type(type_oid).filter(|_| held.is_all && alike) else {
+        let (_, type_oid) = self.gather.tables[matches.table].columns[matches.other];
+        let Some(array_type) = array_type(type_oid).filter(|_| held.is_all) else {
             return Ok(None);
         };
         let malformed = || Report::error("08P01", "a shard has sent a row that cannot be read");
@@ -161,12 +150,6 @@ impl Work<'_> {
             .iter()
             .map(|id| Some(self.linked.iter().find(|(shard, _)| shard == id)?.1))
             .collect()
-    }
-
-    fn collation(&self, table: usize, column: usize) -> Option<&str> {
-        let before = &self.gather.tables[..table];
-        let before: usize = before.iter().map(|table| table.columns.len()).sum();
-        self.types.shapes.get(before + column)?.collation.as_deref()
     }
 
     /// The query that finishes. `instead`: what takes the place of a table that is brought.
