@@ -7,6 +7,11 @@ CREATE TABLE kinds (label varchar(10) PRIMARY KEY, weight smallint);
 -- setup pgweave: SELECT pgweave.shard_table(':schema.visits', 'place')
 -- setup pgweave: SELECT pgweave.shard_table(':schema.tokens', 'token')
 -- setup pgweave: SELECT pgweave.reference_table(':schema.kinds')
+CREATE TABLE marks (m int PRIMARY KEY, person bigint, tags text[]);
+-- setup pgweave: SELECT pgweave.shard_table(':schema.marks', 'm')
+INSERT INTO marks VALUES (1, 1, '{a,b}');
+INSERT INTO marks VALUES (2, 3, NULL);
+INSERT INTO marks VALUES (3, 1, '{}');
 INSERT INTO kinds VALUES ('a', 1), ('b', 2);
 INSERT INTO people VALUES (1, 'ann', 'ulm', NULL);
 INSERT INTO people VALUES (2, 'bob', 'ulm', 1);
@@ -86,6 +91,10 @@ SELECT p.name, v.n FROM people p JOIN visits v ON EXISTS (SELECT FROM tokens t W
 SELECT name, id IN (SELECT person FROM visits WHERE place = 'zoo') FROM people ORDER BY id;
 SELECT name FROM people WHERE CASE WHEN id IN (SELECT person FROM visits WHERE place = 'zoo') THEN false ELSE true END ORDER BY id;
 SELECT count(*) FROM people p WHERE p.id IN (SELECT boss FROM people WHERE id IN (SELECT person FROM visits WHERE place = 'pub'));
+SELECT m.tags, p.name FROM marks m JOIN people p ON p.id = m.person WHERE m.m IN (1, 2) ORDER BY m.m;
+SELECT p.name, m.tags FROM people p JOIN marks m ON m.person = p.id WHERE p.id = 1 ORDER BY m.m;
+SELECT p.name, v.n, m.tags FROM people p JOIN marks m ON m.person = p.id JOIN visits v ON v.person = m.person WHERE p.id = 1 ORDER BY m.m, v.n;
+SELECT p.name, (SELECT array_agg(t ORDER BY t) FROM unnest(m.tags) AS t) FROM people p LEFT JOIN marks m ON m.person = p.id WHERE p.town = 'ulm' ORDER BY p.id, m.m;
 PREPARE joined(text) AS SELECT p.name, v.n FROM visits v JOIN people p ON p.id = v.person WHERE v.place = $1 ORDER BY v.n, 1;
 EXECUTE joined('zoo');
 EXECUTE joined('pub');

@@ -335,3 +335,26 @@ fn a_join_off_the_key_brings_what_can_match() {
         "{shown:?}"
     );
 }
+
+#[test]
+fn queries_are_finished_where_the_configuration_says() {
+    let _ = with_table("finished");
+    let options = Options {
+        settings: vec!["gather.servers=[\"s2\"]".to_owned()],
+        ..Options::default()
+    };
+    let router = SHARED.cluster().another_router(&options).unwrap();
+    for _ in 0..4 {
+        let mut client = Client::connect(router.address, &[]).unwrap();
+        for sql in [
+            "SELECT rank() OVER (ORDER BY price) FROM finished",
+            "SELECT avg(price) FROM finished",
+        ] {
+            let shown = lines(&mut client, &format!("EXPLAIN {sql}"));
+            assert!(shown[0].contains(" on s2: "), "{shown:?}");
+        }
+        let port = SHARED.cluster().local.shards()[1].primary.port();
+        let sql = "SELECT inet_server_port() FROM (SELECT price FROM finished LIMIT 1) AS one";
+        assert_eq!(lines(&mut client, sql), [port.to_string()]);
+    }
+}

@@ -207,6 +207,8 @@ pub struct Gather {
     pub max_rows: u64,
     /// Up to this size they are parameters of the query that finishes; beyond, temporary tables are made for them.
     pub max_inline_bytes: u64,
+    /// Names of the shards whose servers finish queries, where one of them can. None: all, in turn.
+    pub servers: Vec<String>,
 }
 
 impl Default for Gather {
@@ -215,6 +217,7 @@ impl Default for Gather {
             max_bytes: 1 << 30,
             max_rows: 10_000_000,
             max_inline_bytes: 1 << 20,
+            servers: Vec::new(),
         }
     }
 }

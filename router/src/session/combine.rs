@@ -134,8 +134,12 @@ impl Session {
                     arrays: &arrays,
                     array_types: &types.columns,
                 };
+                let finishing = self.finishing_shard(gather)?;
+                let mut among = links.iter().copied();
+                let here = among.find(|link| self.links[*link].shard == finishing);
+                let here = here.unwrap_or(links[0]);
                 return self
-                    .finish_here(links[0], &finish, &types, told, sent)
+                    .finish_here(here, &finish, &types, told, sent)
                     .await
                     .map(|()| None);
             }

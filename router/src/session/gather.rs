@@ -269,10 +269,11 @@ impl Session {
         Ok(())
     }
 
-    /// One of the shards whose servers can finish the query: the same for all queries of a session.
+    /// One of the shards whose servers can finish the query, and are to: the same for all queries of a session.
     pub(super) fn finishing_shard(&self, gather: &Gather) -> Step<ShardId> {
-        let at = self.handle.process_id as usize % gather.servers.len().max(1);
-        gather.servers.get(at).copied().ok_or_else(|| {
+        let chosen = &self.router.config.gather.servers;
+        let process_id = self.handle.process_id;
+        finishing_server(gather, chosen, process_id, &self.catalog()).ok_or_else(|| {
             Report::error("XX000", "a query is to be gathered, but on no server").into()
         })
     }
@@ -748,6 +749,25 @@ impl Session {
             None => Ok(()),
         }
     }
+}
+
+/// Of the servers that can finish a query one of those that are chosen, or of all if none of these can: sessions take turns.
+pub(super) fn finishing_server(
+    gather: &Gather,
+    chosen: &[String],
+    process_id: u32,
+    catalog: &Catalog,
+) -> Option<ShardId> {
+    let is_chosen = |id: &&ShardId| {
+        let shard = catalog.shard(**id);
+        shard.is_some_and(|shard| chosen.contains(&shard.name))
+    };
+    let mut servers: Vec<&ShardId> = gather.servers.iter().filter(is_chosen).collect();
+    if servers.is_empty() {
+        servers.extend(&gather.servers);
+    }
+    let at = process_id as usize % servers.len().max(1);
+    servers.get(at).map(|id| **id)
 }
 
 /// The shards that keys lead to with the values of this execution. `None`: a server has to judge them.

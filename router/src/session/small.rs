@@ -6,7 +6,7 @@ use catalog::quote_identifier;
 use planner::{Combine, Gather, GatherTable, Shape, Types};
 
 use super::combine::Told;
-use super::gather::{Moved, Sent, column_list, qualified};
+use super::gather::{Moved, Sent, column_list, is_exact_in_binary, qualified};
 use super::report::{Failure, Report};
 use super::scatter::Source;
 use super::settings::push_literal;
@@ -80,16 +80,14 @@ impl Session {
     }
 
     /// Brings the tables' rows, and if there are few, runs the query over them on this link. `false`: there are too many, or
-    /// they cannot be parameters; what has been read is left with `work`.
+    /// they cannot be parameters; what has been read is left with `work`, to narrow other tables by.
     pub(super) async fn finish_small(
         &mut self,
         work: &mut Work<'_>,
         here: usize,
         sent: Sent<'_>,
     ) -> Step<bool> {
-        let Some(relations) = relations(work) else {
-            return Ok(false);
-        };
+        let relations = relations(work);
         let mut arrays = Vec::new();
         let mut array_types = Vec::new();
         for (at, (index, _)) in work.sources.iter().enumerate() {
@@ -97,6 +95,16 @@ impl Session {
                 measures.step = *index;
             }
             let table = &work.gather.tables[*index];
+            let narrows = |other: &GatherTable| {
+                let matches = other.matches.as_ref();
+                matches.is_some_and(|matches| matches.table == *index)
+            };
+            let exact = |(_, oid): &(String, u32)| is_exact_in_binary(*oid);
+            let is_held = work.columns(table).iter().all(exact)
+                && (relations.is_some() || work.gather.tables.iter().any(narrows));
+            if !is_held {
+                return Ok(false);
+            }
             let mut sources = self.ask_for_rows(&work.asking(at)?, sent).await?;
             let held = self
                 .hold(&mut sources, &table.name.name, &mut work.moved)
@@ -107,6 +115,9 @@ impl Session {
                 return Ok(false);
             }
         }
+        let Some(relations) = relations else {
+            return Ok(false);
+        };
         for ((index, _), (held, _)) in work.sources.iter().zip(&work.held) {
             let types = types_of(work.columns(&work.gather.tables[*index]));
             arrays.extend(held.arrays(&types)?);

@@ -118,17 +118,23 @@ impl Work<'_> {
         let Some((held, _)) = at.and_then(|at| self.held.get(at)) else {
             return Ok(None);
         };
-        let (_, type_oid) = self.gather.tables[matches.table].columns[matches.other];
-        let Some(array_type) = array_type(type_oid).filter(|_| held.is_all) else {
+        let other = &self.gather.tables[matches.table];
+        let (name, type_oid) = &other.columns[matches.other];
+        let brought = self.columns(other).iter();
+        let column = (0u16..).zip(brought).find(|(_, (known, _))| known == name);
+        let Some((column, _)) = column else {
+            return Ok(None);
+        };
+        let Some(array_type) = array_type(*type_oid).filter(|_| held.is_all) else {
             return Ok(None);
         };
         let malformed = || Report::error("08P01", "a shard has sent a row that cannot be read");
         let mut distinct = HashSet::new();
-        let mut arrays = Arrays::new(&[type_oid]).ok_or_else(malformed)?;
+        let mut arrays = Arrays::new(&[*type_oid]).ok_or_else(malformed)?;
         for row in held.rows() {
             let row = Row::new(row).map_err(|_| malformed())?;
             // NULL equals nothing.
-            if let Some(value) = row.cell(matches.other as u16).map_err(|_| malformed())?
+            if let Some(value) = row.cell(column).map_err(|_| malformed())?
                 && distinct.insert(value)
             {
                 if distinct.len() > MOST_VALUES {
