@@ -36,6 +36,7 @@ pub(crate) fn gather(
         servers,
         in_place: findings.in_place,
         groups: findings.groups_rows,
+        over_subqueries: over_subqueries(findings, needed),
         parameters: u16::try_from(findings.parameters.len()).unwrap_or(u16::MAX),
         learned: Learned::default(),
         combine: None,
@@ -63,6 +64,20 @@ pub(crate) fn gather(
         .filter_map(|index| tables[*index].take())
         .collect();
     Ok(gather)
+}
+
+/// Whether the query means the same over subqueries in place of its tables. A table's rows as such have a type of their own, with
+/// names of its own; GROUP BY may rely on primary keys.
+fn over_subqueries(findings: &Findings<'_>, needed: Option<&Needed>) -> Option<bool> {
+    let needed = needed?;
+    let by_columns = findings.appearances.iter().all(|appearance| {
+        let called = appearance.alias.as_ref();
+        !appearance.only && !needed.row(called.unwrap_or(&appearance.table.name))
+    });
+    match by_columns {
+        false => Some(false),
+        true => (!findings.groups_rows).then_some(true),
+    }
 }
 
 fn obstacle(findings: &Findings, context: &Context<'_>) -> Option<String> {

@@ -143,6 +143,7 @@ impl Ladder {
                         servers: self.servers.clone(),
                         in_place: false,
                         groups: false,
+                        over_subqueries: None,
                         parameters: self.parameters,
                         learned: Default::default(),
                         combine: Some(Combine {

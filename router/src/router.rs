@@ -19,6 +19,7 @@ use crate::health::Health;
 use crate::pool::{PoolIdentity, Pools};
 use crate::session::budget::Budget;
 use crate::session::prepared::StatementRegistry;
+use crate::session::shapes::TableShapes;
 use crate::session::start::Template;
 use crate::store::{CatalogHandle, Connector, Store};
 use crate::wire::frame::Limits;
@@ -49,6 +50,7 @@ pub struct Parts {
     pub statements: StatementRegistry,
     pub sessions: Sessions,
     pub templates: Cache<(Box<str>, u64, AppliedSettings), Template>,
+    pub shapes: TableShapes,
     pub auth: AuthSettings,
     pub startup: StartupSettings,
     /// For clients' unfinished messages.

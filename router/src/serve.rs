@@ -22,6 +22,7 @@ use crate::pool::{PoolSettings, Pools};
 use crate::router::Router;
 use crate::session::budget::Budget;
 use crate::session::prepared::StatementRegistry;
+use crate::session::shapes::TableShapes;
 use crate::store::{self, Connector, Store};
 use crate::tls::{ClientFacing, ServerTls, TlsError};
 use crate::wire::frame::Limits;
@@ -30,6 +31,8 @@ use crate::worker::{WorkerId, WorkerLocal};
 
 /// Templates of new sessions that are remembered.
 const TEMPLATES: usize = 1000;
+/// Tables whose columns are remembered for queries over several shards.
+const SHAPES: usize = 1000;
 /// How often shards' sequences are looked at, so that the next block is leased before one runs out.
 const SEQUENCES_INTERVAL: Duration = Duration::from_secs(2);
 /// How often the end of the last session is looked for during a drain.
@@ -183,6 +186,7 @@ fn assemble(
         statements: StatementRegistry::new(config.planner.plan_cache_entries),
         sessions: Sessions::default(),
         templates: Cache::new(TEMPLATES),
+        shapes: TableShapes::new(SHAPES),
         health: Arc::new(Health::new(config.replicas.clone())),
         budget: Budget::new(config.listen.max_buffered_bytes),
         client_limits: Limits::client(config.listen.max_message_bytes),

@@ -107,3 +107,8 @@ SELECT p.name, v.n FROM visits v JOIN people p ON p.id = v.person WHERE v.place 
 SELECT p.name, v.n FROM visits v JOIN people p ON p.id = v.person WHERE v.place IN ('gym', 'zoo') ORDER BY p.id, v.n;
 ROLLBACK;
 EXECUTE joined('zoo');
+SELECT to_jsonb(p), to_jsonb(p.*), p.* FROM people p (a, b) CROSS JOIN visits v WHERE v.place = 'gym' ORDER BY p.a;
+SELECT row_to_json(p) FROM people AS p (a, b) JOIN visits v ON v.person = p.a WHERE v.place = 'zoo' ORDER BY v.n;
+SELECT p.*, count(p.*) OVER () FROM people p JOIN visits v ON v.person = p.id ORDER BY v.place, v.n;
+SELECT p FROM people p JOIN visits v ON v.person = p.id AND v.place = 'pub' ORDER BY p.id;
+SELECT (p).name, (p.*)::text FROM people p JOIN visits v ON v.person = p.id AND v.place = 'pub' ORDER BY p.id;

@@ -22,6 +22,8 @@ pub struct Gather {
     pub in_place: bool,
     /// The query groups rows, and may rely on primary keys for that. A server tells whether it does.
     pub groups: bool,
+    /// It means the same over subqueries in place of its tables. `None`: a server has to say.
+    pub over_subqueries: Option<bool>,
     /// The highest `$n`.
     pub parameters: u16,
     pub learned: Learned,

@@ -12,7 +12,7 @@ use super::gather::{Moved, SEND_AT_BYTES, Sent, Wanted};
 use super::links::Need;
 use super::report::{Failure, Report};
 use super::scatter::{Asked, MOMENT, Question, Source, TIMESTAMPTZ};
-use super::small::{self, Held, partial_relation};
+use super::small::{Held, partial_relation};
 use super::{Session, Step};
 use crate::execute::expect::Expect;
 use crate::execute::{Link, LinkError};
@@ -61,14 +61,7 @@ impl Session {
                 .learn_types(links[0], (own, offset, true), &combine.sql, &declared, sent)
                 .await?;
             if learned.portable {
-                let parameters = own_types(&learned, &combine.sql, combine.moment);
-                learned.shapes = self
-                    .learn_shapes(
-                        links[0],
-                        &[small::Asked::partial(combine, &learned)],
-                        &parameters,
-                    )
-                    .await?;
+                learned.shapes = self.partial_shapes(links[0], combine, &learned).await?;
             } else {
                 learned.portable = self.are_enums(links[0], &learned.columns).await?;
             }

@@ -35,6 +35,7 @@ mod savepoints;
 mod scatter;
 mod schema;
 pub mod settings;
+pub mod shapes;
 mod show;
 mod simple;
 mod small;

@@ -3,19 +3,17 @@
 
 use bytes::BytesMut;
 use catalog::quote_identifier;
-use planner::{Combine, Gather, GatherTable, Shape, Types};
+use planner::{Gather, GatherTable, Shape, Types};
 
 use super::combine::Told;
 use super::gather::{Moved, Sent, column_list, is_exact_in_binary, qualified};
 use super::report::{Failure, Report};
 use super::scatter::Source;
-use super::settings::push_literal;
+use super::shapes::is_collatable;
 use super::work::Work;
 use super::{Session, Step};
-use crate::execute::expect::Expect;
 use crate::merge::arrays::{Arrays, array_type};
-use crate::merge::row::Row;
-use crate::wire::{backend, encode, frame};
+use crate::wire::{backend, frame};
 
 /// Rows that have been read, in binary.
 #[derive(Default)]
@@ -145,6 +143,18 @@ impl Session {
         whole: &str,
         types: &mut Types,
     ) -> Step {
+        match gather.over_subqueries {
+            Some(true) => {
+                types.over_subqueries = Some(true);
+                types.shapes = self.table_shapes(index, &gather.tables).await?;
+                return Ok(());
+            }
+            Some(false) => {
+                types.over_subqueries = Some(false);
+                return Ok(());
+            }
+            None => {}
+        }
         let instead = |table: usize| {
             let table = &gather.tables[table];
             let only = if table.only { "ONLY " } else { "" };
@@ -168,113 +178,8 @@ impl Session {
         let description = backend::messages(&described).find(|(tag, _)| *tag == b'T');
         let description = description.map_or(&[][..], |(_, body)| body);
         types.over_subqueries = Some(same_types(description, &types.description));
-        let tables: Vec<Asked> = gather.tables.iter().map(Asked::table).collect();
-        types.shapes = self.learn_shapes(index, &tables, &[]).await?;
+        types.shapes = self.table_shapes(index, &gather.tables).await?;
         Ok(())
-    }
-
-    /// Asks a server what the types of queries' columns leave open, without running them. `parameters`: the types of theirs.
-    pub(super) async fn learn_shapes(
-        &mut self,
-        index: usize,
-        queries: &[Asked],
-        parameters: &[u32],
-    ) -> Step<Vec<Shape>> {
-        let (mut list, mut from) = (Vec::new(), String::new());
-        for (number, query) in queries.iter().enumerate() {
-            let mut names = Vec::new();
-            for (column, (oid, modified)) in query.columns.iter().enumerate() {
-                let name = format!("q{number}_{column}");
-                list.push(match is_collatable(*oid) {
-                    true => format!("pg_catalog.pg_collation_for({name})"),
-                    false => "NULL".to_owned(),
-                });
-                list.push(modified.clone());
-                names.push(name);
-            }
-            let (sql, names) = (&query.sql, names.join(", "));
-            from.push_str(&format!(
-                " LEFT JOIN ({sql}) AS q{number}({names}) ON false"
-            ));
-        }
-        if list.iter().all(|asked| asked == "NULL") {
-            return Ok(vec![Shape::default(); list.len() / 2]);
-        }
-        let sql = format!(
-            "SELECT {} FROM (SELECT) AS pgweave_one{from}",
-            list.join(", ")
-        );
-        let link = &mut self.links[index];
-        let out = link.backend.out();
-        encode::parse(out, b"", sql.as_bytes(), parameters);
-        encode::bind_nulls(out, parameters.len());
-        encode::execute(out, b"", 0);
-        encode::sync(out);
-        link.backend.forget_unnamed();
-        link.captured.clear();
-        link.expects.push_back(Expect::Captured);
-        self.exchange(index).await?;
-        let captured = std::mem::take(&mut self.links[index].captured);
-        self.own_error(index)?;
-        let row = backend::messages(&captured).find(|(tag, _)| *tag == b'D');
-        let row = row.map(|(_, body)| Row::new(body));
-        let Some(Ok(row)) = row else {
-            let unknown = "a server did not tell the types of a query's columns";
-            return Err(Report::error("XX000", unknown).into());
-        };
-        let text = |column: u16| {
-            let text = row.cell(column).ok().flatten()?;
-            Some(String::from_utf8_lossy(text).into_owned())
-        };
-        Ok((0..row.columns() / 2)
-            .map(|column| Shape {
-                collation: text(2 * column),
-                modified: text(2 * column + 1),
-            })
-            .collect())
-    }
-}
-
-/// A query whose columns are asked about.
-pub(super) struct Asked {
-    sql: String,
-    /// Their types, and what tells these with their modifiers.
-    columns: Vec<(u32, String)>,
-}
-
-impl Asked {
-    /// The shards' partial rows.
-    pub fn partial(combine: &Combine, types: &Types) -> Self {
-        let columns = types.columns.iter().zip(&types.modifiers);
-        Self {
-            sql: combine.sql.clone(),
-            columns: columns
-                .map(|(oid, modifier)| match modifier {
-                    -1 => (*oid, "NULL".to_owned()),
-                    _ => (*oid, format!("pg_catalog.format_type({oid}, {modifier})")),
-                })
-                .collect(),
-        }
-    }
-
-    /// The columns of a table that are brought.
-    fn table(table: &GatherTable) -> Self {
-        let mut relation = String::new();
-        push_literal(&mut relation, &qualified(table));
-        let modified = |(name, oid): &(String, u32)| {
-            let mut column = String::new();
-            push_literal(&mut column, name);
-            let sql = format!(
-                "(SELECT pg_catalog.format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute \
-                  WHERE attrelid = {relation}::pg_catalog.regclass AND attname = {column} AND atttypmod >= 0)"
-            );
-            (*oid, sql)
-        };
-        let list = column_list(&table.columns);
-        Self {
-            sql: format!("SELECT {list} FROM {}", qualified(table)),
-            columns: table.columns.iter().map(modified).collect(),
-        }
     }
 }
 
@@ -352,9 +257,4 @@ fn types_of(columns: &[(String, u32)]) -> Vec<u32> {
 fn same_types(one: &[u8], other: &[u8]) -> bool {
     let types = |body| backend::columns(body).map(move |(_, fixed)| backend::type_oid(body, fixed));
     types(one).eq(types(other))
-}
-
-/// `text`, `character`, `character varying`.
-fn is_collatable(oid: u32) -> bool {
-    matches!(oid, 25 | 1042 | 1043)
 }
