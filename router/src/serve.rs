@@ -101,6 +101,7 @@ pub async fn run(
     );
     let recovering = tokio::spawn(crate::drive::recovery::watch(router.clone()));
     let collecting = tokio::spawn(crate::drive::collection::watch(store.clone()));
+    let untangling = tokio::spawn(crate::drive::deadlock::watch(router.clone()));
     let warming = tokio::spawn(crate::warm::keep(router.clone()));
     let workers = Workers::start(&router, locals).map_err(ServeError::Worker)?;
     ready(local_address);
@@ -113,6 +114,7 @@ pub async fn run(
     watching.abort();
     recovering.abort();
     collecting.abort();
+    untangling.abort();
     warming.abort();
     drop((following, leasing));
     if let Err(error) = store.farewell().await {

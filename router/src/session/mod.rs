@@ -174,7 +174,10 @@ impl Session {
                 let message = self.client.take(frame);
                 self.dispatch(frame.tag, message).await?;
             }
-            self.idle().await?;
+            self.handle.pass_turn();
+            let waited = self.idle().await;
+            self.handle.pass_turn();
+            waited?;
             if self.client.fill().await.map_err(client_end)? == 0 {
                 return Err(End::Closed.into());
             }
@@ -298,6 +301,9 @@ impl Session {
         self.handle
             .statements
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if std::mem::take(&mut self.client.deadlocked) {
+            Box::pin(self.leave_deadlock()).await?;
+        }
         if self.block.is_none() {
             if !self.portals.is_empty() || !self.open_cursors.is_empty() {
                 self.end_portals().await?;
