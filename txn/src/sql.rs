@@ -124,6 +124,16 @@ pub fn list_decisions(
     )
 }
 
+/// Reads a decision without making one: columns `outcome`, `participants` (bigint[]), `age_ms` (bigint); no row if there is
+/// none, or none that is committed yet.
+pub fn read_decision(gid: Gid) -> String {
+    format!(
+        "SELECT outcome, participants, (extract(epoch FROM pg_catalog.clock_timestamp() - decided_at) * 1000)::bigint \
+         FROM pgweave.decision WHERE gid = {}",
+        quote_literal(&gid.to_string())
+    )
+}
+
 /// Deletes decisions.
 pub fn delete_decisions(gids: &[Gid]) -> String {
     let mut text = String::from("DELETE FROM pgweave.decision WHERE gid = ANY (ARRAY[");

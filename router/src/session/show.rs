@@ -17,7 +17,7 @@ const TEXT: u32 = 25;
 
 impl Session {
     /// `SHOW pgweave.name`.
-    pub(super) fn show(&mut self, name: &str, catalog: &Arc<Catalog>) -> Step {
+    pub(super) async fn show(&mut self, name: &str, catalog: &Arc<Catalog>) -> Step {
         let table = match name {
             "session" => self.session_table(),
             "shard" => one("pgweave.shard", self.own_value("pgweave.shard")),
@@ -27,7 +27,9 @@ impl Session {
                 read_preference_name(self.derived.read_preference).to_owned(),
             ),
             "scatter" => one("pgweave.scatter", self.derived.scatter.name().to_owned()),
-            other => show::show(other, &self.router, catalog).ok_or_else(|| unknown(other))?,
+            other => Box::pin(show::show(other, &self.router, catalog))
+                .await
+                .ok_or_else(|| unknown(other))?,
         };
         let columns: Vec<(&str, u32)> = table
             .columns
@@ -455,7 +457,7 @@ fn unknown(name: &str) -> Report {
         "42704",
         format!("unrecognized configuration parameter \"pgweave.{name}\""),
     )
-    .hint("SHOW pgweave.shards, tables, placements, servers, pools, sessions, session, epoch.")
+    .hint("SHOW pgweave.shards, tables, placements, servers, pools, sessions, session, transactions, in_doubt, counters, epoch.")
 }
 
 #[cfg(test)]
