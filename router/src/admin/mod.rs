@@ -22,7 +22,7 @@ use planner::AdminArg;
 
 pub use crate::ddl::error::{Answer, Error};
 use crate::store::Store;
-use arguments::Arguments;
+pub(crate) use arguments::Arguments;
 pub use atomic::AtomicChange;
 pub use subject::parse_name;
 
@@ -61,7 +61,7 @@ pub fn columns(function: &str) -> Option<Vec<String>> {
         "shard_table" | "reference_table" | "unsharded_table" | "auto_shard" => &["result"],
         "refresh" => &["finding"],
         "transaction_status" => &["status"],
-        _ => return None,
+        other => return crate::session::outbox::columns(other),
     };
     Some(columns.iter().map(|column| (*column).to_owned()).collect())
 }

@@ -26,6 +26,7 @@ mod links;
 mod local;
 mod merging;
 mod need;
+pub mod outbox;
 mod portal;
 pub mod prepared;
 mod preparing;

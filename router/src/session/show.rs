@@ -260,6 +260,11 @@ impl Session {
         call: &AdminCall,
         arguments: Vec<(Option<String>, planner::AdminArg)>,
     ) -> Step {
+        if let Some(columns) = super::outbox::columns(&call.name) {
+            let output = Box::pin(self.outbox(call, &arguments, columns)).await?;
+            self.answer_call(call, &output);
+            return Ok(());
+        }
         // It works on connections of its own, which do not see what others have not committed, and wait for their locks.
         let begun = self.links.iter().any(|link| link.in_block);
         if begun || self.block.as_ref().is_some_and(|block| block.explicit) {
@@ -288,6 +293,11 @@ impl Session {
         for notice in &table.notices {
             self.notice(Report::warning("01000", notice.clone()));
         }
+        self.answer_call(call, &table);
+        Ok(())
+    }
+
+    fn answer_call(&mut self, call: &AdminCall, table: &admin::Output) {
         let columns: Vec<(&str, u32)> = if call.from_clause {
             table
                 .columns
@@ -308,7 +318,6 @@ impl Session {
         }
         let tag = format!("SELECT {}", table.rows.len());
         encode::command_complete(&mut self.client.out, &tag);
-        Ok(())
     }
 
     pub(super) fn admin_columns(&self, call: &AdminCall) -> Step<Vec<(String, u32)>> {
