@@ -34,6 +34,8 @@ pub struct Router {
     pub counters: Counters,
     /// Somebody has left a prepared transaction behind: recovery need not wait for its next turn.
     pub recovery_wanted: Notify,
+    /// A saga has been started: nobody need wait for the next look.
+    pub saga_wanted: Notify,
 }
 
 /// Events since the router began.
@@ -86,6 +88,7 @@ impl Router {
             left_behind: Mutex::default(),
             counters: Counters::default(),
             recovery_wanted: Notify::new(),
+            saga_wanted: Notify::new(),
         }
     }
 

@@ -102,6 +102,9 @@ pub async fn run(
     let recovering = tokio::spawn(crate::drive::recovery::watch(router.clone()));
     let collecting = tokio::spawn(crate::drive::collection::watch(store.clone()));
     let untangling = tokio::spawn(crate::drive::deadlock::watch(router.clone()));
+    let sagas: Vec<_> = (0..crate::drive::saga::AT_ONCE)
+        .map(|_| tokio::spawn(crate::drive::saga::watch(router.clone())))
+        .collect();
     let warming = tokio::spawn(crate::warm::keep(router.clone()));
     let workers = Workers::start(&router, locals).map_err(ServeError::Worker)?;
     ready(local_address);
@@ -115,6 +118,9 @@ pub async fn run(
     recovering.abort();
     collecting.abort();
     untangling.abort();
+    for saga in &sagas {
+        saga.abort();
+    }
     warming.abort();
     drop((following, leasing));
     if let Err(error) = store.farewell().await {

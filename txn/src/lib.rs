@@ -13,7 +13,8 @@
 //! 5. [`collection`]: when a decision row may be deleted.
 //! 6. [`proof`]: why nobody else can decide.
 //! 7. [`deadlock`]: transactions that wait for each other on different shards.
-//! 8. [`gid`] and [`sql`]: names and texts.
+//! 8. [`saga`]: several transactions that take effect together or are compensated.
+//! 9. [`gid`] and [`sql`]: names and texts.
 //!
 //! # The argument in one paragraph
 //!
@@ -35,6 +36,7 @@ pub mod outcome;
 pub mod proof;
 pub mod recovery;
 pub mod request;
+pub mod saga;
 pub mod sql;
 
 pub use collection::Collection;

@@ -61,7 +61,10 @@ pub fn columns(function: &str) -> Option<Vec<String>> {
         "shard_table" | "reference_table" | "unsharded_table" | "auto_shard" => &["result"],
         "refresh" => &["finding"],
         "transaction_status" => &["status"],
-        other => return crate::session::outbox::columns(other),
+        other => {
+            return crate::session::outbox::columns(other)
+                .or_else(|| crate::session::saga::columns(other));
+        }
     };
     Some(columns.iter().map(|column| (*column).to_owned()).collect())
 }

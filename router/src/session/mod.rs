@@ -32,6 +32,7 @@ pub mod prepared;
 mod preparing;
 pub mod report;
 mod rest;
+pub mod saga;
 mod savepoints;
 mod scatter;
 mod schema;

@@ -278,6 +278,11 @@ impl Session {
             .hint("Several statements in one query are one transaction: send this one by itself.")
             .into());
         }
+        if let Some(columns) = super::saga::columns(&call.name) {
+            let output = Box::pin(self.saga(call, &arguments, columns)).await?;
+            self.answer_call(call, &output);
+            return Ok(());
+        }
         // What the function changes belongs to whoever calls it: the server judges whether that user may.
         let caller = admin::Caller {
             user: self.identity.user().to_owned(),
@@ -331,7 +336,7 @@ impl Session {
 
 /// `SET pgweave.shard_key = '42'`, or `'table=42'` where tables are sharded in several ways. Key columns are separated
 /// by commas.
-fn shard_of_key(text: &str, catalog: &Catalog) -> Step<ShardId> {
+pub(super) fn shard_of_key(text: &str, catalog: &Catalog) -> Step<ShardId> {
     let bad = |message: String| {
         Report::error("22023", message)
             .hint("Give the key as 'value', or as 'schema.table=value' where tables are sharded in several ways.")
