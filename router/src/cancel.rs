@@ -32,6 +32,8 @@ pub struct SessionHandle {
     pub statements: AtomicU64,
     secret: Box<[u8]>,
     active: Mutex<Vec<Arc<CancelTarget>>>,
+    /// Sessions of this router with several of them.
+    with_several: Arc<AtomicUsize>,
     /// Even while the session waits for its client; grows with each change.
     turn: AtomicU64,
     /// Grows when a server connection comes or goes.
@@ -161,7 +163,11 @@ impl SessionHandle {
     /// The server connections that a cancel is to reach from now on.
     pub fn working_on(&self, target: &Arc<CancelTarget>) {
         self.changes.fetch_add(1, Ordering::AcqRel);
-        lock(&self.active).push(target.clone());
+        let mut active = lock(&self.active);
+        active.push(target.clone());
+        if active.len() == 2 {
+            self.with_several.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
     /// The connection no longer works for this session. The caller must await [`Self::settled`] before anybody else
@@ -169,7 +175,11 @@ impl SessionHandle {
     pub fn done_with(&self, target: &Arc<CancelTarget>) -> bool {
         self.changes.fetch_add(1, Ordering::AcqRel);
         let mut active = lock(&self.active);
+        let before = active.len();
         active.retain(|other| !Arc::ptr_eq(other, target));
+        if before > 1 && active.len() < 2 {
+            self.with_several.fetch_sub(1, Ordering::AcqRel);
+        }
         self.deliveries.load(Ordering::Acquire) > 0
     }
 
@@ -256,6 +266,7 @@ impl Drop for Delivery<'_> {
 pub struct Sessions {
     next: AtomicU32,
     by_process_id: Mutex<HashMap<u32, Arc<SessionHandle>>>,
+    with_several: Arc<AtomicUsize>,
 }
 
 impl Sessions {
@@ -288,6 +299,7 @@ impl Sessions {
             statements: AtomicU64::new(0),
             secret,
             active: Mutex::default(),
+            with_several: self.with_several.clone(),
             // Its first turn is the startup.
             turn: AtomicU64::new(1),
             changes: AtomicU64::new(0),
@@ -323,6 +335,11 @@ impl Sessions {
         let mut list: Vec<_> = lock(&self.by_process_id).values().cloned().collect();
         list.sort_by_key(|handle| handle.process_id);
         list
+    }
+
+    /// How many sessions work on several server connections.
+    pub fn with_several_connections(&self) -> usize {
+        self.with_several.load(Ordering::Acquire)
     }
 
     pub fn len(&self) -> usize {

@@ -102,9 +102,10 @@ pub async fn run(
     let recovering = tokio::spawn(crate::drive::recovery::watch(router.clone()));
     let collecting = tokio::spawn(crate::drive::collection::watch(store.clone()));
     let untangling = tokio::spawn(crate::drive::deadlock::watch(router.clone()));
-    let sagas: Vec<_> = (0..crate::drive::saga::AT_ONCE)
-        .map(|_| tokio::spawn(crate::drive::saga::watch(router.clone())))
-        .collect();
+    let mut sagas = vec![tokio::spawn(crate::drive::saga::forget(store.clone()))];
+    for _ in 0..crate::drive::saga::AT_ONCE {
+        sagas.push(tokio::spawn(crate::drive::saga::watch(router.clone())));
+    }
     let warming = tokio::spawn(crate::warm::keep(router.clone()));
     let workers = Workers::start(&router, locals).map_err(ServeError::Worker)?;
     ready(local_address);

@@ -21,6 +21,7 @@
 //! catalog's home has written once. Only the victim's own router acts. A group of cycles that hang together has one victim at a
 //! time.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
@@ -234,9 +235,9 @@ fn cycles(reading: &Reading) -> Vec<Deadlock> {
             })
             .contains(&victim)
         }));
-        let first = waits[0].waiter.shard;
-        if waits.iter().all(|wait| wait.waiter.shard == first) {
-            // That server sees it, and fails one of them.
+        let following = waits.iter().cycle().skip(1);
+        if (waits.iter().zip(following)).all(|(wait, next)| wait.blocker == next.waiter) {
+            // From process to process within one server: that sees it, and fails one of them.
             continue;
         }
         found.push(Deadlock {
@@ -267,8 +268,8 @@ fn shortest_cycle<'a>(
                 way.reverse();
                 return Some(way);
             }
-            if !came.contains_key(&to) {
-                came.insert(to, (from, wait));
+            if let Entry::Vacant(unseen) = came.entry(to) {
+                unseen.insert((from, wait));
                 queue.push_back(to);
             }
         }
@@ -351,6 +352,15 @@ mod tests {
         check(&[(1, &[1, 2]), (2, &[1, 2])], &[(1, 1, 2), (2, 2, 3)], &[]);
         // within one shard: its own matter
         check(&[(1, &[1, 2]), (2, &[1, 2])], &[(1, 1, 2), (1, 2, 1)], &[]);
+        // on one shard, but by two processes of the same session there
+        let reading = Reading {
+            waits: vec![wait(1, 1, 3), wait(1, 3, 2)],
+            transactions: vec![Transaction {
+                processes: vec![process(1, 1), process(1, 2)],
+                ..transaction(1, &[])
+            }],
+        };
+        assert_eq!(cycles(&reading).len(), 1);
         // three, and one of them on one shard only, of whom no router has spoken
         check(
             &[(1, &[1, 2]), (2, &[1, 2])],

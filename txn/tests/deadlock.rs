@@ -198,7 +198,8 @@ impl World {
     /// Something happens somewhere.
     fn work(&mut self) {
         self.now += 1;
-        let session = self.random.below(SESSIONS);
+        let all: [usize; SESSIONS] = std::array::from_fn(|session| session);
+        let session = self.random.pick(&all).unwrap();
         if self.sessions[session].waits.is_some() {
             match self.habits {
                 Habits::Patient => {}
@@ -217,7 +218,7 @@ impl World {
             self.end(session);
         } else if self.sessions[session].left > 0 || !self.sessions[session].processes.is_empty() {
             let (mut shard, mut key) = (self.random.below(SHARDS), self.random.below(KEYS));
-            if session % 3 == 0 {
+            if session.is_multiple_of(3) {
                 // Always on one shard.
                 shard = session % SHARDS;
             }

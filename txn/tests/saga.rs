@@ -164,9 +164,10 @@ impl World {
 
 fn run(seed: u64) -> Result<State, String> {
     let mut random = Random::new(seed);
-    let bad = random
-        .one_in(2)
-        .then(|| random.below(PLAN.steps as usize) as u32);
+    let bad = match random.one_in(2) {
+        true => random.pick(&[0, 1, 2, 3]),
+        false => None,
+    };
     let mut world = World {
         random,
         saved: Progress::START,

@@ -42,7 +42,11 @@ async fn look(router: &Router, before: Seen, waits: &mut Waits) -> Seen {
     let mut seen = Seen::new();
     let mut waiting = Vec::new();
     let catalog = router.store.snapshot();
-    for handle in router.sessions.list() {
+    let sessions = match router.sessions.with_several_connections() {
+        0 => Vec::new(),
+        _ => router.sessions.list(),
+    };
+    for handle in sessions {
         let moment = handle.moment();
         if !moment.is_busy() || !handle.has_several_connections() {
             continue;

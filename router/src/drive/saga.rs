@@ -40,6 +40,54 @@ pub struct Step {
     pub compensation_parameters: Vec<Option<String>>,
 }
 
+/// How long a saga is remembered that has ended, and with it its idempotency key.
+const RETENTION: &str = "30 days";
+/// Between two looks for such sagas.
+const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
+/// Of one look.
+const FORGET_BATCH: u32 = 1_000;
+
+/// Deletes what ended long ago, until dropped.
+pub async fn forget(store: Arc<Store>) {
+    loop {
+        match forget_some(&store).await {
+            Ok(count) if count >= FORGET_BATCH as usize => {}
+            Ok(_) => sleep(FORGET_INTERVAL).await,
+            Err(error) => {
+                tracing::debug!(%error, "old sagas cannot be forgotten now");
+                sleep(FORGET_INTERVAL).await;
+            }
+        }
+    }
+}
+
+/// The records of steps go first: without its saga nobody would find them.
+async fn forget_some(store: &Store) -> Result<usize, Error> {
+    let home = store.home().await?;
+    let rows = home
+        .rows(&format!(
+            "SELECT id FROM pgweave.saga WHERE ended_at < pg_catalog.clock_timestamp() - interval '{RETENTION}' LIMIT {FORGET_BATCH}"
+        ))
+        .await?;
+    let ids: Vec<String> = values(&rows).into_iter().map(quote_literal).collect();
+    if !ids.is_empty() {
+        let list = format!("ANY (ARRAY[{}]::uuid[])", ids.join(","));
+        let catalog = store.snapshot();
+        for shard in catalog.shards() {
+            let connection = connect(store, &catalog, shard.id).await?;
+            connection
+                .batch(&format!(
+                    "DELETE FROM pgweave.saga_step WHERE saga = {list}"
+                ))
+                .await?;
+        }
+        home.batch(&format!("DELETE FROM pgweave.saga WHERE id = {list}"))
+            .await?;
+    }
+    store.give_back(home);
+    Ok(ids.len())
+}
+
 /// Carries sagas on until dropped.
 pub async fn watch(router: Arc<Router>) {
     loop {
