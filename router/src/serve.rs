@@ -104,6 +104,11 @@ pub async fn run(
     );
     let recovering = tokio::spawn(crate::drive::recovery::watch(router.clone()));
     let collecting = tokio::spawn(crate::drive::collection::watch(store.clone()));
+    let untangling = tokio::spawn(crate::drive::deadlock::watch(router.clone()));
+    let mut sagas = vec![tokio::spawn(crate::drive::saga::forget(store.clone()))];
+    for _ in 0..crate::drive::saga::AT_ONCE {
+        sagas.push(tokio::spawn(crate::drive::saga::watch(router.clone())));
+    }
     let warming = tokio::spawn(crate::warm::keep(router.clone()));
     let workers = Workers::start(&router, locals).map_err(ServeError::Worker)?;
     ready(local_address);
@@ -116,6 +121,10 @@ pub async fn run(
     watching.abort();
     recovering.abort();
     collecting.abort();
+    untangling.abort();
+    for saga in &sagas {
+        saga.abort();
+    }
     warming.abort();
     drop((following, leasing));
     if let Err(error) = store.farewell().await {

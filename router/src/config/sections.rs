@@ -251,6 +251,23 @@ pub enum LogFormat {
     Json,
 }
 
+/// `[transactions]`: those over several shards.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Transactions {
+    /// One that is in doubt for longer is worth a warning.
+    #[serde(rename = "in_doubt_warning_ms", deserialize_with = "milliseconds")]
+    pub in_doubt_warning: Duration,
+}
+
+impl Default for Transactions {
+    fn default() -> Self {
+        Transactions {
+            in_doubt_warning: Duration::from_secs(60),
+        }
+    }
+}
+
 /// `[shutdown]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]

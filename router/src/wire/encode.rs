@@ -145,6 +145,13 @@ pub fn error_response(out: &mut BytesMut, report: &Report) {
     message(out, b'E', |out| report_fields(out, report));
 }
 
+/// The body of an ErrorResponse.
+pub fn error_body(report: &Report) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    report_fields(&mut out, report);
+    out.into()
+}
+
 pub fn notice_response(out: &mut BytesMut, report: &Report) {
     message(out, b'N', |out| report_fields(out, report));
 }
