@@ -73,6 +73,8 @@ pub struct View {
     /// As `pg_get_viewdef` prints it.
     pub definition: String,
     pub columns: Vec<String>,
+    /// Type identifiers of the columns.
+    pub types: Vec<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

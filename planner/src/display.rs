@@ -9,8 +9,8 @@ use catalog::ShardId;
 
 use crate::{
     Access, AdminArg, AdminCall, Amount, Change, Combine, Effects, Everywhere, EverywhereKind,
-    Gather, GatherPlace, KeyRoute, KeySource, KeyTuple, MergeKey, NewTable, Piece, Plan, Route,
-    Scatter, SessionStatement, Single, Where,
+    Gather, GatherPlace, KeyRoute, KeySource, KeyTuple, Mentioned, MergeKey, NewTable, Piece, Plan,
+    Route, Scatter, SessionStatement, Single, Where,
 };
 
 /// Beyond this many keys the rest is only counted.
@@ -218,6 +218,16 @@ fn gather_tree(gather: &Gather) -> Tree {
             None => String::new(),
         };
         children.push(Tree::leaf(format!("{what}{columns}{condition}")));
+    }
+    for view in &gather.views {
+        let instead = |of| match of {
+            Mentioned::Table(table) => gather.tables[table].name.name.clone(),
+            Mentioned::View(view) => gather.views[view].name.name.clone(),
+            Mentioned::Schema => String::new(),
+        };
+        let definition = view.text(instead).unwrap_or_default();
+        let name = &view.name.name;
+        children.push(Tree::leaf(format!("View over them: {name}: {definition}")));
     }
     Tree { line, children }
 }

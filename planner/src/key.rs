@@ -242,6 +242,7 @@ impl Pinner<'_, '_> {
                 key,
                 key_variables,
                 location,
+                ..
             } => self
                 .table(table, *group, key, key_variables, &known)
                 .map_err(|error| error.at(self.sql, *location)),

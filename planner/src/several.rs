@@ -50,7 +50,7 @@ pub(crate) fn several(
     }
     let findings = &binder.bound.findings;
     let gathered = gather(
-        findings,
+        &binder.bound,
         binder.needed.as_ref(),
         span,
         source.sql,
@@ -136,7 +136,9 @@ impl Ladder {
                     last = Ok(Box::new(Gather {
                         statement: self.statement.clone(),
                         tables: Vec::new(),
+                        views: Vec::new(),
                         mentions: Vec::new(),
+                        also_locked: Vec::new(),
                         servers: self.servers.clone(),
                         in_place: false,
                         groups: false,

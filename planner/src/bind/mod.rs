@@ -47,7 +47,8 @@ pub(crate) struct Binder<'c: 's, 's> {
     recursion_used: bool,
     /// Bare `=` means PostgreSQL's own.
     trusted_equality: bool,
-    in_view: bool,
+    /// The appearance of the view whose definition is being bound.
+    within: Option<usize>,
     /// Uses of relations that set something off, and how many of these have been judged.
     reacting: Vec<(String, String, catalog::Event)>,
     reacted: usize,
@@ -77,7 +78,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             depth: 0,
             recursion_used: false,
             trusted_equality: matches!(system, None | Some(0)),
-            in_view: false,
+            within: None,
             reacting: Vec::new(),
             reacted: 0,
             aggregates_outside: 0,
@@ -178,7 +179,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 Node::ColumnRef(reference) => {
                     let last = reference.fields().iter().next_back().and_then(Node::as_str);
                     if reference.fields().len() > 2 {
-                        self.bound.findings.names_schema = true;
+                        self.note_schema(reference, scope);
                     }
                     if let Some(column) = last.filter(|name| is_system_column(name)) {
                         self.bound

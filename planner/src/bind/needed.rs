@@ -11,7 +11,7 @@ use crate::functions::{Builtin, classify};
 use crate::parse::{BoolExprType, ConstValue, Node, names, nodes};
 use crate::query::{Item, ItemId, JoinKind};
 use crate::rewrite::expression;
-use crate::scope::{Columns, RelationId, Resolved, Scope};
+use crate::scope::{BoundRelation, Columns, RelationId, Resolved, Scope};
 use crate::walk::children;
 
 #[derive(Default)]
@@ -24,8 +24,8 @@ pub(crate) struct Needed {
     whole: HashSet<RelationId>,
     /// What is shown could not be told.
     everything: bool,
-    /// Conditions by the place where a table is named.
-    conditions: BTreeMap<i32, Vec<String>>,
+    /// Conditions by the relation that they are about.
+    conditions: BTreeMap<RelationId, Vec<String>>,
 }
 
 impl Needed {
@@ -38,9 +38,9 @@ impl Needed {
             || self.columns.contains(column)
     }
 
-    /// What rows of the table that is named there must satisfy.
-    pub fn conditions(&self, location: i32) -> &[String] {
-        self.conditions.get(&location).map_or(&[], Vec::as_slice)
+    /// What rows of a relation must satisfy.
+    pub fn conditions(&self, relation: RelationId) -> &[String] {
+        self.conditions.get(&relation).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -92,6 +92,42 @@ impl<'c: 's, 's> Binder<'c, 's> {
         }
     }
 
+    /// A column that is named with its table's schema: where copies stand for tables it goes by the table's name alone, if that
+    /// means the same table.
+    pub(super) fn note_schema(&mut self, reference: &nodes::ColumnRef, scope: &Scope<'_>) {
+        let path: Vec<&str> = reference.fields().iter().filter_map(Node::as_str).collect();
+        let star = matches!(reference.fields().iter().next_back(), Some(Node::A_Star(_)));
+        let (schema, relation) = match (path.as_slice(), star) {
+            ([schema, relation, _], false) | ([schema, relation], true) => (*schema, *relation),
+            _ => {
+                let why = "it names a column with its database";
+                return self.bound.findings.keep_in_place(why);
+            }
+        };
+        let mut around = Some(scope);
+        while let Some(here) = around {
+            let entries = here.namespace.entries.iter();
+            let mut called = entries
+                .map(|entry| &self.relations.0[entry.relation])
+                .filter(|known| known.name == relation);
+            match (called.next(), called.next()) {
+                (None, _) => around = here.parent,
+                (Some(only), None) if only.schema.as_deref() == Some(schema) => {
+                    if self.within.is_none() {
+                        let place = (reference.location, schema.to_owned());
+                        self.bound.findings.schema_names.push(place);
+                    }
+                    return;
+                }
+                _ => {
+                    let why = format!("{schema}.{relation} is not the only table of that name");
+                    return self.bound.findings.keep_in_place(why);
+                }
+            }
+        }
+        // A server says what is wrong with it.
+    }
+
     /// Columns that a join merges by name.
     pub(super) fn note_merged(&mut self, join: &nodes::JoinExpr) {
         if let Some(needed) = &mut self.needed {
@@ -107,7 +143,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
 
     /// Conditions on tables among these items of which every row of the result uses one.
     pub(super) fn note_conditions(&mut self, root: Node<'_>, items: &[ItemId], scope: &Scope<'_>) {
-        if self.needed.is_none() || self.in_view || matches!(root, Node::None) {
+        if self.needed.is_none() || self.within.is_some() || matches!(root, Node::None) {
             return;
         }
         let mut kept = Vec::new();
@@ -125,24 +161,31 @@ impl<'c: 's, 's> Binder<'c, 's> {
                     stack.extend(parts.into_iter().rev());
                 }
                 _ => {
-                    if let Some(location) = self.only_table(node, &kept, scope)
+                    if let Some(relation) = self.only_relation(node, &kept, scope)
                         && let Ok(text) = expression(node)
                         && let Some(needed) = &mut self.needed
                     {
-                        needed.conditions.entry(location).or_default().push(text);
+                        needed.conditions.entry(relation).or_default().push(text);
                     }
                 }
             }
         }
     }
 
-    /// Sharded tables that no outer join fills up with NULLs, by the places where they are named.
-    fn kept(&self, item: ItemId, out: &mut Vec<i32>) {
+    /// Sharded tables and views that no outer join fills up with NULLs.
+    fn kept(&self, item: ItemId, out: &mut Vec<RelationId>) {
         let mut stack = vec![item];
         while let Some(item) = stack.pop() {
             match &self.bound.items[item] {
-                Item::Sharded { location, .. } => out.push(*location),
-                Item::Other | Item::Derived { .. } => {}
+                Item::Sharded { relation, .. } => out.push(*relation),
+                Item::Derived { first, .. } => {
+                    let listed = |relation: &BoundRelation<'_>| {
+                        relation.first == *first
+                            && matches!(&relation.columns, Columns::Listed { names, .. } if !names.is_empty())
+                    };
+                    out.extend(self.relations.0.iter().position(listed));
+                }
+                Item::Other => {}
                 Item::Join(join) => match join.kind {
                     JoinKind::Inner => stack.extend([join.left, join.right]),
                     JoinKind::Left => stack.push(join.left),
@@ -153,8 +196,13 @@ impl<'c: 's, 's> Binder<'c, 's> {
         }
     }
 
-    /// The one table whose columns a condition is about, if it says the same of a row wherever it is asked.
-    fn only_table(&self, root: Node<'_>, kept: &[i32], scope: &Scope<'_>) -> Option<i32> {
+    /// The one relation whose columns a condition is about, if it says the same of a row wherever it is asked.
+    fn only_relation(
+        &self,
+        root: Node<'_>,
+        kept: &[RelationId],
+        scope: &Scope<'_>,
+    ) -> Option<RelationId> {
         let mut of: Option<RelationId> = None;
         let mut stack = vec![root];
         while let Some(node) = stack.pop() {
@@ -189,24 +237,21 @@ impl<'c: 's, 's> Binder<'c, 's> {
             }
             children(node, &mut stack).ok()?;
         }
-        let relation = of?;
-        let appearances = &self.bound.findings.appearances;
-        let location = appearances
-            .iter()
-            .find(|appearance| appearance.relation == relation)?
-            .location;
-        kept.contains(&location).then_some(location)
+        of.filter(|relation| kept.contains(relation))
     }
 
     fn relation_of(&self, variable: u32) -> Option<RelationId> {
         self.relations
             .0
             .iter()
-            .position(|relation| match relation.columns {
+            .position(|relation| match &relation.columns {
                 Columns::Table(table) => variable
                     .checked_sub(relation.first)
                     .is_some_and(|index| (index as usize) < table.columns.len()),
-                Columns::Listed { .. } | Columns::Open => false,
+                Columns::Listed { names, .. } => variable
+                    .checked_sub(relation.first)
+                    .is_some_and(|index| (index as usize) < names.len()),
+                Columns::Open => false,
             })
     }
 }

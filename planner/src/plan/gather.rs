@@ -13,11 +13,15 @@ pub struct Gather {
     /// The statement's bytes in the text that was planned.
     pub statement: Range<usize>,
     pub tables: Vec<GatherTable>,
-    /// Where the statement names them, in the order of the text.
+    /// Views that are read over them; those that others read come before these.
+    pub views: Vec<GatherView>,
+    /// Where the statement names any of these, in the order of the text.
     pub mentions: Vec<Mention>,
+    /// Relations that are locked besides, where copies are made: views, and what is read by those whose rows are brought.
+    pub also_locked: Vec<Name>,
     /// Shards whose servers can finish the query: they know all the tables and what else it uses.
     pub servers: Vec<ShardId>,
-    /// Tables are reached through views or functions, which must be read where they are.
+    /// Tables are reached through functions, which read them where they are.
     pub in_place: bool,
     /// The query groups rows, and may rely on primary keys for that.
     pub groups: bool,
@@ -60,7 +64,18 @@ pub enum Piece {
     },
 }
 
-/// A table that a query reads.
+/// A view whose definition is read over the tables that have been brought.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GatherView {
+    pub name: Name,
+    pub columns: Vec<String>,
+    /// All names in it have their schemas.
+    pub definition: String,
+    /// Where the definition names tables and views.
+    pub mentions: Vec<Mention>,
+}
+
+/// A table that a query reads, or a view each of whose rows comes from one shard.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GatherTable {
     pub name: Name,
@@ -85,33 +100,59 @@ pub enum GatherPlace {
     Shard(ShardId),
 }
 
-/// A place in the statement's text where a table is named.
+/// A place in a text where something else takes the place of a name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mention {
-    /// Bytes in the text that was planned.
+    /// Bytes in the text that was planned, or in a view's definition.
     pub range: Range<usize>,
-    /// Index into [`Gather::tables`].
-    pub table: usize,
-    /// What the query calls the table, where it has given it no other name.
+    pub of: Mentioned,
+    /// What the text calls the relation, where it has given it no other name.
     pub alias: Option<String>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mentioned {
+    /// Index into [`Gather::tables`].
+    Table(usize),
+    /// Index into [`Gather::views`].
+    View(usize),
+    /// The schema in front of a column's table, which is left out.
+    Schema,
+}
+
 impl Gather {
-    /// The query with other relations in place of its tables. `text`: what was planned; `instead`: the relation in place of a
-    /// table, as SQL. `None`: the plan is of another text.
-    pub fn text(&self, text: &str, instead: impl Fn(usize) -> String) -> Option<String> {
-        let mut sql = String::with_capacity(self.statement.len() + 64 * self.mentions.len());
-        let mut at = self.statement.start;
-        for mention in &self.mentions {
-            sql.push_str(text.get(at..mention.range.start)?);
-            sql.push_str(&instead(mention.table));
-            if let Some(alias) = &mention.alias {
-                sql.push_str(" AS ");
-                sql.push_str(&catalog::quote_identifier(alias));
-            }
-            at = mention.range.end;
-        }
-        sql.push_str(text.get(at..self.statement.end)?);
-        Some(sql)
+    /// The query with other relations in place of its own. `text`: what was planned; `instead`: what takes a name's place,
+    /// as SQL. `None`: the plan is of another text.
+    pub fn text(&self, text: &str, instead: impl Fn(Mentioned) -> String) -> Option<String> {
+        spliced(text, self.statement.clone(), &self.mentions, instead)
     }
+}
+
+impl GatherView {
+    /// The definition, likewise.
+    pub fn text(&self, instead: impl Fn(Mentioned) -> String) -> Option<String> {
+        let whole = 0..self.definition.trim_end_matches([';', ' ', '\n']).len();
+        spliced(&self.definition, whole, &self.mentions, instead)
+    }
+}
+
+fn spliced(
+    text: &str,
+    part: Range<usize>,
+    mentions: &[Mention],
+    instead: impl Fn(Mentioned) -> String,
+) -> Option<String> {
+    let mut sql = String::with_capacity(part.len() + 64 * mentions.len());
+    let mut at = part.start;
+    for mention in mentions {
+        sql.push_str(text.get(at..mention.range.start)?);
+        sql.push_str(&instead(mention.of));
+        if let Some(alias) = &mention.alias {
+            sql.push_str(" AS ");
+            sql.push_str(&catalog::quote_identifier(alias));
+        }
+        at = mention.range.end;
+    }
+    sql.push_str(text.get(at..part.end)?);
+    Some(sql)
 }

@@ -12,6 +12,7 @@ fn view(name: &str, columns: &[&str], definition: &str) -> View {
         name: name.into(),
         definition: definition.into(),
         columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+        types: vec![20; columns.len()],
     }
 }
 

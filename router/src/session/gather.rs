@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use catalog::{Catalog, ShardId, quote_identifier};
-use planner::{Access, Gather, GatherPlace, GatherTable, Pins, Target};
+use planner::{Access, Gather, GatherPlace, GatherTable, Mentioned, Name, Pins, Target};
 
 use super::combine::portable_types;
 use super::links::Need;
@@ -17,6 +17,7 @@ use super::prepared::Statement;
 use super::report::{Failure, Report};
 use super::scatter::{Asked, Question, Source};
 use super::settings::{local_statements_between, push_literal, statements_between};
+use super::views::over_copies;
 use super::{Session, Step};
 use crate::backend::AppliedSettings;
 use crate::execute::relay::Pause;
@@ -134,7 +135,7 @@ impl Session {
         if gather.in_place && self.block.is_some() {
             return Err(Report::error(
                 "0A000",
-                "a query over several shards that reads tables through views or functions is not supported within a transaction block",
+                "a query over several shards that reads tables through functions is not supported within a transaction block",
             )
             .detail("It is finished over another connection, which does not see what the block has done.")
             .hint("Run it outside the block, or name the tables in the query itself.")
@@ -271,12 +272,8 @@ impl Session {
         let tables: Vec<String> = gather
             .tables
             .iter()
-            .map(|table| {
-                let mut sql = "pg_catalog.to_regclass(".to_owned();
-                push_literal(&mut sql, &qualified(table));
-                sql.push(')');
-                sql
-            })
+            .map(|table| regclass(&table.name))
+            .chain(gather.also_locked.iter().map(regclass))
             .collect();
         // What partial aggregates are taken of is not told apart.
         let any = gather.combine.is_some();
@@ -372,17 +369,26 @@ impl Session {
                 true => format!(
                     "CREATE TEMP TABLE {} (LIKE {}{indexes}) ON COMMIT DROP;",
                     relation(*index),
-                    qualified(table)
+                    qualified(&table.name)
                 ),
                 false => format!(
                     "CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA;",
                     relation(*index),
                     column_list(table),
-                    qualified(table)
+                    qualified(&table.name)
                 ),
             });
         }
         self.ask_merge(merge, &make).await?;
+        let brought = |table: usize| sources.iter().any(|(index, _)| *index == table);
+        // A table that stays where it is goes by its full name: a temporary one must not hide it.
+        let instead = |of: Mentioned| match of {
+            Mentioned::Table(table) if brought(table) => relation(table),
+            Mentioned::Table(table) => qualified(&gather.tables[table].name),
+            Mentioned::View(view) => over_copies(view),
+            Mentioned::Schema => String::new(),
+        };
+        self.make_views(merge, gather, instead).await?;
         let mut moved = Moved::default();
         let mut analyze = Vec::new();
         for (index, links) in sources {
@@ -410,11 +416,6 @@ impl Session {
             self.ask_merge(merge, &format!("ANALYZE {}", analyze.join(", ")))
                 .await?;
         }
-        // A table that stays where it is goes by its full name: a temporary one must not hide it.
-        let instead = |table: usize| match sources.iter().any(|(index, _)| *index == table) {
-            true => relation(table),
-            false => qualified(&gather.tables[table]),
-        };
         let sql = gather.text(whole, instead).ok_or_else(|| {
             Report::error("XX000", "a plan does not fit the text that it was made for")
         })?;
@@ -447,7 +448,7 @@ impl Session {
         let only = if table.only { "ONLY " } else { "" };
         let copy = format!(
             "COPY (SELECT {columns} FROM {only}{}) TO STDOUT",
-            qualified(table)
+            qualified(&table.name)
         );
         self.flush_merge(merge).await?;
         self.await_merge(merge, b'G').await?;
@@ -491,7 +492,7 @@ impl Session {
         let table = &gather.tables[index];
         let columns = column_list(table);
         let only = if table.only { "ONLY " } else { "" };
-        let mut sql = format!("SELECT {columns} FROM {only}{}", qualified(table));
+        let mut sql = format!("SELECT {columns} FROM {only}{}", qualified(&table.name));
         if let Some(condition) = &table.condition {
             let called = quote_identifier(&table.called);
             sql.push_str(&format!(" AS {called} WHERE {condition}"));
@@ -734,12 +735,20 @@ fn relation(index: usize) -> String {
     format!("pg_temp.pgweave_{}", index + 1)
 }
 
-fn qualified(table: &GatherTable) -> String {
+pub(super) fn qualified(name: &Name) -> String {
     format!(
         "{}.{}",
-        quote_identifier(&table.name.schema),
-        quote_identifier(&table.name.name)
+        quote_identifier(&name.schema),
+        quote_identifier(&name.name)
     )
+}
+
+/// What gives a relation's number, as SQL.
+pub(super) fn regclass(name: &Name) -> String {
+    let mut sql = "pg_catalog.to_regclass(".to_owned();
+    push_literal(&mut sql, &qualified(name));
+    sql.push(')');
+    sql
 }
 
 fn column_list(table: &GatherTable) -> String {

@@ -41,6 +41,7 @@ pub mod start;
 mod statement;
 mod temporary;
 mod transaction;
+mod views;
 
 use std::sync::Arc;
 

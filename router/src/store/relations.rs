@@ -199,7 +199,8 @@ pub async fn views(connection: &Connection) -> Result<Vec<View>, Error> {
                                     JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND d.refclassid = 'pg_class'::regclass \
                                    WHERE w.ev_class = c.oid AND EXISTS (SELECT {LOCKED} AND l.relation = d.refobjid)) \
                      THEN '' ELSE pg_get_viewdef(c.oid) END, \
-                ARRAY(SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum)::text[] \
+                ARRAY(SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum)::text[], \
+                ARRAY(SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum) \
            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
           WHERE c.relkind = 'v' AND {USER_SCHEMA} ORDER BY n.nspname, c.relname"
     );
@@ -212,6 +213,7 @@ pub async fn views(connection: &Connection) -> Result<Vec<View>, Error> {
                 name: column(&row, 1)?,
                 definition,
                 columns: column(&row, 3)?,
+                types: column(&row, 4)?,
             });
         }
     }
