@@ -10,7 +10,7 @@ use catalog::ShardId;
 use crate::{
     Access, AdminArg, AdminCall, Amount, Change, Combine, Effects, Everywhere, EverywhereKind,
     Gather, GatherPlace, KeyRoute, KeySource, KeyTuple, Mentioned, MergeKey, NewTable, Piece, Plan,
-    Route, Scatter, SessionStatement, Single, Where,
+    Route, Scatter, SessionStatement, Single, Turns, Where,
 };
 
 /// Beyond this many keys the rest is only counted.
@@ -110,6 +110,11 @@ impl Scatter {
         }
         if let Some(keys) = merge.distinct {
             add("Distinct", format!("Distinct in the first {keys}"));
+        }
+        match &self.turns {
+            Turns::AtOnce => {}
+            Turns::One { .. } => add("Turns", "One shard after the other".to_owned()),
+            Turns::Chosen { lock, .. } => add("Lock", format!("Lock what is chosen: {lock}")),
         }
         if merge.limit.is_some() || merge.offset.is_some() {
             let mut words = Vec::new();

@@ -49,6 +49,7 @@ mod scatter;
 mod scope;
 mod session;
 mod several;
+mod turns;
 mod utility;
 mod values;
 mod walk;

@@ -292,6 +292,7 @@ pub fn catalog_columns(table: &TableDefinition) -> Vec<Column> {
             default_expression,
             // Read with the snapshot that follows.
             sorts_by_bytes: false,
+            in_primary_key: false,
         }
     };
     table.columns.iter().map(column).collect()

@@ -90,6 +90,7 @@ impl Session {
             bind: ShardBind {
                 moment,
                 limit: None,
+                rows: None,
                 hidden: width,
                 columns: 0,
             },

@@ -506,6 +506,7 @@ impl Session {
             bind: ShardBind {
                 moment: None,
                 limit: None,
+                rows: None,
                 hidden: u16::try_from(table.columns.len()).unwrap_or(u16::MAX),
                 columns: 0,
             },

@@ -24,6 +24,7 @@ mod gather;
 mod groups;
 mod links;
 mod local;
+mod locking;
 mod merging;
 mod need;
 mod portal;

@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use bytes::BytesMut;
 use catalog::Catalog;
-use planner::{Access, Amount, Plan, Planned, Route, Scatter, Types};
+use planner::{Access, Amount, Plan, Planned, Route, Scatter, Turns, Types};
 
 use super::combine::portable_types;
 use super::gather::{Sent, Wanted, is_exact_in_binary};
@@ -131,6 +131,7 @@ impl Ready {
         ShardBind {
             moment,
             limit: self.amounts.pushed,
+            rows: None,
             hidden: scatter.hidden,
             columns: scatter.columns,
         }
@@ -181,6 +182,11 @@ impl Session {
             _ => 0,
         };
         let moment = self.moment_of(scatter, ready.links[0]).await?;
+        if scatter.turns != Turns::AtOnce {
+            return self
+                .lock_rows(scatter, ready, moment.as_deref(), most, sent)
+                .await;
+        }
         let bind = ready.bind(scatter, moment.as_deref());
         let question = Question {
             own: (own, offset),

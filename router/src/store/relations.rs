@@ -58,7 +58,8 @@ pub async fn tables(
                 current_setting('server_encoding') = 'UTF8' AND EXISTS (SELECT FROM pg_collation k \
                          WHERE k.oid = a.attcollation \
                            AND (k.collprovider = 'c' AND k.collcollate IN ({BYTEWISE}) \
-                                OR k.collprovider = 'd' AND {DATABASE_BYTEWISE})) \
+                                OR k.collprovider = 'd' AND {DATABASE_BYTEWISE})), \
+                EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND a.attnum = ANY (i.indkey)) \
            FROM pg_class c \
            JOIN pg_namespace n ON n.oid = c.relnamespace \
            LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
@@ -88,6 +89,7 @@ pub async fn tables(
                 has_default: truth(&row, 6),
                 default_expression: row[7].clone(),
                 sorts_by_bytes: truth(&row, 8),
+                in_primary_key: truth(&row, 9),
             });
         }
     }

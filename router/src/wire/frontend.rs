@@ -213,6 +213,8 @@ pub struct ShardBind<'a> {
     pub moment: Option<&'a str>,
     /// A further parameter, of type bigint: `Some(None)` is NULL.
     pub limit: Option<Option<i64>>,
+    /// A last parameter, as text: the rows that are meant.
+    pub rows: Option<&'a str>,
     /// So many columns, in binary, come before the client's.
     pub hidden: u16,
     /// How many columns the client's are, if any are hidden.
@@ -236,8 +238,10 @@ impl ShardBind<'_> {
         out.put_slice(statement);
         out.put_u8(0);
         let parameters = client.map_or(0, |client| client.parameter_count);
-        let total =
-            parameters + usize::from(self.moment.is_some()) + usize::from(self.limit.is_some());
+        let total = parameters
+            + usize::from(self.moment.is_some())
+            + usize::from(self.limit.is_some())
+            + usize::from(self.rows.is_some());
         // Counts of 16 bits: the planner gives no statement more parameters.
         out.put_u16(total as u16);
         for index in 0..parameters {
@@ -249,6 +253,9 @@ impl ShardBind<'_> {
         }
         if self.limit.is_some() {
             out.put_u16(1);
+        }
+        if self.rows.is_some() {
+            out.put_u16(0);
         }
         out.put_u16(total as u16);
         if let Some(client) = client {
@@ -265,6 +272,10 @@ impl ShardBind<'_> {
                 out.put_i32(8);
                 out.put_i64(rows);
             }
+        }
+        if let Some(rows) = self.rows {
+            out.put_u32(rows.len() as u32);
+            out.put_slice(rows.as_bytes());
         }
         let formats = client.map_or(&[][..], |client| client.result_formats);
         if self.hidden == 0 {
