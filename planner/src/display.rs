@@ -8,9 +8,9 @@ use std::fmt;
 use catalog::ShardId;
 
 use crate::{
-    Access, AdminArg, AdminCall, Amount, Change, Combine, Effects, Everywhere, EverywhereKind,
-    Gather, GatherPlace, KeyRoute, KeySource, KeyTuple, Mentioned, MergeKey, NewTable, Piece, Plan,
-    Route, Scatter, SessionStatement, Single, Turns, Where,
+    Access, AdminArg, AdminCall, Amount, Change, Combine, CopyOut, CopyRows, Effects, Everywhere,
+    EverywhereKind, Gather, GatherPlace, KeyRoute, KeySource, KeyTuple, Mentioned, MergeKey,
+    NewTable, Piece, Plan, Route, Scatter, SessionStatement, Single, Turns, Where,
 };
 
 /// Beyond this many keys the rest is only counted.
@@ -53,6 +53,7 @@ fn tree(plan: &Plan) -> Tree {
         Plan::Everywhere(everywhere) => everywhere_tree(everywhere),
         Plan::Scatter(scatter) => scatter_tree(scatter),
         Plan::Gather(gather) => gather_tree(gather),
+        Plan::CopyOut(copy) => copy_tree(copy),
         Plan::Session(statement) => session_tree(statement),
         Plan::Admin(call) => admin_tree(call),
         Plan::Explain(explain) => Tree {
@@ -235,6 +236,21 @@ fn gather_tree(gather: &Gather) -> Tree {
         children.push(Tree::leaf(format!("View over them: {name}: {definition}")));
     }
     Tree { line, children }
+}
+
+fn copy_tree(copy: &CopyOut) -> Tree {
+    let line = format!("Copy to the client: {:?}", copy.format.kind).to_lowercase();
+    let below = match &copy.rows {
+        CopyRows::Shards { group, shards, .. } => {
+            let shards = shards_of(shards.as_deref(), *group);
+            Tree::leaf(format!("Scatter to {shards}: the statement as it is"))
+        }
+        CopyRows::Query(plan) => tree(plan),
+    };
+    Tree {
+        line: line.replacen("copy", "Copy", 1),
+        children: vec![below],
+    }
 }
 
 fn single_tree(single: &Single) -> Tree {

@@ -24,6 +24,7 @@ mod cache;
 mod combine;
 mod context;
 mod convert;
+mod copy_out;
 mod create_as;
 mod ddl;
 mod display;
@@ -235,7 +236,7 @@ fn changes_meaning(plan: &Plan) -> bool {
                 | SessionStatement::Unlisten(_)
                 | SessionStatement::Notify { .. }
         ),
-        Plan::Scatter(_) | Plan::Gather(_) => false,
+        Plan::Scatter(_) | Plan::Gather(_) | Plan::CopyOut(_) => false,
         Plan::Admin(_) => true,
         Plan::Explain(explain) => explain.analyze,
     }

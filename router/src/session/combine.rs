@@ -166,6 +166,9 @@ impl Session {
             moment,
             ..ShardBind::default()
         };
+        if let Sent::Bound(_, _, Wanted::Copy(around)) = sent {
+            return self.copy_from_merge(merge, sql, around).await;
+        }
         let declared = sent.opening().and_then(|opening| opening.declare.as_ref());
         let asked = declared.map_or(String::new(), String::clone) + sql;
         encode::parse(out, b"", asked.as_bytes(), &own_types(types, sql, moment));
@@ -175,6 +178,8 @@ impl Session {
                 encode::describe(out, b'P', b"");
                 encode::execute(out, b"", 0);
             }
+            // Has been seen to.
+            Sent::Bound(_, _, Wanted::Copy(..)) => {}
             Sent::Bound(_, message, Wanted::Rows(max_rows)) => {
                 let client = frontend::parse_bind(&message[5..])?;
                 bind.write(out, b"", Some(&client), b"");

@@ -414,7 +414,7 @@ impl Values for BindValues<'_> {
 fn shares_block(statement: &Statement) -> bool {
     match statement.plan() {
         Some(Plan::Everywhere(everywhere)) => !everywhere.no_block,
-        Some(Plan::Scatter(_) | Plan::Gather(_)) => true,
+        Some(Plan::Scatter(_) | Plan::Gather(_) | Plan::CopyOut(_)) => true,
         Some(Plan::Session(session)) => matches!(
             session,
             SessionStatement::Set {

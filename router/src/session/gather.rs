@@ -12,6 +12,7 @@ use catalog::{Catalog, ShardId, quote_identifier};
 use planner::{Access, Gather, GatherPlace, GatherTable, Mentioned, Name, Pins, Target};
 
 use super::combine::portable_types;
+use super::copy_out::Around;
 use super::links::Need;
 use super::prepared::Statement;
 use super::report::{Failure, Report};
@@ -22,6 +23,7 @@ use super::{Session, Step};
 use crate::backend::AppliedSettings;
 use crate::execute::relay::Pause;
 use crate::execute::{Link, LinkError};
+use crate::merge::copy::{BINARY_END, BINARY_HEADER};
 use crate::session::settings::Assignment;
 use crate::wire::frontend::ShardBind;
 use crate::wire::{backend, encode, frame};
@@ -31,12 +33,6 @@ pub(super) const SEND_AT_BYTES: usize = 64 * 1024;
 
 /// Temporary tables with so many rows are analyzed.
 const ANALYZE_AT_ROWS: u64 = 500;
-
-/// The header of binary COPY: signature, no flags, no extension.
-const BINARY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-
-/// What ends binary COPY.
-const BINARY_END: &[u8] = &[0xff, 0xff];
 
 /// Settings under which every value's text is read back as the same value.
 const EXACT: [(&str, &str); 4] = [
@@ -61,6 +57,8 @@ pub(super) enum Wanted<'a> {
     Rows(i32),
     /// To be opened only: rows are asked for later.
     Cursor(&'a Opening),
+    /// As COPY writes them.
+    Copy(Around<'a>),
 }
 
 /// How a query is opened on the server that finishes it.

@@ -15,6 +15,7 @@ pub mod client;
 mod combine;
 mod commit;
 mod copy;
+mod copy_out;
 mod cursor;
 mod describing;
 mod everywhere;

@@ -174,7 +174,7 @@ impl Session {
         };
         let most = match sent {
             Sent::Bound(_, _, Wanted::Rows(most)) => u64::try_from(most).unwrap_or(0),
-            Sent::Bound(_, _, Wanted::Cursor(_)) | Sent::Simple => 0,
+            Sent::Bound(_, _, Wanted::Cursor(_) | Wanted::Copy(..)) | Sent::Simple => 0,
         };
         // A row limit holds for the result; a shard may have to give all of it, and what is skipped.
         let shards_most = match ready.enough(scatter, most) {
@@ -508,7 +508,7 @@ impl Session {
     }
 
     /// Rows in any order, from whichever shard has some.
-    async fn append(
+    pub(super) async fn append(
         &mut self,
         sources: &mut [Source],
         merging: &mut Merging,
@@ -540,7 +540,7 @@ impl Session {
     }
 
     /// Rows in the order of the keys.
-    async fn merge(
+    pub(super) async fn merge(
         &mut self,
         sources: &mut [Source],
         merging: &mut Merging,

@@ -5,7 +5,7 @@
 
 use catalog::{Catalog, GroupId, ShardId, quote_identifier};
 use planner::{
-    Combine, Gather, GatherPlace, GatherTable, Mentioned, Plan, Scatter, Single, Target,
+    Combine, CopyRows, Gather, GatherPlace, GatherTable, Mentioned, Plan, Scatter, Single, Target,
 };
 use serde_json::{Map, Value};
 
@@ -127,6 +127,10 @@ pub fn rung(plan: &Plan) -> Option<&'static str> {
         Plan::Gather(gather) if gather.combine.is_some() => Some("Combine"),
         Plan::Gather(_) => Some("Gather"),
         Plan::Everywhere(_) => Some("Everywhere"),
+        Plan::CopyOut(copy) => match &copy.rows {
+            CopyRows::Shards { .. } => Some("Scatter"),
+            CopyRows::Query(plan) => rung(plan),
+        },
         Plan::Session(_) | Plan::Admin(_) | Plan::Explain(_) => None,
     }
 }
@@ -141,6 +145,7 @@ impl Outline<'_> {
             },
             Plan::Single(single) => self.single(plan, single),
             Plan::Everywhere(_) => lines("Everywhere", plan),
+            Plan::CopyOut(_) => lines("Copy", plan),
             Plan::Session(_) => lines("Session", plan),
             Plan::Admin(_) => lines("Admin", plan),
             Plan::Explain(_) => lines("Explain", plan),
