@@ -114,7 +114,7 @@ fn format(copy: &nodes::CopyStmt) -> CopyFormat {
             .filter(|option| option.defname() == Some(name));
         found.next().copied()
     };
-    let text = |name: &str| find(name).map(|option| crate::build::option_text(option));
+    let text = |name: &str| find(name).map(crate::build::option_text);
     let mut is_known = true;
     let kind = match text("format").flatten().as_deref() {
         None | Some("text") => CopyKind::Text,

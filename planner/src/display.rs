@@ -10,7 +10,7 @@ use catalog::ShardId;
 use crate::{
     Access, AdminArg, AdminCall, Amount, Change, Combine, CopyOut, CopyRows, Effects, Everywhere,
     EverywhereKind, Gather, GatherPlace, KeyRoute, KeySource, KeyTuple, Mentioned, MergeKey,
-    NewTable, Piece, Plan, Route, Scatter, SessionStatement, Single, Turns, Where,
+    NewTable, Piece, Plan, Route, Scatter, Served, SessionStatement, Single, Turns, Where,
 };
 
 /// Beyond this many keys the rest is only counted.
@@ -225,10 +225,21 @@ fn gather_tree(gather: &Gather) -> Tree {
         };
         children.push(Tree::leaf(format!("{what}{columns}{condition}")));
     }
+    for (name, served) in &gather.served {
+        children.push(Tree::leaf(match served {
+            Served::Home => format!("From the catalog's home: pgweave.{name}"),
+            Served::Shards => format!("From every shard: {name}"),
+        }));
+    }
+    if gather.sizes {
+        children.push(Tree::leaf("From every shard: sizes of relations"));
+    }
     for view in &gather.views {
         let instead = |of| match of {
             Mentioned::Table(table) => gather.tables[table].name.name.clone(),
             Mentioned::View(view) => gather.views[view].name.name.clone(),
+            Mentioned::Served(served) => format!("pgweave.{}", gather.served[served].0),
+            Mentioned::Size(name) => format!("pgweave.{name}"),
             Mentioned::Schema => String::new(),
         };
         let definition = view.text(instead).unwrap_or_default();

@@ -16,7 +16,7 @@ use crate::piece::{identifier_end, quoted_identifier_end, skip_blank};
 use crate::query::{Appearance, Appears, Bound, Findings, QueryKind, ViewUse};
 use crate::{
     Access, Context, Error, Gather, GatherPlace, GatherTable, GatherView, Learned, Mention,
-    Mentioned, Name,
+    Mentioned, Name, Served,
 };
 
 /// Plans a SELECT that no single shard answers. `refusal`: why not, for queries that cannot be gathered either.
@@ -39,6 +39,8 @@ pub(crate) fn gather(
         statement: span.0..span.1,
         tables: Vec::new(),
         views: Vec::new(),
+        served: Vec::new(),
+        sizes: !findings.sizes.is_empty(),
         also_locked: Vec::new(),
         mentions: Vec::new(),
         servers,
@@ -58,6 +60,9 @@ pub(crate) fn gather(
         .and_then(|mut mentions| {
             for (location, schema) in &findings.schema_names {
                 mentions.push(schema_name(*location, schema, sql).ok_or(schema.clone())?);
+            }
+            for (location, name) in &findings.sizes {
+                mentions.push(size(*location, name, sql).ok_or(*name)?);
             }
             Ok(mentions)
         })
@@ -91,13 +96,23 @@ fn obstacle(findings: &Findings, context: &Context<'_>) -> Option<String> {
             return Some("it writes, or calls a function that may".into());
         }
     }
-    if findings.uses_pgweave {
-        return Some("it reads schema pgweave".into());
+    // Of what the router serves there are no copies of tables to be told apart.
+    let mut appearances = findings.appearances.iter();
+    let are_copied = appearances.any(|one| !matches!(one.what, Appears::Served(..)));
+    if let Some(column) = findings.system_column.as_ref().filter(|_| are_copied) {
+        return Some(format!("it reads the system column {column}"));
+    }
+    if let Some(name) = findings
+        .system
+        .as_ref()
+        .filter(|_| !findings.sharded.is_empty())
+    {
+        return Some(format!("it reads the system catalog {name}"));
     }
     if !findings.pins.is_empty() || !findings.effects.is_empty() {
         return Some("it changes the session".into());
     }
-    if findings.groups.is_empty() {
+    if findings.groups.is_empty() && !findings.uses_pgweave {
         return Some("it reads no sharded table".into());
     }
     None
@@ -168,6 +183,7 @@ impl Gathering<'_, '_> {
                     }
                     None => self.view(used, index)?,
                 },
+                Appears::Served(name, served) => self.served(name, *served),
             };
             // `TABLE name` takes no other name, and needs none.
             let before = sql.get(span.0..range.start).unwrap_or_default().trim_end();
@@ -176,6 +192,9 @@ impl Gathering<'_, '_> {
                 .checked_sub(5)
                 .and_then(|at| before.get(at..))
                 .is_some_and(|word| word.eq_ignore_ascii_case("table"));
+            if matches!(of, Mentioned::Served(_)) && (command || appearance.only) {
+                return Err(name.to_owned());
+            }
             mentions.push(Mention {
                 range,
                 of,
@@ -251,6 +270,15 @@ impl Gathering<'_, '_> {
         Ok(Mentioned::View(self.gather.views.len() - 1))
     }
 
+    fn served(&mut self, name: &'static str, served: Served) -> Mentioned {
+        let known = &mut self.gather.served;
+        let index = known.iter().position(|(known, _)| *known == name);
+        Mentioned::Served(index.unwrap_or_else(|| {
+            known.push((name, served));
+            known.len() - 1
+        }))
+    }
+
     /// What of a table's rows is to be brought.
     fn table(&mut self, mut table: GatherTable, appearance: &Appearance<'_>) -> Mentioned {
         let called = appearance.alias.as_ref().unwrap_or(&table.name.name);
@@ -314,6 +342,16 @@ fn schema_name(location: i32, schema: &str, sql: &str) -> Option<Mention> {
     (bytes.get(point) == Some(&b'.')).then_some(Mention {
         range: start..skip_blank(bytes, point + 1),
         of: Mentioned::Schema,
+        alias: None,
+    })
+}
+
+/// Where a size over all shards is asked for.
+fn size(location: i32, name: &'static str, sql: &str) -> Option<Mention> {
+    let start = usize::try_from(location).ok()?;
+    Some(Mention {
+        range: start..name_end(sql, start, &["pgweave", name])?,
+        of: Mentioned::Size(name),
         alias: None,
     })
 }

@@ -48,6 +48,7 @@ mod rewrite;
 mod scan;
 mod scatter;
 mod scope;
+mod served;
 mod session;
 mod several;
 mod turns;
@@ -61,6 +62,7 @@ pub use display::Work;
 pub use error::Error;
 pub use plan::*;
 pub use resolve::{Target, resolve, resolve_all};
+pub use served::Served;
 pub use values::{Value, Values};
 
 /// Splits a text into statements and plans them, up to one after which the rest must be planned anew (see

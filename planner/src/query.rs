@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use crate::convert::Family;
 use crate::facts::{Fact, SetId, Variable};
 use crate::operand::Operand;
-use crate::{Access, Effects, Error, Pins};
+use crate::{Access, Effects, Error, Pins, Served};
 
 pub(crate) type QueryId = usize;
 pub(crate) type ItemId = usize;
@@ -225,6 +225,8 @@ pub(crate) struct Appearance<'c> {
 pub(crate) enum Appears<'c> {
     Table(&'c Table),
     View(ViewUse<'c>),
+    /// Of schema `pgweave`.
+    Served(&'static str, Served),
 }
 
 impl<'c> Appears<'c> {
@@ -233,6 +235,7 @@ impl<'c> Appears<'c> {
         match self {
             Appears::Table(table) => (&table.schema, &table.name),
             Appears::View(used) => (&used.view.schema, &used.view.name),
+            Appears::Served(name, _) => ("pgweave", name),
         }
     }
 }
@@ -273,6 +276,14 @@ pub(crate) struct Findings<'c> {
     /// Unsharded tables, temporary tables and functions that act on one server.
     pub homes: Vec<(ShardId, String)>,
     pub uses_pgweave: bool,
+    /// Something of schema `pgweave` that no server has.
+    pub is_served: bool,
+    /// Where sizes over all shards are asked for, and by which function.
+    pub sizes: Vec<(i32, &'static str)>,
+    /// The first system column that is read.
+    pub system_column: Option<String>,
+    /// The first system catalog that is read.
+    pub system: Option<String>,
     pub access: Option<Access>,
     pub pins: Pins,
     pub effects: Effects,

@@ -137,6 +137,8 @@ impl Ladder {
                         statement: self.statement.clone(),
                         tables: Vec::new(),
                         views: Vec::new(),
+                        served: Vec::new(),
+                        sizes: false,
                         mentions: Vec::new(),
                         also_locked: Vec::new(),
                         servers: self.servers.clone(),
@@ -173,6 +175,7 @@ fn possible<T>(plan: Result<T, Error>) -> Result<Option<T>, Error> {
 /// Whether each shard may be asked for its part of the answer.
 fn may_be_split(findings: &Findings<'_>, context: &Context<'_>) -> bool {
     findings.not_gathered.is_none()
+        && findings.system_column.is_none()
         && context.manual.is_none()
         && findings
             .access

@@ -2,12 +2,13 @@
 
 use super::Binder;
 use super::appearance::overwrite;
-use crate::Error;
 use crate::facts::Fact;
 use crate::parse::{Node, nodes};
 use crate::query::{Appearance, Appears, Item, ItemId, Level, QueryId};
 use crate::relation::{Found, look_up};
 use crate::scope::{BoundRelation, Columns, CteBody, Namespace, Scope};
+use crate::served::view;
+use crate::{Error, Served};
 
 /// An element of FROM after binding: what it is, what its rows satisfy, what it makes visible.
 pub(super) struct FromItem {
@@ -165,14 +166,27 @@ impl<'c: 's, 's> Binder<'c, 's> {
                         self.bound.findings.home(shard, name);
                     }
                     Found::System => {
-                        let why = format!("it reads the system catalog {name}");
-                        self.bound.findings.keep_in_place(why);
+                        let system = &mut self.bound.findings.system;
+                        system.get_or_insert_with(|| name.to_owned());
                         self.bound.findings.uses_system = true;
                         self.bound
                             .findings
                             .unsettle(format!("the system catalog {name}"));
                     }
-                    Found::Pgweave => self.bound.findings.uses_pgweave = true,
+                    Found::Pgweave => {
+                        self.bound.findings.uses_pgweave = true;
+                        match view(name) {
+                            Some((name, served)) => {
+                                self.bound.findings.is_served |= served == Served::Shards;
+                                let what = Appears::Served(name, served);
+                                self.appears(what, relation, alias, !columns.is_empty());
+                            }
+                            None => {
+                                let why = format!("pgweave.{name} is each shard's own");
+                                self.bound.findings.keep_in_place(why);
+                            }
+                        }
+                    }
                     Found::Table(_) | Found::View(_) | Found::Unknown => {
                         self.bound.findings.home(default, name)
                     }

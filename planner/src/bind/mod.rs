@@ -182,9 +182,8 @@ impl<'c: 's, 's> Binder<'c, 's> {
                         self.note_schema(reference, scope);
                     }
                     if let Some(column) = last.filter(|name| is_system_column(name)) {
-                        self.bound
-                            .findings
-                            .keep_in_place(format!("it reads the system column {column}"));
+                        let found = &mut self.bound.findings.system_column;
+                        found.get_or_insert_with(|| column.to_owned());
                         self.bound
                             .findings
                             .unsettle(format!("the system column {column}"));

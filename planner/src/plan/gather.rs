@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use catalog::{GroupId, ShardId};
 
-use crate::{Learned, Name};
+use crate::{Learned, Name, Served};
 
 /// A query, and what it needs in one place.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +15,10 @@ pub struct Gather {
     pub tables: Vec<GatherTable>,
     /// Views that are read over them; those that others read come before these.
     pub views: Vec<GatherView>,
+    /// Relations of schema `pgweave` whose rows the router has.
+    pub served: Vec<(&'static str, Served)>,
+    /// Sizes of relations over all shards are asked for.
+    pub sizes: bool,
     /// Where the statement names any of these, in the order of the text.
     pub mentions: Vec<Mention>,
     /// Relations that are locked besides, where copies are made: views, and what is read by those whose rows are brought.
@@ -116,11 +120,26 @@ pub enum Mentioned {
     Table(usize),
     /// Index into [`Gather::views`].
     View(usize),
+    /// Index into [`Gather::served`].
+    Served(usize),
+    /// A function of sizes over all shards, by its own name.
+    Size(&'static str),
     /// The schema in front of a column's table, which is left out.
     Schema,
 }
 
 impl Gather {
+    /// Whether every shard is asked of itself.
+    pub fn asks_all_shards(&self) -> bool {
+        let all = |(_, served): &(_, Served)| *served == Served::Shards;
+        self.sizes || self.served.iter().any(all)
+    }
+
+    /// Whether a server knows all that the query names.
+    pub fn is_known_to_servers(&self) -> bool {
+        self.served.is_empty() && !self.sizes
+    }
+
     /// The query with other relations in place of its own. `text`: what was planned; `instead`: what takes a name's place,
     /// as SQL. `None`: the plan is of another text.
     pub fn text(&self, text: &str, instead: impl Fn(Mentioned) -> String) -> Option<String> {

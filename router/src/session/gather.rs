@@ -17,8 +17,8 @@ use super::links::Need;
 use super::prepared::Statement;
 use super::report::{Failure, Report};
 use super::scatter::{Asked, Question, Source};
+use super::served::ServedRows;
 use super::settings::{local_statements_between, push_literal, statements_between};
-use super::views::over_copies;
 use super::{Session, Step};
 use crate::backend::AppliedSettings;
 use crate::execute::relay::Pause;
@@ -147,6 +147,9 @@ impl Session {
         }
         let mut shards: Vec<ShardId> = sources.iter().flat_map(|(_, ids)| ids.clone()).collect();
         shards.push(self.finishing_shard(gather)?);
+        if gather.asks_all_shards() {
+            shards.extend(catalog.shards().iter().map(|shard| shard.id));
+        }
         // In one order always, so that two sessions do not each wait for a connection that the other has.
         shards.sort();
         shards.dedup();
@@ -162,7 +165,8 @@ impl Session {
         let sources: Option<Vec<(usize, Vec<usize>)>> = sources.iter().map(links_of).collect();
         let sources = sources
             .ok_or_else(|| Report::error("XX000", "a shard to gather from is not linked"))?;
-        self.learn_gathered(gather, whole, offset, sent, catalog)
+        let served = self.bring_served(gather, catalog).await?;
+        self.learn_gathered(gather, whole, offset, sent, catalog, &served)
             .await?;
         // What opens a block is answered first: from here on only rows are expected.
         self.drain().await?;
@@ -172,7 +176,7 @@ impl Session {
         let mut merge = self.merge_link(gather, catalog).await?;
         let result = match self.open_merge(&mut merge).await {
             Ok(()) => {
-                self.gather_on(&mut merge, gather, &sources, whole, sent)
+                self.gather_on(&mut merge, gather, &sources, &served, (whole, sent))
                     .await
             }
             failed => failed,
@@ -196,13 +200,14 @@ impl Session {
     }
 
     /// Has a server judge the client's own text, once: errors name places in it, and parameters get their types.
-    async fn learn_gathered(
+    pub(super) async fn learn_gathered(
         &mut self,
         gather: &Gather,
         whole: &str,
         offset: i32,
         sent: Sent<'_>,
         catalog: &Arc<Catalog>,
+        served: &ServedRows,
     ) -> Step {
         if gather.learned.types(sent.declared()).is_some() {
             return Ok(());
@@ -215,7 +220,12 @@ impl Session {
             pins: Pins::NONE,
         };
         let index = self.link(need, catalog).await?;
-        let text = whole.get(gather.statement.clone()).unwrap_or(whole);
+        let judged = match gather.is_known_to_servers() {
+            true => None,
+            false => served.judged(gather, whole),
+        };
+        let own = whole.get(gather.statement.clone()).unwrap_or(whole);
+        let text = judged.as_deref().unwrap_or(own);
         let learned = self
             .learn_types(index, (text, offset, false), text, &[], sent)
             .await?;
@@ -352,8 +362,8 @@ impl Session {
         merge: &mut Link,
         gather: &Gather,
         sources: &[(usize, Vec<usize>)],
-        whole: &str,
-        sent: Sent<'_>,
+        served: &ServedRows,
+        (whole, sent): (&str, Sent<'_>),
     ) -> Step {
         let mut make = String::new();
         for (index, _) in sources {
@@ -380,12 +390,12 @@ impl Session {
         self.ask_merge(merge, &make).await?;
         let brought = |table: usize| sources.iter().any(|(index, _)| *index == table);
         // A table that stays where it is goes by its full name: a temporary one must not hide it.
-        let instead = |of: Mentioned| match of {
-            Mentioned::Table(table) if brought(table) => relation(table),
-            Mentioned::Table(table) => qualified(&gather.tables[table].name),
-            Mentioned::View(view) => over_copies(view),
-            Mentioned::Schema => String::new(),
+        let table = |table: usize| match brought(table) {
+            true => relation(table),
+            false => qualified(&gather.tables[table].name),
         };
+        let instead = |of: Mentioned| served.instead(of, table);
+        self.make_sizes(merge, served).await?;
         self.make_views(merge, gather, instead).await?;
         let mut moved = Moved::default();
         let mut analyze = Vec::new();

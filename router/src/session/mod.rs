@@ -36,6 +36,7 @@ mod rest;
 mod savepoints;
 mod scatter;
 mod schema;
+mod served;
 pub mod settings;
 mod show;
 mod simple;

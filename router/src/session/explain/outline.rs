@@ -263,6 +263,8 @@ impl Outline<'_> {
                 _ => gather.tables.get(table).map_or(String::new(), qualified),
             },
             Mentioned::View(view) => over_copies(view),
+            Mentioned::Served(served) => format!("pgweave.{}", gather.served[served].0),
+            Mentioned::Size(name) => format!("pgweave.{name}"),
             Mentioned::Schema => String::new(),
         };
         let views = gather.views.iter().enumerate().map(|(index, view)| {
