@@ -240,6 +240,7 @@ fn gather_tree(gather: &Gather) -> Tree {
             Mentioned::View(view) => gather.views[view].name.name.clone(),
             Mentioned::Served(served) => format!("pgweave.{}", gather.served[served].0),
             Mentioned::Size(name) => format!("pgweave.{name}"),
+            Mentioned::Number(number) => gather.number(number),
             Mentioned::Schema => String::new(),
         };
         let definition = view.text(instead).unwrap_or_default();

@@ -13,7 +13,7 @@ use catalog::{Column, ShardId, Table, TableKind};
 use crate::bind::Needed;
 use crate::distribute::apart;
 use crate::piece::{identifier_end, quoted_identifier_end, skip_blank};
-use crate::query::{Appearance, Appears, Bound, Findings, QueryKind, ViewUse};
+use crate::query::{Appearance, Appears, Bound, Findings, QueryKind, TableOid, ViewUse};
 use crate::{
     Access, Context, Error, Gather, GatherPlace, GatherTable, GatherView, Learned, Mention,
     Mentioned, Name, Served,
@@ -40,6 +40,7 @@ pub(crate) fn gather(
         tables: Vec::new(),
         views: Vec::new(),
         served: Vec::new(),
+        numbers: Vec::new(),
         sizes: !findings.sizes.is_empty(),
         also_locked: Vec::new(),
         mentions: Vec::new(),
@@ -60,6 +61,9 @@ pub(crate) fn gather(
         .and_then(|mut mentions| {
             for (location, schema) in &findings.schema_names {
                 mentions.push(schema_name(*location, schema, sql).ok_or(schema.clone())?);
+            }
+            for place in &findings.tableoids {
+                mentions.push(gathering.tableoid(place, sql).ok_or("tableoid")?);
             }
             for (location, name) in &findings.sizes {
                 mentions.push(size(*location, name, sql).ok_or(*name)?);
@@ -268,6 +272,22 @@ impl Gathering<'_, '_> {
             mentions: in_order(mentions),
         });
         Ok(Mentioned::View(self.gather.views.len() - 1))
+    }
+
+    /// The number of a table that has been brought, where the query names it.
+    fn tableoid(&mut self, place: &TableOid<'_>, sql: &str) -> Option<Mention> {
+        let start = usize::try_from(place.location).ok()?;
+        let path: Vec<&str> = place.path.iter().map(String::as_str).collect();
+        let name = Name {
+            schema: place.table.schema.clone(),
+            name: place.table.name.clone(),
+        };
+        self.gather.numbers.push((place.called.clone(), name));
+        Some(Mention {
+            range: start..name_end(sql, start, &path)?,
+            of: Mentioned::Number(self.gather.numbers.len() - 1),
+            alias: None,
+        })
     }
 
     fn served(&mut self, name: &'static str, served: Served) -> Mentioned {

@@ -253,6 +253,16 @@ pub(crate) struct ViewUse<'c> {
     pub steady: bool,
 }
 
+/// A place where the column tableoid is named.
+pub(crate) struct TableOid<'c> {
+    pub location: i32,
+    /// The name as it is written.
+    pub path: Vec<String>,
+    /// What the query calls the table.
+    pub called: String,
+    pub table: &'c Table,
+}
+
 /// What the binder saw on its way that matters for the plan as a whole.
 #[derive(Default)]
 pub(crate) struct Findings<'c> {
@@ -280,7 +290,11 @@ pub(crate) struct Findings<'c> {
     pub is_served: bool,
     /// Where sizes over all shards are asked for, and by which function.
     pub sizes: Vec<(i32, &'static str)>,
-    /// The first system column that is read.
+    /// Where the query's own text names the column tableoid of a table: the name as it is written, and the table.
+    pub tableoids: Vec<TableOid<'c>>,
+    /// One of them is not just cast to the table's name, which is the same on all servers.
+    pub tableoid: bool,
+    /// The first other system column that is read.
     pub system_column: Option<String>,
     /// The first system catalog that is read.
     pub system: Option<String>,

@@ -138,6 +138,7 @@ impl Ladder {
                         tables: Vec::new(),
                         views: Vec::new(),
                         served: Vec::new(),
+                        numbers: Vec::new(),
                         sizes: false,
                         mentions: Vec::new(),
                         also_locked: Vec::new(),
@@ -176,6 +177,7 @@ fn possible<T>(plan: Result<T, Error>) -> Result<Option<T>, Error> {
 fn may_be_split(findings: &Findings<'_>, context: &Context<'_>) -> bool {
     findings.not_gathered.is_none()
         && findings.system_column.is_none()
+        && !findings.tableoid
         && context.manual.is_none()
         && findings
             .access

@@ -110,3 +110,23 @@ SELECT :schema.people.name FROM :schema.people JOIN sales ON sales.id > people.i
 SELECT :schema.people.*, :schema . sales . id FROM people JOIN sales ON sales.id = :schema.people.id + 30 ORDER BY 1;
 SELECT count(:schema.people.id) FROM people WHERE EXISTS (SELECT FROM sales WHERE sales.id / 10 = :schema.people.id);
 SELECT p.name FROM people p WHERE :schema.people.id = 1;
+-- The table that a row is of.
+-- only simple
+SELECT tableoid::regclass, id FROM people ORDER BY id;
+SELECT s.tableoid::regclass::text AS of, count(*) FROM sales s GROUP BY 1;
+-- only simple
+SELECT p.tableoid::regclass, s.tableoid::regclass, p.name, s.id FROM people p LEFT JOIN sales s ON s.person_id = p.id ORDER BY p.id, s.id;
+SELECT p.tableoid::regclass::text, s.tableoid::regclass::text, p.name, s.id FROM people p LEFT JOIN sales s ON s.id = p.id + 10 ORDER BY p.id, s.id;
+SELECT tableoid = 'people'::regclass AS same, count(*) FROM people GROUP BY 1;
+SELECT tableoid = 'sales'::regclass FROM people ORDER BY id LIMIT 1;
+-- only simple
+SELECT CAST(people.tableoid AS regclass) FROM people WHERE id IN (SELECT person_id FROM sales WHERE total > 1) ORDER BY id;
+SELECT count(DISTINCT tableoid), min(id) FROM people;
+-- Numbers are of one server.
+SELECT count(DISTINCT number) FROM (SELECT tableoid::regclass AS number FROM people LIMIT 100) AS numbers;
+SELECT id, (SELECT people.tableoid::regclass::text FROM goods LIMIT 1) FROM people ORDER BY id LIMIT 2;
+-- only simple
+SELECT tableoid::regclass FROM people UNION SELECT tableoid::regclass FROM sales ORDER BY 1;
+SELECT f.tableoid::regclass::text FROM goods f JOIN best b ON b.id > f.id ORDER BY 1 LIMIT 2;
+-- expect-refusal 0A000
+SELECT ctid FROM people;

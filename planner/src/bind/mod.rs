@@ -137,7 +137,10 @@ impl<'c: 's, 's> Binder<'c, 's> {
         subqueries: &mut Vec<QueryId>,
     ) -> Result<(), Error> {
         let mut stack = vec![root];
+        // The expression is a cast to the name of a table.
+        let mut names_table = false;
         while let Some(node) = stack.pop() {
+            let named_table = std::mem::take(&mut names_table);
             match node {
                 Node::None => continue,
                 Node::SubLink(link) => {
@@ -165,7 +168,13 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 Node::JsonObjectAgg(_) | Node::JsonArrayAgg(_) => {
                     self.note_aggregate(node, scope)?;
                 }
-                Node::TypeCast(cast) => self.cast(cast),
+                Node::TypeCast(cast) => {
+                    // Its argument is looked at next.
+                    names_table = is_table_name(cast);
+                    if !names_table {
+                        self.cast(cast);
+                    }
+                }
                 Node::SetToDefault(_) => self.bound.findings.unsettle("DEFAULT"),
                 Node::SQLValueFunction(_) if moment_type(node).is_some() => {
                     let findings = &mut self.bound.findings;
@@ -182,8 +191,13 @@ impl<'c: 's, 's> Binder<'c, 's> {
                         self.note_schema(reference, scope);
                     }
                     if let Some(column) = last.filter(|name| is_system_column(name)) {
-                        let found = &mut self.bound.findings.system_column;
-                        found.get_or_insert_with(|| column.to_owned());
+                        let of_table = column == "tableoid" && self.note_tableoid(reference, scope);
+                        if of_table {
+                            self.bound.findings.tableoid |= !named_table;
+                        } else {
+                            let found = &mut self.bound.findings.system_column;
+                            found.get_or_insert_with(|| column.to_owned());
+                        }
                         self.bound
                             .findings
                             .unsettle(format!("the system column {column}"));
@@ -293,6 +307,25 @@ impl<'c: 's, 's> Binder<'c, 's> {
             first,
         })
     }
+}
+
+/// `tableoid::regclass`, whose text is the same on all servers.
+fn is_table_name(cast: &nodes::TypeCast) -> bool {
+    let Node::ColumnRef(reference) = cast.arg() else {
+        return false;
+    };
+    let last = reference.fields().iter().next_back().and_then(Node::as_str);
+    if last != Some("tableoid") {
+        return false;
+    }
+    let path = cast.type_name().map(|name| {
+        let parts = name.names().iter().filter_map(|part| part.sval());
+        parts.collect::<Vec<_>>()
+    });
+    matches!(
+        path.as_deref(),
+        Some(["regclass"] | ["pg_catalog", "regclass"])
+    )
 }
 
 /// Texts that dates and times read as the moment of execution.

@@ -6,10 +6,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use catalog::Reached;
+
 use super::Binder;
 use crate::functions::{Builtin, classify};
 use crate::parse::{BoolExprType, ConstValue, Node, names, nodes};
-use crate::query::{Item, ItemId, JoinKind};
+use crate::query::{Item, ItemId, JoinKind, TableOid};
 use crate::rewrite::expression;
 use crate::scope::{BoundRelation, Columns, RelationId, Resolved, Scope};
 use crate::walk::children;
@@ -90,6 +92,55 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 }
             }
         }
+    }
+
+    /// The column tableoid of a table that has no other rows than its own. `false`: it cannot be told which table's.
+    pub(super) fn note_tableoid(
+        &mut self,
+        reference: &nodes::ColumnRef,
+        scope: &Scope<'_>,
+    ) -> bool {
+        let path: Vec<&str> = reference.fields().iter().filter_map(Node::as_str).collect();
+        let mut around = Some(scope);
+        let found = loop {
+            let Some(here) = around else {
+                return false;
+            };
+            let entries = here.namespace.entries.iter();
+            let mut known = entries.map(|entry| &self.relations.0[entry.relation]);
+            let found = match path.as_slice() {
+                [_] => known.next().map(|first| (first, known.next().is_some())),
+                [called, _] => {
+                    let mut called = known.filter(|known| known.name == *called);
+                    called.next().map(|first| (first, called.next().is_some()))
+                }
+                _ => return false,
+            };
+            match found {
+                Some((only, false)) => break only,
+                Some((_, true)) => return false,
+                None => around = here.parent,
+            }
+        };
+        let Columns::Table(table) = found.columns else {
+            return false;
+        };
+        // Its partitions, among others.
+        let reactions = self.context.catalog.reactions(&table.schema, &table.name);
+        let has_parts = reactions
+            .iter()
+            .any(|reaction| matches!(reaction.reaches, Reached::Along(..)));
+        if has_parts || self.within.is_some() {
+            return false;
+        }
+        let place = TableOid {
+            location: reference.location,
+            path: path.iter().map(|part| (*part).to_owned()).collect(),
+            called: found.name.clone(),
+            table,
+        };
+        self.bound.findings.tableoids.push(place);
+        true
     }
 
     /// A column that is named with its table's schema: where copies stand for tables it goes by the table's name alone, if that

@@ -17,6 +17,8 @@ pub struct Gather {
     pub views: Vec<GatherView>,
     /// Relations of schema `pgweave` whose rows the router has.
     pub served: Vec<(&'static str, Served)>,
+    /// Tables whose numbers are asked for: what the query calls them, and their names.
+    pub numbers: Vec<(String, Name)>,
     /// Sizes of relations over all shards are asked for.
     pub sizes: bool,
     /// Where the statement names any of these, in the order of the text.
@@ -124,11 +126,27 @@ pub enum Mentioned {
     Served(usize),
     /// A function of sizes over all shards, by its own name.
     Size(&'static str),
+    /// `tableoid`: index into [`Gather::numbers`].
+    Number(usize),
     /// The schema in front of a column's table, which is left out.
     Schema,
 }
 
 impl Gather {
+    /// What takes the place of the column `tableoid` of a copy: NULL where an outer join has no row of the table.
+    pub fn number(&self, index: usize) -> String {
+        let Some((called, name)) = self.numbers.get(index) else {
+            return "tableoid".to_owned();
+        };
+        let called = catalog::quote_identifier(called);
+        let schema = catalog::quote_identifier(&name.schema);
+        let full = format!("{schema}.{}", catalog::quote_identifier(&name.name));
+        format!(
+            "(SELECT CASE WHEN {called}.ctid IS NOT NULL THEN {}::pg_catalog.regclass::pg_catalog.oid END AS tableoid)",
+            catalog::quote_literal(&full)
+        )
+    }
+
     /// Whether every shard is asked of itself.
     pub fn asks_all_shards(&self) -> bool {
         let all = |(_, served): &(_, Served)| *served == Served::Shards;

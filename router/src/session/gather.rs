@@ -394,7 +394,7 @@ impl Session {
             true => relation(table),
             false => qualified(&gather.tables[table].name),
         };
-        let instead = |of: Mentioned| served.instead(of, table);
+        let instead = |of: Mentioned| served.instead(gather, of, table);
         self.make_sizes(merge, served).await?;
         self.make_views(merge, gather, instead).await?;
         let mut moved = Moved::default();
@@ -773,10 +773,17 @@ fn copy_data(out: &mut BytesMut, data: &[u8]) {
     encode::copy_data(out, data);
 }
 
+/// `FirstNormalObjectId` of `src/include/access/transam.h`.
+const FIRST_OF_USERS: u32 = 16_384;
+
+/// Whether values of the built-in type are numbers of objects, which each server has its own of.
+pub(super) fn names_object(oid: u32) -> bool {
+    const RECORD: u32 = 2249;
+    oid < FIRST_OF_USERS && oid != RECORD && !is_exact_in_binary(oid)
+}
+
 /// Whether values of the type are the same bytes on all servers: built-in types, but for those that name objects by numbers.
 pub(super) fn is_exact_in_binary(oid: u32) -> bool {
-    /// `FirstNormalObjectId` of `src/include/access/transam.h`.
-    const FIRST_OF_USERS: u32 = 16_384;
     // regproc, regprocedure, regoper, regoperator, regclass, regtype, regrole, regnamespace, regconfig, regdictionary,
     // regcollation, and arrays of them; record.
     const BY_NUMBER: [u32; 23] = [

@@ -11,7 +11,7 @@ use catalog::Catalog;
 use planner::{Access, Amount, Plan, Planned, Route, Scatter, Turns, Types};
 
 use super::combine::portable_types;
-use super::gather::{Sent, Wanted, is_exact_in_binary};
+use super::gather::{Sent, Wanted, is_exact_in_binary, names_object};
 use super::merging::Merging;
 use super::prepared::{ServerName, Statement};
 use super::report::{Failure, Report};
@@ -269,6 +269,18 @@ impl Session {
             Sent::Simple => None,
             Sent::Bound(_, message, _) => Some(frontend::parse_bind(&message[5..])?),
         };
+        let numbers = |(index, oid): (usize, &u32)| {
+            names_object(*oid)
+                && bind
+                    .as_ref()
+                    .is_some_and(|bind| bind.result_format(index) == 1)
+        };
+        let shown = learned.iter().flat_map(|learned| &learned.columns);
+        let mut shown = shown.skip(usize::from(scatter.hidden)).enumerate();
+        if scatter.otherwise.is_some() && shown.any(numbers) {
+            // Each shard has its own.
+            return Ok(None);
+        }
         let utf8 = self.reads_text_bytes();
         let merging = Merging::new(scatter, learned.as_deref(), clauses, bind.as_ref(), utf8)?;
         Ok(merging.map(|merging| Ready {

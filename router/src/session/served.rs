@@ -203,13 +203,20 @@ impl ServedRows {
             Mentioned::View(view) => qualified(&gather.views[view].name),
             Mentioned::Served(served) => self.relations[served].clone(),
             Mentioned::Size(name) => format!("pg_catalog.{name}"),
+            Mentioned::Number(_) => "tableoid".to_owned(),
             Mentioned::Schema => String::new(),
         })
     }
 
     /// What takes a name's place where the query is finished. `table`: for the tables.
-    pub fn instead(&self, of: Mentioned, table: impl Fn(usize) -> String) -> String {
+    pub fn instead(
+        &self,
+        gather: &Gather,
+        of: Mentioned,
+        table: impl Fn(usize) -> String,
+    ) -> String {
         match of {
+            Mentioned::Number(number) => gather.number(number),
             Mentioned::Table(index) => table(index),
             Mentioned::View(view) => over_copies(view),
             Mentioned::Served(served) => self.relations[served].clone(),

@@ -265,6 +265,7 @@ impl Outline<'_> {
             Mentioned::View(view) => over_copies(view),
             Mentioned::Served(served) => format!("pgweave.{}", gather.served[served].0),
             Mentioned::Size(name) => format!("pgweave.{name}"),
+            Mentioned::Number(number) => gather.number(number),
             Mentioned::Schema => String::new(),
         };
         let views = gather.views.iter().enumerate().map(|(index, view)| {
