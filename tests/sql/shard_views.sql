@@ -130,3 +130,8 @@ SELECT tableoid::regclass FROM people UNION SELECT tableoid::regclass FROM sales
 SELECT f.tableoid::regclass::text FROM goods f JOIN best b ON b.id > f.id ORDER BY 1 LIMIT 2;
 -- expect-refusal 0A000
 SELECT ctid FROM people;
+-- One time for all.
+CREATE VIEW recent AS SELECT id, joined < now() AS past, now() AS at FROM people WHERE joined IS NULL OR joined < now();
+SELECT count(DISTINCT at), count(*) FROM recent;
+SELECT id, past FROM recent WHERE at = now() ORDER BY id;
+SELECT past FROM recent WHERE id = 2;

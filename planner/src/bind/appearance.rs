@@ -266,6 +266,9 @@ impl Before {
         }
         if self.varies.is_some() {
             findings.varies = self.varies;
+        } else if findings.moments {
+            // Only what the query itself asks for can be told to all shards.
+            findings.vary("the time, for which a view asks");
         }
         findings.moments |= self.moments;
         (findings.sharded.len() > self.sharded, shards, steady)

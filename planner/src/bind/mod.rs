@@ -190,8 +190,10 @@ impl<'c: 's, 's> Binder<'c, 's> {
                     if reference.fields().len() > 2 {
                         self.note_schema(reference, scope);
                     }
+                    let mut is_replaced = false;
                     if let Some(column) = last.filter(|name| is_system_column(name)) {
                         let of_table = column == "tableoid" && self.note_tableoid(reference, scope);
+                        is_replaced = of_table;
                         if of_table {
                             self.bound.findings.tableoid |= !named_table;
                         } else {
@@ -203,7 +205,9 @@ impl<'c: 's, 's> Binder<'c, 's> {
                             .unsettle(format!("the system column {column}"));
                     }
                     self.function_as_column(reference, scope);
-                    self.note_reference(reference, scope);
+                    if !is_replaced {
+                        self.note_reference(reference, scope);
+                    }
                 }
                 Node::A_Indirection(selection) => self.function_as_field(selection),
                 Node::A_Expr(expression) => self.operator(expression),

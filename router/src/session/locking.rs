@@ -290,6 +290,10 @@ impl Session {
         if let Some(end) = ends.into_iter().min() {
             rows.retain(|row| row.order <= end);
         }
+        let mut seen = HashSet::new();
+        if !rows.iter().all(|row| seen.insert((row.link, &row.key))) {
+            return Err(not_told_apart().into());
+        }
         rows.sort_by(|one, other| one.order.cmp(&other.order));
         Ok((rows, are_all))
     }
@@ -337,10 +341,10 @@ impl Session {
                     let input = self.links[source.link].backend.input();
                     let total = frame::total_length(input).unwrap_or(0);
                     let body = input.get(5..total).unwrap_or_default();
-                    locked.insert(
-                        (source.link, key_of(body, 0, columns.len())?),
-                        body.to_vec(),
-                    );
+                    let key = (source.link, key_of(body, 0, columns.len())?);
+                    if locked.insert(key, body.to_vec()).is_some() {
+                        return Err(not_told_apart().into());
+                    }
                     self.links[source.link].backend.consume(total);
                 }
                 if !source.ready {
@@ -350,6 +354,15 @@ impl Session {
         }
         Ok(locked)
     }
+}
+
+/// Of tables that inherit from one another, or of a function that gives several rows for one.
+fn not_told_apart() -> Report {
+    Report::error(
+        "0A000",
+        "rows of several shards that are to be locked cannot be told apart by their primary key",
+    )
+    .hint("Name the shard key in the query, so that one shard can answer it; or leave out LIMIT or ORDER BY.")
 }
 
 /// The texts of so many columns of a row from the first on.

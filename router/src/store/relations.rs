@@ -59,11 +59,12 @@ pub async fn tables(
                          WHERE k.oid = a.attcollation \
                            AND (k.collprovider = 'c' AND k.collcollate IN ({BYTEWISE}) \
                                 OR k.collprovider = 'd' AND {DATABASE_BYTEWISE})), \
-                EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND a.attnum = ANY (i.indkey)) \
+                coalesce(a.attnum = ANY (i.indkey), false) \
            FROM pg_class c \
            JOIN pg_namespace n ON n.oid = c.relnamespace \
            LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
            LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum \
+           LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary \
           WHERE c.relkind IN ('r', 'p', 'm', 'f') AND {USER_SCHEMA} {chosen} \
           ORDER BY n.nspname, c.relname, a.attnum"
     );
