@@ -10,7 +10,7 @@ use crate::distribute::split;
 use crate::gather::{gather, servers};
 use crate::operand::Source;
 use crate::parse::{Node, nodes, parse};
-use crate::query::{Findings, QueryId};
+use crate::query::{Computes, Findings, Item, QueryId, QueryKind};
 use crate::rewrite::{is_shallow, with_moment};
 use crate::scatter::{is_query, scatter};
 use crate::scope::{Namespace, Scope};
@@ -109,7 +109,8 @@ impl Ladder {
         binder: &Binder<'_, '_>,
         moment: Option<&str>,
     ) -> Result<Plan, Error> {
-        let Some(split) = split(&binder.bound, root) else {
+        let Some(split) = split(&binder.bound, root).filter(|_| !self.shows_order(root, binder))
+        else {
             return self.last.map(|gather| Plan::Gather(*gather));
         };
         let finished = |plan: Scatter, otherwise: Option<Box<Gather>>| {
@@ -161,6 +162,40 @@ impl Ladder {
             Some(rows) => Ok(finished(rows, last.ok())),
             None => last.map(|gather| Plan::Gather(*gather)),
         }
+    }
+}
+
+impl Ladder {
+    /// Whether rows are shown in the order of a subquery or a view: nothing promises it, but everybody sees it.
+    fn shows_order(&self, root: QueryId, binder: &Binder<'_, '_>) -> bool {
+        let level = |query: QueryId| match &binder.bound.queries[query].kind {
+            QueryKind::Level(level) => Some(level),
+            QueryKind::SetOperation { .. } | QueryKind::Recursive { .. } => None,
+        };
+        let mut query = root;
+        // Each of them is the only one in FROM of the one around it.
+        while let Some(level) = level(query) {
+            let Computes {
+                aggregates,
+                windows,
+                distinct,
+                ..
+            } = level.computes;
+            if aggregates || windows || distinct || level.grouped.is_some() {
+                return false;
+            }
+            if !level.sorted.is_empty() {
+                return query != root && self.last.is_ok();
+            }
+            match level.items.as_slice() {
+                [item] => match &binder.bound.items[*item] {
+                    Item::Derived { query: inner, .. } => query = *inner,
+                    _ => return false,
+                },
+                _ => return false,
+            }
+        }
+        false
     }
 }
 

@@ -130,6 +130,14 @@ SELECT tableoid::regclass FROM people UNION SELECT tableoid::regclass FROM sales
 SELECT f.tableoid::regclass::text FROM goods f JOIN best b ON b.id > f.id ORDER BY 1 LIMIT 2;
 -- expect-refusal 0A000
 SELECT ctid FROM people;
+-- The order of a view is seen.
+CREATE VIEW sorted AS SELECT id, name FROM people ORDER BY name COLLATE "C";
+SELECT * FROM sorted;
+SELECT name FROM sorted WHERE id > 2;
+SELECT * FROM (SELECT id FROM people ORDER BY id DESC) AS subquery;
+WITH cte AS (SELECT id FROM people ORDER BY id DESC) SELECT id + 1 FROM cte;
+SELECT count(*) FROM sorted;
+SELECT id FROM sorted ORDER BY id;
 -- One time for all.
 CREATE VIEW recent AS SELECT id, joined < now() AS past, now() AS at FROM people WHERE joined IS NULL OR joined < now();
 SELECT count(DISTINCT at), count(*) FROM recent;
