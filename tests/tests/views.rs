@@ -87,3 +87,49 @@ fn policies_of_tables_hold_for_views_or_stop_them() {
     assert_eq!(sqlstate(&answer).as_deref(), Some("0A000"), "{answer:?}");
     nothing_is_left(cluster);
 }
+
+#[test]
+fn what_is_read_and_locked_is_explained() {
+    let cluster = SHARED.cluster();
+    table(cluster, "explained", 20);
+    let mut client = through(cluster);
+    ask(
+        &mut client,
+        "CREATE VIEW totals AS SELECT filler, count(*) AS n FROM explained GROUP BY filler",
+    );
+    let cases = [
+        (
+            "SELECT n FROM totals JOIN explained USING (filler) ORDER BY k",
+            "pgweave_view_1",
+        ),
+        (
+            "SELECT k FROM explained ORDER BY k LIMIT 2 FOR UPDATE",
+            "Lock what is chosen",
+        ),
+        (
+            "SELECT k FROM explained LIMIT 2 FOR UPDATE",
+            "One shard after the other",
+        ),
+        (
+            "SELECT shard FROM pgweave.pg_locks JOIN explained ON true",
+            "pgweave.pg_locks",
+        ),
+        ("SELECT tableoid, k FROM explained ORDER BY k", "ctid"),
+    ];
+    for (sql, word) in cases {
+        for how in [
+            "EXPLAIN",
+            "EXPLAIN (VERBOSE)",
+            "EXPLAIN (ANALYZE)",
+            "EXPLAIN (FORMAT json)",
+        ] {
+            let plan: Vec<String> = ask(&mut client, &format!("{how} {sql}"))
+                .into_iter()
+                .filter_map(|mut row| row.remove(0))
+                .collect();
+            let plan = plan.join("\n");
+            assert!(plan.contains(word), "{how} {sql}: {plan}");
+        }
+    }
+    nothing_is_left(cluster);
+}
