@@ -49,6 +49,10 @@ pub fn column(definition: &str) -> Column {
         Some((rest, expression)) => (rest, Some(expression.to_owned())),
         None => (rest, None),
     };
+    let (rest, in_primary_key) = match rest.strip_suffix(" primary key") {
+        Some(rest) => (rest, true),
+        None => (rest, false),
+    };
     let (type_name, not_null) = match rest.strip_suffix(" not null") {
         Some(type_name) => (type_name, true),
         None => (rest, false),
@@ -62,11 +66,12 @@ pub fn column(definition: &str) -> Column {
         name: name.to_owned(),
         type_oid: type_oid(type_name),
         type_modifier,
-        not_null,
+        not_null: not_null || in_primary_key,
         has_default: default_expression.is_some(),
         default_expression,
         sorts_by_bytes,
         equal_by_bytes: true,
+        in_primary_key,
     }
 }
 

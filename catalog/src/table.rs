@@ -52,6 +52,8 @@ pub struct Column {
     pub sorts_by_bytes: bool,
     /// Text that equals other text only if the bytes are the same: its collation is deterministic.
     pub equal_by_bytes: bool,
+    /// Part of the primary key.
+    pub in_primary_key: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +77,8 @@ pub struct View {
     /// As `pg_get_viewdef` prints it.
     pub definition: String,
     pub columns: Vec<String>,
+    /// Type identifiers of the columns.
+    pub types: Vec<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

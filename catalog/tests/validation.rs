@@ -36,6 +36,7 @@ fn view(schema: &str, name: &str) -> View {
         name: name.to_owned(),
         definition: "SELECT 1".to_owned(),
         columns: vec!["one".to_owned()],
+        types: vec![23],
     }
 }
 

@@ -5,6 +5,7 @@
 
 use crate::operand::Source;
 use crate::parse::{ConstValue, Node, absent, names, nodes};
+use crate::served::size_function;
 use crate::{AdminArg, AdminCall, Error};
 
 /// The admin call that a SELECT is; `None` if it is none.
@@ -19,6 +20,9 @@ pub(crate) fn call(
     let [.., "pgweave", name] = path.as_slice() else {
         return Ok(None);
     };
+    if size_function(name).is_some() {
+        return Ok(None);
+    }
     let mut parameters = 0;
     let mut arguments = Vec::new();
     for node in function.args() {

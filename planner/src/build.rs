@@ -272,6 +272,13 @@ fn compose(
         let catalog_shard = context.catalog.catalog_shard();
         return match home {
             _ if !findings.sharded.is_empty() => Err(with_pgweave()),
+            _ if findings.is_served => Err(Error::unsupported(
+                "this query asks for rows of schema pgweave that no single server has",
+            )),
+            _ if catalog_shard.is_none() => Err(Error::unsupported(
+                "the catalog of this cluster is not on one of its shards",
+            )
+            .with_hint("Read its views: pgweave.shards, pgweave.tables, pgweave.placements …")),
             None => Ok(Route::Catalog),
             Some(home) if Some(home) == catalog_shard => Ok(Route::Catalog),
             Some(_) => Err(with_pgweave()),

@@ -19,7 +19,7 @@ use crate::query::{Level, QueryId, QueryKind};
 use crate::rewrite::{SelectEdit, expression, integer, replaced};
 use crate::scatter::{is_plain_text, limits};
 use crate::walk::children;
-use crate::{Combine, Combined, Error, Learned, Merge, MergeKey, Piece, Scatter};
+use crate::{Combine, Combined, Error, Learned, Merge, MergeKey, Piece, Scatter, Turns};
 
 /// Names of the router's own columns begin so.
 const OWN: &str = "pgweave_";
@@ -368,6 +368,7 @@ fn rows(
         },
         locks: false,
         parameters,
+        turns: Turns::AtOnce,
         moment: false,
         limit_parameter: limits.by_parameter(),
         learned: Learned::default(),

@@ -8,9 +8,9 @@ use std::fmt;
 use catalog::ShardId;
 
 use crate::{
-    Access, AdminArg, AdminCall, Amount, Change, Combine, Effects, Everywhere, EverywhereKind,
-    Gather, GatherPlace, KeyRoute, KeySource, KeyTuple, MergeKey, NewTable, Piece, Plan, Route,
-    Scatter, SessionStatement, Single, Where,
+    Access, AdminArg, AdminCall, Amount, Change, Combine, CopyOut, CopyRows, Effects, Everywhere,
+    EverywhereKind, Gather, GatherPlace, KeyRoute, KeySource, KeyTuple, Mentioned, MergeKey,
+    NewTable, Piece, Plan, Route, Scatter, Served, SessionStatement, Single, Turns, Where,
 };
 
 /// Beyond this many keys the rest is only counted.
@@ -53,6 +53,7 @@ fn tree(plan: &Plan) -> Tree {
         Plan::Everywhere(everywhere) => everywhere_tree(everywhere),
         Plan::Scatter(scatter) => scatter_tree(scatter),
         Plan::Gather(gather) => gather_tree(gather),
+        Plan::CopyOut(copy) => copy_tree(copy),
         Plan::Session(statement) => session_tree(statement),
         Plan::Admin(call) => admin_tree(call),
         Plan::Explain(explain) => Tree {
@@ -110,6 +111,11 @@ impl Scatter {
         }
         if let Some(keys) = merge.distinct {
             add("Distinct", format!("Distinct in the first {keys}"));
+        }
+        match &self.turns {
+            Turns::AtOnce => {}
+            Turns::One { .. } => add("Turns", "One shard after the other".to_owned()),
+            Turns::Chosen { lock, .. } => add("Lock", format!("Lock what is chosen: {lock}")),
         }
         if merge.limit.is_some() || merge.offset.is_some() {
             let mut words = Vec::new();
@@ -231,7 +237,44 @@ fn gather_tree(gather: &Gather) -> Tree {
         }
         children.push(Tree::leaf(line));
     }
+    for (name, served) in &gather.served {
+        children.push(Tree::leaf(match served {
+            Served::Home => format!("From the catalog's home: pgweave.{name}"),
+            Served::Shards => format!("From every shard: {name}"),
+        }));
+    }
+    if gather.sizes {
+        children.push(Tree::leaf("From every shard: sizes of relations"));
+    }
+    for view in &gather.views {
+        let instead = |of| match of {
+            Mentioned::Table(table) => gather.tables[table].name.name.clone(),
+            Mentioned::View(view) => gather.views[view].name.name.clone(),
+            Mentioned::Served(served) => format!("pgweave.{}", gather.served[served].0),
+            Mentioned::Size(name) => format!("pgweave.{name}"),
+            Mentioned::Number(number) => gather.number(number),
+            Mentioned::Schema => String::new(),
+        };
+        let definition = view.text(instead).unwrap_or_default();
+        let name = &view.name.name;
+        children.push(Tree::leaf(format!("View over them: {name}: {definition}")));
+    }
     Tree { line, children }
+}
+
+fn copy_tree(copy: &CopyOut) -> Tree {
+    let line = format!("Copy to the client: {:?}", copy.format.kind).to_lowercase();
+    let below = match &copy.rows {
+        CopyRows::Shards { group, shards, .. } => {
+            let shards = shards_of(shards.as_deref(), *group);
+            Tree::leaf(format!("Scatter to {shards}: the statement as it is"))
+        }
+        CopyRows::Query(plan) => tree(plan),
+    };
+    Tree {
+        line: line.replacen("copy", "Copy", 1),
+        children: vec![below],
+    }
 }
 
 fn single_tree(single: &Single) -> Tree {

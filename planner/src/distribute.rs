@@ -54,6 +54,22 @@ pub(crate) fn split(bound: &Bound<'_>, root: QueryId) -> Option<Split> {
         QueryKind::SetOperation { .. } => Vec::new(),
         QueryKind::Recursive { .. } => Vec::new(),
     };
+    proved(bound, root, drivers)
+}
+
+/// The group over whose shards a query's result, whatever it computes, is the results of each, put together.
+pub(crate) fn apart(bound: &Bound<'_>, query: QueryId) -> Option<GroupId> {
+    let mut search = Search {
+        bound,
+        references: references(bound),
+        depth: 0,
+    };
+    let drivers = search.rows(query);
+    proved(bound, query, drivers).map(|split| split.group)
+}
+
+/// The first of these drivers that all other sharded tables are tied to.
+fn proved(bound: &Bound<'_>, root: QueryId, drivers: Vec<Driver>) -> Option<Split> {
     drivers.into_iter().take(TRIES).find_map(|driver| {
         let mut ties = Vec::new();
         let mut facts = Vec::new();

@@ -23,6 +23,7 @@ use crate::convert::family;
 use crate::facts::{Fact, Known, SetId, Variable};
 use crate::operand::{Operand, sources};
 use crate::query::{Bound, Insert, InsertRows, Item, ItemId, JoinKind, Level, QueryId, QueryKind};
+use crate::scope::RelationId;
 use crate::{Error, KeyRole, KeySource, KeyTuple};
 
 /// How many steps a proof may take: CTEs that refer to one another twice make it exponential.
@@ -55,8 +56,12 @@ pub(crate) struct Seen {
     pub keys: Option<Vec<KeyTuple>>,
 }
 
-/// What is known of the relevant rows of each sharded table, by the place where it is named. `None`: too much to tell.
-pub(crate) fn seen(bound: &Bound<'_>, root: QueryId, sql: &str) -> Option<BTreeMap<i32, Seen>> {
+/// What is known of the relevant rows of each sharded table, by its relation. `None`: too much to tell.
+pub(crate) fn seen(
+    bound: &Bound<'_>,
+    root: QueryId,
+    sql: &str,
+) -> Option<BTreeMap<RelationId, Seen>> {
     let mut pinner = Pinner {
         bound,
         sql,
@@ -99,7 +104,7 @@ struct Pinner<'b, 'c> {
     ties: &'b [Tie],
     tuples: Vec<KeyTuple>,
     /// Each table is looked at on its own.
-    seen: Option<BTreeMap<i32, Seen>>,
+    seen: Option<BTreeMap<RelationId, Seen>>,
     visited: Vec<bool>,
     steps: usize,
 }
@@ -278,13 +283,15 @@ impl Pinner<'_, '_> {
                 key,
                 key_variables,
                 location,
+                relation,
+                ..
             } => {
                 let result = self.table(table, *group, key, key_variables, &known);
                 let Some(seen) = &mut self.seen else {
                     return result.map_err(|error| error.at(self.sql, *location));
                 };
                 let tuples = std::mem::take(&mut self.tuples);
-                let seen = seen.entry(*location).or_insert_with(|| Seen {
+                let seen = seen.entry(*relation).or_insert_with(|| Seen {
                     known: Vec::new(),
                     keys: Some(Vec::new()),
                 });

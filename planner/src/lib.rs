@@ -24,6 +24,7 @@ mod cache;
 mod combine;
 mod context;
 mod convert;
+mod copy_out;
 mod create_as;
 mod ddl;
 mod display;
@@ -48,8 +49,10 @@ mod rewrite;
 mod scan;
 mod scatter;
 mod scope;
+mod served;
 mod session;
 mod several;
+mod turns;
 mod utility;
 mod values;
 mod walk;
@@ -60,6 +63,7 @@ pub use display::Work;
 pub use error::Error;
 pub use plan::*;
 pub use resolve::{Target, resolve, resolve_all};
+pub use served::Served;
 pub use values::{Value, Values};
 
 /// Splits a text into statements and plans them, up to one after which the rest must be planned anew (see
@@ -235,7 +239,7 @@ fn changes_meaning(plan: &Plan) -> bool {
                 | SessionStatement::Unlisten(_)
                 | SessionStatement::Notify { .. }
         ),
-        Plan::Scatter(_) | Plan::Gather(_) => false,
+        Plan::Scatter(_) | Plan::Gather(_) | Plan::CopyOut(_) => false,
         Plan::Admin(_) => true,
         Plan::Explain(explain) => explain.analyze,
     }

@@ -5,18 +5,18 @@
 
 use std::collections::BTreeMap;
 
-use catalog::TableKind;
+use catalog::{Table, TableKind};
 use smallvec::smallvec;
 
 use crate::bind::Binder;
 use crate::key::seen;
-use crate::query::{Appearance, QueryId};
+use crate::query::{Appearance, Appears, QueryId};
 use crate::scope::{Columns, RelationId};
 use crate::{GatherTable, KeyRole, KeyRoute, KeySource, KeyTuple, Match};
 
-/// By the places where tables are named.
+/// By the relations that tables are in the query.
 #[derive(Default)]
-pub(crate) struct Narrowing(BTreeMap<i32, Narrowed>);
+pub(crate) struct Narrowing(BTreeMap<RelationId, Narrowed>);
 
 struct Narrowed {
     /// The keys of all rows that matter, if they are known.
@@ -27,39 +27,36 @@ struct Narrowed {
 /// A column of the rows that matter equals one of another table's.
 struct Same {
     column: usize,
-    other: i32,
+    other: RelationId,
     other_column: usize,
 }
 
 /// What can be said of the tables of a query.
 pub(crate) fn narrowing(binder: &Binder<'_, '_>, root: QueryId, sql: &str) -> Narrowing {
-    let appearances = &binder.bound.findings.appearances;
     let relations = &binder.relations.0;
-    // The column that a variable stands for, by the place where its table is named.
+    // The column that a variable stands for.
     let column_of = |variable: u32| {
-        let (relation, column) = relations.iter().enumerate().find_map(|(id, relation)| {
+        relations.iter().enumerate().find_map(|(id, relation)| {
             let Columns::Table(table) = relation.columns else {
                 return None;
             };
             let column = variable.checked_sub(relation.first)? as usize;
             (column < table.columns.len()).then_some((id, column))
-        })?;
-        Some((location_of(appearances, relation)?, column))
+        })
     };
     let Some(seen) = seen(&binder.bound, root, sql) else {
         return Narrowing::default();
     };
-    let narrowed = seen.into_iter().map(|(location, seen)| {
+    let narrowed = seen.into_iter().map(|(id, seen)| {
         let mut same = Vec::new();
-        let appearance = appearances
-            .iter()
-            .find(|appearance| appearance.location == location);
+        let relation = &relations[id];
         // Where the rows are used twice, each use has equalities of its own.
-        if let ([known], Some(appearance)) = (seen.known.as_slice(), appearance) {
-            let first = relations[appearance.relation].first;
-            for column in 0..appearance.table.columns.len() {
-                let others = known.equals(first + column as u32).filter_map(column_of);
-                same.extend(others.filter(|(other, _)| *other != location).map(
+        if let ([known], Columns::Table(table)) = (seen.known.as_slice(), &relation.columns) {
+            for column in 0..table.columns.len() {
+                let others = known
+                    .equals(relation.first + column as u32)
+                    .filter_map(column_of);
+                same.extend(others.filter(|(other, _)| *other != id).map(
                     |(other, other_column)| Same {
                         column,
                         other,
@@ -69,27 +66,28 @@ pub(crate) fn narrowing(binder: &Binder<'_, '_>, root: QueryId, sql: &str) -> Na
             }
         }
         let keys = seen.keys;
-        (location, Narrowed { keys, same })
+        (id, Narrowed { keys, same })
     });
     Narrowing(narrowed.collect())
 }
 
-fn location_of(appearances: &[Appearance<'_>], relation: RelationId) -> Option<i32> {
-    let appearance = appearances
-        .iter()
-        .find(|appearance| appearance.relation == relation)?;
-    Some(appearance.location)
+/// The table that is named there, in the query's own text.
+fn table_of<'c>(appearance: &Appearance<'c>) -> Option<&'c Table> {
+    match appearance.what {
+        Appears::Table(table) if appearance.within.is_none() => Some(table),
+        _ => None,
+    }
 }
 
 impl Narrowing {
-    /// The keys of the rows that matter of the table that is named there.
-    pub fn keys(&self, location: i32) -> Option<KeyRoute> {
-        let keys = self.0.get(&location)?.keys.clone()?;
+    /// The keys of the rows of a table that matter.
+    pub fn keys(&self, relation: RelationId) -> Option<KeyRoute> {
+        let keys = self.0.get(&relation)?.keys.clone()?;
         Some(KeyRoute { keys, also: None })
     }
 
-    /// Puts the tables in an order in which each can be narrowed by those before it, and says how. `named`: for each table the
-    /// places where it is named. Gives the order, as indexes.
+    /// Puts the tables in an order in which each can be narrowed by those before it, and says how. `named`: for each table where
+    /// it is named. Gives the order, as indexes.
     pub fn arrange(
         &self,
         tables: &mut [GatherTable],
@@ -133,15 +131,20 @@ impl Narrowing {
         let [appearance] = named[index].as_slice() else {
             return None;
         };
-        let narrowed = self.0.get(&appearance.location)?;
-        let table = appearance.table;
+        let narrowed = self.0.get(&appearance.relation)?;
+        let table = table_of(appearance)?;
         let mut found: Option<Match> = None;
         for same in &narrowed.same {
-            let here = |at: &usize| named[*at].iter().any(|named| named.location == same.other);
+            let here = |at: &usize| named[*at].iter().any(|named| named.relation == same.other);
             let Some(position) = order.iter().position(here) else {
                 continue;
             };
-            let other = named[order[position]].first()?.table;
+            let Some(other) = named[order[position]]
+                .first()
+                .and_then(|other| table_of(other))
+            else {
+                continue;
+            };
             // Others are read where they are.
             if !matches!(other.kind, TableKind::Sharded { .. }) {
                 continue;
@@ -158,7 +161,7 @@ impl Narrowing {
             if !is_comparable(own.type_oid, other_column.type_oid) {
                 continue;
             }
-            let keys = by_key(appearance, &own.name);
+            let keys = by_key(table, &own.name);
             if found.is_none() || keys.is_some() {
                 let is_key = keys.is_some();
                 found = Some(Match {
@@ -182,8 +185,8 @@ fn is_selective(table: &GatherTable) -> bool {
 }
 
 /// Where rows lie whose column has one of several values, if it is the shard key: the values are the first parameter, an array.
-fn by_key(appearance: &Appearance<'_>, column: &str) -> Option<KeyRoute> {
-    let TableKind::Sharded { group, key, .. } = &appearance.table.kind else {
+fn by_key(table: &Table, column: &str) -> Option<KeyRoute> {
+    let TableKind::Sharded { group, key, .. } = &table.kind else {
         return None;
     };
     let [only] = key.as_slice() else {

@@ -3,14 +3,14 @@
 //! Entry point: [`Bound`]. Built by `bind`, read by `key`. Nodes live in arenas and name each other by index, so that no depth of nesting
 //! costs stack to drop. Expressions are gone: what is left of them are facts and the queries inside them.
 
-use catalog::{GroupId, KeyColumn, ShardId, Table, TableId};
+use catalog::{GroupId, KeyColumn, ShardId, Table, TableId, View};
 
 use smallvec::SmallVec;
 
 use crate::convert::Family;
 use crate::facts::{Fact, SetId, Variable};
 use crate::operand::Operand;
-use crate::{Access, Effects, Error, Pins};
+use crate::{Access, Effects, Error, Pins, Served};
 
 pub(crate) type QueryId = usize;
 pub(crate) type ItemId = usize;
@@ -36,6 +36,8 @@ pub(crate) enum Item<'c> {
         group: GroupId,
         key: &'c [KeyColumn],
         key_variables: Vec<Variable>,
+        /// Among the binder's relations.
+        relation: usize,
         location: i32,
     },
     /// Nothing to prove: reference and unsharded tables, functions, catalogs.
@@ -201,10 +203,12 @@ pub(crate) struct Output {
     pub operand: Option<Operand>,
 }
 
-/// A table named in a query's own text.
+/// A table or a view named in a query's own text, or in the definition of a view.
 pub(crate) struct Appearance<'c> {
-    pub table: &'c Table,
-    /// Byte in the text at which the name starts.
+    pub what: Appears<'c>,
+    /// The appearance of the view whose definition names it. `None`: the query's own text does.
+    pub within: Option<usize>,
+    /// Byte in that text at which the name starts.
     pub location: i32,
     /// The name as it is written: with or without schema.
     pub path: SmallVec<[&'c str; 2]>,
@@ -218,24 +222,63 @@ pub(crate) struct Appearance<'c> {
     pub only: bool,
 }
 
+pub(crate) enum Appears<'c> {
+    Table(&'c Table),
+    View(ViewUse<'c>),
+    /// Of schema `pgweave`.
+    Served(&'static str, Served),
+}
+
+impl<'c> Appears<'c> {
+    /// Its schema and its own name.
+    pub fn name(&self) -> (&'c str, &'c str) {
+        match self {
+            Appears::Table(table) => (&table.schema, &table.name),
+            Appears::View(used) => (&used.view.schema, &used.view.name),
+            Appears::Served(name, _) => ("pgweave", name),
+        }
+    }
+}
+
+/// A view that a query reads.
+pub(crate) struct ViewUse<'c> {
+    pub view: &'c View,
+    /// Its definition, bound.
+    pub query: QueryId,
+    /// It reads sharded tables.
+    pub sharded: bool,
+    /// The shards of the unsharded tables and functions that it uses.
+    pub homes: Vec<ShardId>,
+    /// It asks for nothing that two servers could disagree about, the time included.
+    pub steady: bool,
+}
+
+/// A place where the column tableoid is named.
+pub(crate) struct TableOid<'c> {
+    pub location: i32,
+    /// The name as it is written.
+    pub path: Vec<String>,
+    /// What the query calls the table.
+    pub called: String,
+    pub table: &'c Table,
+}
+
 /// What the binder saw on its way that matters for the plan as a whole.
 #[derive(Default)]
 pub(crate) struct Findings<'c> {
-    /// Tables that queries read, where they are named.
+    /// Tables and views that queries read, where they are named.
     pub appearances: Vec<Appearance<'c>>,
     /// Where nextval is called, and where currval or lastval.
     pub draws: Vec<i32>,
     pub recalls: Vec<i32>,
-    /// Tables are read through views or functions.
+    /// Tables are read through functions.
     pub in_place: bool,
     /// The first thing that two servers could disagree about, however equal their rows.
     pub varies: Option<String>,
-    /// A column is named with its table's schema.
-    pub names_schema: bool,
+    /// Where the query's own text names a column with its table's schema, and the schema.
+    pub schema_names: Vec<(i32, String)>,
     /// It asks for the time of its transaction.
     pub moments: bool,
-    /// A sharded table is read through a view.
-    pub views: Option<String>,
     /// There is a GROUP BY.
     pub groups_rows: bool,
     /// Why copies of the tables' rows would not do for the query.
@@ -243,6 +286,18 @@ pub(crate) struct Findings<'c> {
     /// Unsharded tables, temporary tables and functions that act on one server.
     pub homes: Vec<(ShardId, String)>,
     pub uses_pgweave: bool,
+    /// Something of schema `pgweave` that no server has.
+    pub is_served: bool,
+    /// Where sizes over all shards are asked for, and by which function.
+    pub sizes: Vec<(i32, &'static str)>,
+    /// Where the query's own text names the column tableoid of a table: the name as it is written, and the table.
+    pub tableoids: Vec<TableOid<'c>>,
+    /// One of them is not just cast to the table's name, which is the same on all servers.
+    pub tableoid: bool,
+    /// The first other system column that is read.
+    pub system_column: Option<String>,
+    /// The first system catalog that is read.
+    pub system: Option<String>,
     pub access: Option<Access>,
     pub pins: Pins,
     pub effects: Effects,

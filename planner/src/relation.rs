@@ -5,6 +5,7 @@
 
 use catalog::{Relation, ShardId, Table, TableKind, View};
 
+use crate::served::{Served, view};
 use crate::{Context, Name};
 
 /// What a session calls the schema of its temporary relations.
@@ -136,7 +137,7 @@ pub(crate) fn look_up_sequence(
 }
 
 fn is_pgweave_view(name: &str) -> bool {
-    matches!(name, "shards" | "tables" | "placements" | "decision")
+    name == "decision" || matches!(view(name), Some((_, Served::Home)))
 }
 
 /// The full name of a relation that exists, or of one that an unqualified CREATE would make.

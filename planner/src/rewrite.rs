@@ -9,14 +9,14 @@ use pg_raw_parse::{NodeMut, deparse};
 
 use crate::Error;
 use crate::bind::column_name;
-use crate::parse::{ConstValue, LimitOption, Node, SQLValueFunctionOp, nodes};
+use crate::parse::{BoolExprType, ConstValue, LimitOption, Node, SQLValueFunctionOp, nodes};
 use crate::walk::{children, query_children};
 
 /// How deep a tree may be to be copied and printed.
 const DEPTH: u32 = 128;
 
 /// What is different in the copy of a SELECT.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct SelectEdit<'t> {
     /// Columns before all others.
     pub first_columns: Vec<(Node<'t>, String)>,
@@ -29,6 +29,12 @@ pub(crate) struct SelectEdit<'t> {
     /// Positions of outputs, first columns included, at the end of ORDER BY.
     pub also_order_by: Vec<usize>,
     pub limit: LimitEdit,
+    /// Without FOR UPDATE and its kin.
+    pub unlocked: bool,
+    /// Without ORDER BY.
+    pub unordered: bool,
+    /// A further condition, as SQL of this module's.
+    pub also_where: Option<String>,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +51,10 @@ impl SelectEdit<'_> {
     /// Whether the statement stays what it is.
     pub fn changes_nothing(&self) -> bool {
         self.first_columns.is_empty()
+            && self.more_columns.is_empty()
+            && !self.unlocked
+            && !self.unordered
+            && self.also_where.is_none()
             && !self.only_those
             && self.also_order_by.is_empty()
             && self.limit == LimitEdit::Keep
@@ -62,9 +72,43 @@ impl SelectEdit<'_> {
                 ))
             })
             .collect::<Result<Vec<_>, Error>>()?;
+        let also = self
+            .also_where
+            .as_ref()
+            .map(|sql| crate::parse::parse(&format!("SELECT {sql}")))
+            .transpose()?;
         let copy = owned(|mem| {
             let mut copy = mem.make_unique(select);
             self.apply(select, &more, &mut copy, mem);
+            if self.unlocked {
+                copy.as_mut().set_locking_clause(mem.cast_empty());
+            }
+            if self.unordered {
+                copy.as_mut().set_sort_clause(mem.cast_empty());
+            }
+            if let Some(also) = value(also.as_ref()) {
+                let also = mem.make_unique(also);
+                let condition = match select.where_clause() {
+                    Node::None => also,
+                    own => {
+                        // One list of conditions, as it is read again.
+                        let mut parts = match own {
+                            Node::BoolExpr(all) if all.boolop == BoolExprType::AND_EXPR => all
+                                .args()
+                                .iter()
+                                .map(|part| mem.make_unique(part))
+                                .collect(),
+                            own => vec![mem.make_unique(own)],
+                        };
+                        parts.push(also);
+                        let mut both = mem.make_node::<nodes::BoolExpr>();
+                        both.as_mut().set_boolop(BoolExprType::AND_EXPR);
+                        both.as_mut().set_args(mem.make_list(&parts));
+                        both.uncast()
+                    }
+                };
+                copy.as_mut().set_where_clause(condition);
+            }
             copy
         });
         print(Node::SelectStmt(&copy))
@@ -77,7 +121,7 @@ impl SelectEdit<'_> {
         copy: &mut Unique<'mem, &'mem nodes::SelectStmt>,
         mem: MemoryToken<'mem>,
     ) {
-        let shift = self.first_columns.len();
+        let shift = self.first_columns.len() + more.len();
         let mut targets = Vec::new();
         for (node, name) in &self.first_columns {
             let value = mem.make_unique(*node);
@@ -172,6 +216,14 @@ impl SelectEdit<'_> {
             copy.as_mut()
                 .set_limit_option(LimitOption::LIMIT_OPTION_DEFAULT);
         }
+    }
+}
+
+/// The value of `SELECT value`.
+fn value(tree: Option<&crate::parse::Tree>) -> Option<Node<'_>> {
+    match tree?.only()? {
+        Node::SelectStmt(select) => Some(select.target_list().first()?.val()),
+        _ => None,
     }
 }
 

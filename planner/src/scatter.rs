@@ -12,6 +12,7 @@ use crate::operand::{OperandValue, operand};
 use crate::parse::{LimitOption, Node, SetOperation, SortByDir, SortByNulls, nodes};
 use crate::query::{Level, Query, QueryId, QueryKind};
 use crate::rewrite::{LimitEdit, SelectEdit, integer};
+use crate::turns::{Turning, turning};
 use crate::{Access, Amount, Error, Learned, Merge, MergeKey, Scatter};
 
 /// Types whose text is the same under all settings: "char", name, int8, int2, int4, text, oid, bool, bpchar, varchar, numeric, uuid.
@@ -69,7 +70,11 @@ pub(crate) fn scatter(
     } else {
         None
     };
-    let shift = columns.hidden.len();
+    let turning = match turning(&limits, computes, ordered, select, level, binder) {
+        Some(turning) => turning,
+        None => return Ok(None),
+    };
+    let shift = columns.hidden.len() + turning.key().len();
     if shift > 0 && !query.positions_known {
         return Ok(None);
     }
@@ -82,6 +87,8 @@ pub(crate) fn scatter(
         .collect();
     let edit = SelectEdit {
         first_columns,
+        more_columns: turning.key_columns(),
+        unlocked: matches!(turning, Turning::Chosen { .. }),
         also_order_by: keys[keys.len() - also_order_by..]
             .iter()
             .map(|key| usize::from(key.column) + 1)
@@ -89,6 +96,7 @@ pub(crate) fn scatter(
         limit: limits.pushed,
         ..SelectEdit::default()
     };
+    let turns = turning.turns(select, edit.clone(), parameters)?;
     Ok(Some(Scatter {
         statement,
         group: split.group,
@@ -111,6 +119,7 @@ pub(crate) fn scatter(
         },
         locks: binder.bound.findings.access == Some(Access::LockingRead),
         parameters,
+        turns,
         moment: false,
         limit_parameter: limits.by_parameter(),
         otherwise: None,
@@ -124,7 +133,7 @@ fn level_is_fit(level: &Level, split: &Split) -> bool {
     !computes.windows
         && !computes.grouping_sets
         && (!groups || split.groups_apart(level))
-        && !(computes.locks && (computes.limited || computes.distinct || computes.distinct_on))
+        && !(computes.locks && (computes.distinct || computes.distinct_on))
 }
 
 pub(crate) struct Limits {

@@ -11,7 +11,7 @@ use crate::gather::{gather, servers};
 use crate::narrow::narrowing;
 use crate::operand::Source;
 use crate::parse::{Node, nodes, parse};
-use crate::query::{Findings, QueryId};
+use crate::query::{Computes, Findings, Item, QueryId, QueryKind};
 use crate::rewrite::{is_shallow, with_moment};
 use crate::scatter::{is_query, scatter};
 use crate::scope::{Namespace, Scope};
@@ -52,7 +52,7 @@ pub(crate) fn several(
     let findings = &binder.bound.findings;
     let narrowing = narrowing(&binder, root, source.sql);
     let gathered = gather(
-        findings,
+        &binder.bound,
         binder.needed.as_ref(),
         &narrowing,
         span,
@@ -112,7 +112,8 @@ impl Ladder {
         binder: &Binder<'_, '_>,
         moment: Option<&str>,
     ) -> Result<Plan, Error> {
-        let Some(split) = split(&binder.bound, root) else {
+        let Some(split) = split(&binder.bound, root).filter(|_| !self.shows_order(root, binder))
+        else {
             return self.last.map(|gather| Plan::Gather(*gather));
         };
         let finished = |plan: Scatter, otherwise: Option<Box<Gather>>| {
@@ -139,7 +140,12 @@ impl Ladder {
                     last = Ok(Box::new(Gather {
                         statement: self.statement.clone(),
                         tables: Vec::new(),
+                        views: Vec::new(),
+                        served: Vec::new(),
+                        numbers: Vec::new(),
+                        sizes: false,
                         mentions: Vec::new(),
+                        also_locked: Vec::new(),
                         servers: self.servers.clone(),
                         in_place: false,
                         groups: false,
@@ -163,6 +169,40 @@ impl Ladder {
     }
 }
 
+impl Ladder {
+    /// Whether rows are shown in the order of a subquery or a view: nothing promises it, but everybody sees it.
+    fn shows_order(&self, root: QueryId, binder: &Binder<'_, '_>) -> bool {
+        let level = |query: QueryId| match &binder.bound.queries[query].kind {
+            QueryKind::Level(level) => Some(level),
+            QueryKind::SetOperation { .. } | QueryKind::Recursive { .. } => None,
+        };
+        let mut query = root;
+        // Each of them is the only one in FROM of the one around it.
+        while let Some(level) = level(query) {
+            let Computes {
+                aggregates,
+                windows,
+                distinct,
+                ..
+            } = level.computes;
+            if aggregates || windows || distinct || level.grouped.is_some() {
+                return false;
+            }
+            if !level.sorted.is_empty() {
+                return query != root && self.last.is_ok();
+            }
+            match level.items.as_slice() {
+                [item] => match &binder.bound.items[*item] {
+                    Item::Derived { query: inner, .. } => query = *inner,
+                    _ => return false,
+                },
+                _ => return false,
+            }
+        }
+        false
+    }
+}
+
 /// A statement that cannot be written again takes a lower rung.
 fn possible<T>(plan: Result<T, Error>) -> Result<Option<T>, Error> {
     match plan {
@@ -175,6 +215,8 @@ fn possible<T>(plan: Result<T, Error>) -> Result<Option<T>, Error> {
 /// Whether each shard may be asked for its part of the answer.
 fn may_be_split(findings: &Findings<'_>, context: &Context<'_>) -> bool {
     findings.not_gathered.is_none()
+        && findings.system_column.is_none()
+        && !findings.tableoid
         && context.manual.is_none()
         && findings
             .access

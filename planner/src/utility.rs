@@ -6,6 +6,7 @@ use catalog::{Event, ShardId, TableKind};
 
 use crate::bind::Binder;
 use crate::build::{self, To, option_text, route};
+use crate::copy_out;
 use crate::create_as;
 use crate::ddl;
 use crate::ddl::placement::{Placement, everywhere_of, one, placement_of};
@@ -14,6 +15,7 @@ use crate::parse::{Node, NodeList, nodes};
 use crate::piece::{Piece, piece};
 use crate::relation::full_name;
 use crate::session::{self, parenthesized};
+use crate::several::several;
 use crate::{
     Access, Context, Effects, Error, EverywhereKind, Explain, ExplainFormat, Pins, Plan, Route,
     Single, StatementTag,
@@ -31,7 +33,7 @@ pub(crate) fn statement(
     }
     match node {
         Node::ExplainStmt(explain) => explained(explain, span, source, context).map(Plan::Explain),
-        Node::CopyStmt(copy) => copied(copy, source, context),
+        Node::CopyStmt(copy) => copied(copy, span, source, context),
         Node::CreateTableAsStmt(create) => match (create.into(), create.query()) {
             (Some(into), query @ Node::SelectStmt(_)) => {
                 let view = create.objtype == crate::parse::ObjectType::OBJECT_MATVIEW;
@@ -97,6 +99,7 @@ pub(crate) fn outside_block(mut plan: Plan) -> Plan {
         Plan::Everywhere(everywhere) => everywhere.no_block = true,
         Plan::Scatter(_)
         | Plan::Gather(_)
+        | Plan::CopyOut(_)
         | Plan::Session(_)
         | Plan::Admin(_)
         | Plan::Explain(_) => {}
@@ -181,6 +184,7 @@ fn is_old_option(word: &[u8]) -> bool {
 
 fn copied(
     copy: &nodes::CopyStmt,
+    span: (usize, usize),
     source: Source<'_>,
     context: &Context<'_>,
 ) -> Result<Plan, Error> {
@@ -196,21 +200,31 @@ fn copied(
         })
     };
     let Some(relation) = copy.relation() else {
-        let routed = route(
-            copy.query(),
-            Source {
-                literals: None,
-                ..source
-            },
-            context,
-        )?;
+        let source = Source {
+            literals: None,
+            ..source
+        };
+        let of_several = |shards, refusal: Error| {
+            let query = copy_out::query_span(source.sql, span).ok_or_else(|| refusal.clone())?;
+            let plan = several(copy.query(), query, source, context, shards, refusal)?;
+            copy_out::query(copy, span, plan)
+        };
+        let routed = match route(copy.query(), source, context) {
+            Err(refusal @ (Error::Unsupported { .. } | Error::SeveralShards { .. })) => {
+                return of_several(None, refusal);
+            }
+            routed => routed?,
+        };
         return match routed.to {
-            To::Route(to) => Ok(Plan::Single(Single {
-                access: routed.findings.access.unwrap_or(Access::Read),
-                pins: routed.findings.pins,
-                effects: routed.findings.effects,
-                ..single(to, "COPY")
-            })),
+            To::Route(to) => match copy_out::several_shards(&to, context.catalog) {
+                Some((shards, refusal)) => of_several(Some(shards), refusal),
+                None => Ok(Plan::Single(Single {
+                    access: routed.findings.access.unwrap_or(Access::Read),
+                    pins: routed.findings.pins,
+                    effects: routed.findings.effects,
+                    ..single(to, "COPY")
+                })),
+            },
             To::EveryCopy => Err(Error::unsupported("COPY of a write to a reference table")),
         };
     };
@@ -221,21 +235,28 @@ fn copied(
         Placement::Shard(shard) | Placement::Temporary(shard) => {
             Ok(copy_single(Route::Shard(shard), access))
         }
-        Placement::Group(_) => match context.chosen_shard() {
+        Placement::Group(group) => match context.chosen_shard() {
             Some(shard) => Ok(copy_single(Route::Shard(shard), access)),
-            None => Err(Error::unsupported(format!("COPY of the sharded table {name}"))
-                .with_hint("COPY (SELECT … WHERE shard key = …) TO, or SET pgweave.shard to copy one shard.")
-                .at(source.sql, relation.location)),
+            None if !copy.is_from => copy_out::table(copy, span, group),
+            None => Err(
+                Error::unsupported(format!("COPY into the sharded table {name}"))
+                    .with_hint("SET pgweave.shard to copy into one shard.")
+                    .at(source.sql, relation.location),
+            ),
         },
         Placement::All if !copy.is_from => Ok(copy_single(Route::Any, access)),
         Placement::All if context.catalog.shards().len() == 1 => Ok(copy_single(
             Route::Shard(context.catalog.default_shard()),
             access,
         )),
-        Placement::All => Err(Error::unsupported(format!("COPY into the reference table {name}"))
-            .with_hint("Use INSERT.")
-            .at(source.sql, relation.location)),
-        Placement::Holding(_) => Err(Error::unsupported(format!("COPY of {name}")).at(source.sql, relation.location)),
+        Placement::All => Err(
+            Error::unsupported(format!("COPY into the reference table {name}"))
+                .with_hint("Use INSERT.")
+                .at(source.sql, relation.location),
+        ),
+        Placement::Holding(_) => {
+            Err(Error::unsupported(format!("COPY of {name}")).at(source.sql, relation.location))
+        }
     }
 }
 

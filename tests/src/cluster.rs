@@ -26,6 +26,8 @@ pub struct Options {
     pub settings: Vec<String>,
     /// Further tables of the configuration, as TOML.
     pub toml: String,
+    /// The catalog is on a server of its own.
+    pub home_apart: bool,
 }
 
 impl Default for Options {
@@ -35,6 +37,7 @@ impl Default for Options {
             replicas: 0,
             settings: Vec::new(),
             toml: String::new(),
+            home_apart: false,
         }
     }
 }
@@ -43,6 +46,8 @@ impl Default for Options {
 pub struct Cluster {
     pub router: RunningRouter,
     pub local: LocalCluster,
+    /// The catalog's home, if it is no shard.
+    home_server: Option<LocalServer>,
     config_dir: PathBuf,
     options: Options,
 }
@@ -71,17 +76,24 @@ impl Cluster {
                 replicas: shard.replicas.iter().map(server).collect(),
             })
             .collect();
+        let home_server = match options.home_apart {
+            true => Some(LocalServer::scratch(ServerOptions::default()).await?),
+            false => None,
+        };
+        let home = home_server.as_ref().unwrap_or(&local.shards()[0].primary);
+        let (home, home_port) = (server(home), home.port());
         init(&InitRequest {
             connector: Connector::new("postgres"),
-            home: shards[0].primary.clone(),
+            home,
             shards,
         })
         .await?;
         let config_dir = local.directory().to_owned();
-        let router = RunningRouter::start(&config_dir, local.shards()[0].primary.port(), &options)?;
+        let router = RunningRouter::start(&config_dir, home_port, &options)?;
         Ok(Self {
             router,
             local,
+            home_server,
             config_dir,
             options,
         })
@@ -89,11 +101,9 @@ impl Cluster {
 
     /// One more router over the same servers.
     pub fn another_router(&self, options: &Options) -> Result<RunningRouter, Error> {
-        RunningRouter::start(
-            &self.config_dir,
-            self.local.shards()[0].primary.port(),
-            options,
-        )
+        let shard = &self.local.shards()[0].primary;
+        let home = self.home_server.as_ref().unwrap_or(shard);
+        RunningRouter::start(&self.config_dir, home.port(), options)
     }
 
     /// Stops the router and starts another in its place.

@@ -1,6 +1,6 @@
 //! A relation's appearance in a statement: table, view, subquery or anything else, with variables for its columns.
 
-use catalog::{Event, TableKind};
+use catalog::{Event, ShardId, TableKind};
 
 use super::Binder;
 use super::condition::column_family;
@@ -8,8 +8,8 @@ use super::from::FromItem;
 use crate::convert::family;
 use crate::facts::Variable;
 use crate::operand::Source;
-use crate::parse::{Node, parse};
-use crate::query::{Item, QueryId};
+use crate::parse::{Node, nodes, parse};
+use crate::query::{Appears, Findings, Item, QueryId, ViewUse};
 use crate::scope::{BoundRelation, Columns, Namespace, RelationId, Scope};
 use crate::{Access, Error};
 
@@ -49,12 +49,13 @@ impl<'c: 's, 's> Binder<'c, 's> {
                     .collect();
                 self.bound.findings.groups.push(*group);
                 // Positions within a view's definition mean nothing to the client.
-                let location = if self.in_view { -1 } else { location };
+                let location = self.within.map_or(location, |_| -1);
                 Item::Sharded {
                     table,
                     group: *group,
                     key,
                     key_variables,
+                    relation,
                     location,
                 }
             }
@@ -106,11 +107,19 @@ impl<'c: 's, 's> Binder<'c, 's> {
     pub(super) fn view(
         &mut self,
         view: &'c catalog::View,
+        relation: &nodes::RangeVar,
         alias: Option<&str>,
         columns: Vec<String>,
-        location: i32,
-        nothing: &Scope<'_>,
     ) -> Result<FromItem, Error> {
+        let location = relation.location;
+        let used = ViewUse {
+            view,
+            query: 0,
+            sharded: false,
+            homes: Vec::new(),
+            steady: false,
+        };
+        let appearance = self.appears(Appears::View(used), relation, alias, !columns.is_empty());
         let broken = || {
             Error::unsupported(format!(
                 "the definition of view {} cannot be analyzed",
@@ -131,13 +140,35 @@ impl<'c: 's, 's> Binder<'c, 's> {
             },
         );
         let path = std::mem::take(&mut self.context.search_path);
-        let in_view = std::mem::replace(&mut self.in_view, true);
-        let query = self.select(select, nothing);
-        (self.source, self.context.search_path, self.in_view) = (source, path, in_view);
+        let within = self.within.replace(appearance);
+        let before = Before::of(&mut self.bound.findings);
+        let nothing = Namespace::default();
+        let query = self.select(
+            select,
+            &Scope {
+                namespace: &nothing,
+                parent: None,
+                ctes: None,
+            },
+        );
+        let (sharded, homes, steady) = before.join(&mut self.bound.findings);
+        (self.source, self.context.search_path, self.within) = (source, path, within);
         let mut renamed = view.columns.clone();
         overwrite(&mut renamed, columns);
         let query = query.map_err(|error| error.at(self.source.sql, location))?;
-        Ok(self.derived(query, alias.unwrap_or(&view.name), renamed))
+        let bound = self.derived(query, alias.unwrap_or(&view.name), renamed);
+        let relation = self.relations.0.len() - 1;
+        self.relations.0[relation].schema = alias.is_none().then(|| view.schema.clone());
+        let appearance = &mut self.bound.findings.appearances[appearance];
+        appearance.relation = relation;
+        appearance.what = Appears::View(ViewUse {
+            view,
+            query,
+            sharded,
+            homes,
+            steady,
+        });
+        Ok(bound)
     }
 
     /// A query that appears as a relation.
@@ -203,6 +234,44 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 self.bound.findings.other_writes.push(table.name.clone());
             }
         }
+    }
+}
+
+/// What has been found before a view, so that what is found in it can be told apart.
+struct Before {
+    sharded: usize,
+    homes: Vec<(ShardId, String)>,
+    varies: Option<String>,
+    moments: bool,
+}
+
+impl Before {
+    fn of(findings: &mut Findings<'_>) -> Before {
+        Before {
+            sharded: findings.sharded.len(),
+            homes: std::mem::take(&mut findings.homes),
+            varies: findings.varies.take(),
+            moments: std::mem::take(&mut findings.moments),
+        }
+    }
+
+    /// Puts both together. Returns whether the view reads sharded tables, the shards it is bound to, and whether it says the same
+    /// wherever and whenever it is asked.
+    fn join(self, findings: &mut Findings<'_>) -> (bool, Vec<ShardId>, bool) {
+        let homes = std::mem::replace(&mut findings.homes, self.homes);
+        let steady = findings.varies.is_none() && !findings.moments;
+        let shards = homes.iter().map(|(shard, _)| *shard).collect();
+        for (shard, what) in homes {
+            findings.home(shard, what);
+        }
+        if self.varies.is_some() {
+            findings.varies = self.varies;
+        } else if findings.moments {
+            // Only what the query itself asks for can be told to all shards.
+            findings.vary("the time, for which a view asks");
+        }
+        findings.moments |= self.moments;
+        (findings.sharded.len() > self.sharded, shards, steady)
     }
 }
 

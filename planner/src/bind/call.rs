@@ -10,6 +10,7 @@ use crate::piece::{Piece, piece};
 use crate::relation::{Found, FoundSequence, look_up, look_up_sequence};
 use crate::rewrite::moment_type;
 use crate::scope::{Resolved, Scope};
+use crate::served::size_function;
 use crate::{Access, Error, Pins, SetConfig};
 
 impl<'c: 's, 's> Binder<'c, 's> {
@@ -25,6 +26,18 @@ impl<'c: 's, 's> Binder<'c, 's> {
             _ => return Ok(()),
         };
         if schema == Some("pgweave") {
+            if let Some(name) = size_function(name).filter(|_| call.args().len() == 1) {
+                let findings = &mut self.bound.findings;
+                findings.uses_pgweave = true;
+                findings.is_served = true;
+                findings.uses_system = true;
+                findings.vary(format!("pgweave.{name}"));
+                match self.within {
+                    None => findings.sizes.push((call.location, name)),
+                    Some(_) => findings.keep_in_place(format!("a view calls pgweave.{name}")),
+                }
+                return Ok(());
+            }
             return Err(
                 Error::unsupported(format!("pgweave.{name} must be called alone"))
                     .with_hint(format!(

@@ -1,15 +1,14 @@
 //! FROM: what each of its elements is.
 
-use catalog::{Table, TableKind};
-
 use super::Binder;
 use super::appearance::overwrite;
-use crate::Error;
 use crate::facts::Fact;
 use crate::parse::{Node, nodes};
-use crate::query::{Appearance, Item, ItemId, Level, QueryId};
+use crate::query::{Appearance, Appears, Item, ItemId, Level, QueryId};
 use crate::relation::{Found, look_up};
 use crate::scope::{BoundRelation, Columns, CteBody, Namespace, Scope};
+use crate::served::view;
+use crate::{Error, Served};
 
 /// An element of FROM after binding: what it is, what its rows satisfy, what it makes visible.
 pub(super) struct FromItem {
@@ -146,30 +145,18 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 .at(self.source.sql, relation.location)),
             };
         }
-        if self.in_view && relation.schemaname().is_none() && !name.starts_with("pg_") {
+        if self.within.is_some() && relation.schemaname().is_none() && !name.starts_with("pg_") {
             return Err(Error::unsupported(format!(
                 "a view's definition names {name} without its schema"
             )));
         }
         match look_up(&self.context, relation.schemaname(), name) {
             Found::Table(table) => {
-                self.appears(table, relation, alias, !columns.is_empty());
+                let what = Appears::Table(table);
+                self.appears(what, relation, alias, !columns.is_empty());
                 Ok(self.table(table, alias, columns, relation.location))
             }
-            Found::View(view) => {
-                let empty = Namespace::default();
-                self.view(
-                    view,
-                    alias,
-                    columns,
-                    relation.location,
-                    &Scope {
-                        namespace: &empty,
-                        parent: None,
-                        ctes: None,
-                    },
-                )
-            }
+            Found::View(view) => self.view(view, relation, alias, columns),
             found => {
                 let default = self.context.catalog.default_shard();
                 match found {
@@ -179,14 +166,27 @@ impl<'c: 's, 's> Binder<'c, 's> {
                         self.bound.findings.home(shard, name);
                     }
                     Found::System => {
-                        let why = format!("it reads the system catalog {name}");
-                        self.bound.findings.keep_in_place(why);
+                        let system = &mut self.bound.findings.system;
+                        system.get_or_insert_with(|| name.to_owned());
                         self.bound.findings.uses_system = true;
                         self.bound
                             .findings
                             .unsettle(format!("the system catalog {name}"));
                     }
-                    Found::Pgweave => self.bound.findings.uses_pgweave = true,
+                    Found::Pgweave => {
+                        self.bound.findings.uses_pgweave = true;
+                        match view(name) {
+                            Some((name, served)) => {
+                                self.bound.findings.is_served |= served == Served::Shards;
+                                let what = Appears::Served(name, served);
+                                self.appears(what, relation, alias, !columns.is_empty());
+                            }
+                            None => {
+                                let why = format!("pgweave.{name} is each shard's own");
+                                self.bound.findings.keep_in_place(why);
+                            }
+                        }
+                    }
                     Found::Table(_) | Found::View(_) | Found::Unknown => {
                         self.bound.findings.home(default, name)
                     }
@@ -203,39 +203,32 @@ impl<'c: 's, 's> Binder<'c, 's> {
         }
     }
 
-    /// Notes a table that a query reads.
-    fn appears(
+    /// Notes a table or a view that a query reads, whose columns are the next relation. Returns its number.
+    pub(super) fn appears(
         &mut self,
-        table: &'c Table,
+        what: Appears<'c>,
         relation: &nodes::RangeVar,
         alias: Option<&str>,
         renamed: bool,
-    ) {
-        if self.in_view {
-            if matches!(table.kind, TableKind::Sharded { .. }) {
-                self.bound
-                    .findings
-                    .views
-                    .get_or_insert_with(|| table.name.clone());
-            }
-            self.bound.findings.in_place = true;
-            return;
-        }
+    ) -> usize {
         if relation.catalogname().is_some() {
             self.bound
                 .findings
                 .keep_in_place("it names a table with its database");
         }
-        let schema = relation.schemaname().map(|_| table.schema.as_str());
+        let (schema, name) = what.name();
+        let schema = relation.schemaname().map(|_| schema);
         self.bound.findings.appearances.push(Appearance {
-            table,
+            path: schema.into_iter().chain([name]).collect(),
+            what,
+            within: self.within,
             location: relation.location,
-            path: schema.into_iter().chain([table.name.as_str()]).collect(),
             alias: alias.map(str::to_owned),
             renamed,
             relation: self.relations.0.len(),
             only: !relation.inh,
         });
+        self.bound.findings.appearances.len() - 1
     }
 
     pub(super) fn opaque(&mut self, alias: Option<&nodes::Alias>, name: &str) -> FromItem {

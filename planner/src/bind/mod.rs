@@ -47,7 +47,8 @@ pub(crate) struct Binder<'c: 's, 's> {
     recursion_used: bool,
     /// Bare `=` means PostgreSQL's own.
     trusted_equality: bool,
-    in_view: bool,
+    /// The appearance of the view whose definition is being bound.
+    within: Option<usize>,
     /// Uses of relations that set something off, and how many of these have been judged.
     reacting: Vec<(String, String, catalog::Event)>,
     reacted: usize,
@@ -79,7 +80,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             depth: 0,
             recursion_used: false,
             trusted_equality: matches!(system, None | Some(0)),
-            in_view: false,
+            within: None,
             reacting: Vec::new(),
             reacted: 0,
             aggregates_outside: 0,
@@ -139,7 +140,10 @@ impl<'c: 's, 's> Binder<'c, 's> {
         subqueries: &mut Vec<QueryId>,
     ) -> Result<(), Error> {
         let mut stack = vec![root];
+        // The expression is a cast to the name of a table.
+        let mut names_table = false;
         while let Some(node) = stack.pop() {
+            let named_table = std::mem::take(&mut names_table);
             match node {
                 Node::None => continue,
                 Node::SubLink(link) => {
@@ -169,7 +173,13 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 Node::JsonObjectAgg(_) | Node::JsonArrayAgg(_) => {
                     self.note_aggregate(node, scope)?;
                 }
-                Node::TypeCast(cast) => self.cast(cast),
+                Node::TypeCast(cast) => {
+                    // Its argument is looked at next.
+                    names_table = is_table_name(cast);
+                    if !names_table {
+                        self.cast(cast);
+                    }
+                }
                 Node::SetToDefault(_) => self.bound.findings.unsettle("DEFAULT"),
                 Node::SQLValueFunction(_) if moment_type(node).is_some() => {
                     let findings = &mut self.bound.findings;
@@ -183,18 +193,26 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 Node::ColumnRef(reference) => {
                     let last = reference.fields().iter().next_back().and_then(Node::as_str);
                     if reference.fields().len() > 2 {
-                        self.bound.findings.names_schema = true;
+                        self.note_schema(reference, scope);
                     }
+                    let mut is_replaced = false;
                     if let Some(column) = last.filter(|name| is_system_column(name)) {
-                        self.bound
-                            .findings
-                            .keep_in_place(format!("it reads the system column {column}"));
+                        let of_table = column == "tableoid" && self.note_tableoid(reference, scope);
+                        is_replaced = of_table;
+                        if of_table {
+                            self.bound.findings.tableoid |= !named_table;
+                        } else {
+                            let found = &mut self.bound.findings.system_column;
+                            found.get_or_insert_with(|| column.to_owned());
+                        }
                         self.bound
                             .findings
                             .unsettle(format!("the system column {column}"));
                     }
                     self.function_as_column(reference, scope);
-                    self.note_reference(reference, scope);
+                    if !is_replaced {
+                        self.note_reference(reference, scope);
+                    }
                 }
                 Node::A_Indirection(selection) => self.function_as_field(selection),
                 Node::A_Expr(expression) => self.operator(expression),
@@ -298,6 +316,25 @@ impl<'c: 's, 's> Binder<'c, 's> {
             first,
         })
     }
+}
+
+/// `tableoid::regclass`, whose text is the same on all servers.
+fn is_table_name(cast: &nodes::TypeCast) -> bool {
+    let Node::ColumnRef(reference) = cast.arg() else {
+        return false;
+    };
+    let last = reference.fields().iter().next_back().and_then(Node::as_str);
+    if last != Some("tableoid") {
+        return false;
+    }
+    let path = cast.type_name().map(|name| {
+        let parts = name.names().iter().filter_map(|part| part.sval());
+        parts.collect::<Vec<_>>()
+    });
+    matches!(
+        path.as_deref(),
+        Some(["regclass"] | ["pg_catalog", "regclass"])
+    )
 }
 
 /// Texts that dates and times read as the moment of execution.

@@ -6,12 +6,14 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use catalog::Reached;
+
 use super::Binder;
 use crate::functions::{Builtin, classify};
 use crate::parse::{BoolExprType, ConstValue, Node, names, nodes};
-use crate::query::{Item, ItemId, JoinKind};
+use crate::query::{Item, ItemId, JoinKind, TableOid};
 use crate::rewrite::expression;
-use crate::scope::{Columns, RelationId, Resolved, Scope};
+use crate::scope::{BoundRelation, Columns, RelationId, Resolved, Scope};
 use crate::walk::children;
 
 #[derive(Default)]
@@ -28,8 +30,8 @@ pub(crate) struct Needed {
     whole: HashSet<RelationId>,
     /// What is shown could not be told.
     everything: bool,
-    /// Conditions by the place where a table is named.
-    conditions: BTreeMap<i32, Vec<String>>,
+    /// Conditions by the relation that they are about.
+    conditions: BTreeMap<RelationId, Vec<String>>,
 }
 
 impl Needed {
@@ -48,9 +50,9 @@ impl Needed {
         self.everything || self.rows.contains(called)
     }
 
-    /// What rows of the table that is named there must satisfy.
-    pub fn conditions(&self, location: i32) -> &[String] {
-        self.conditions.get(&location).map_or(&[], Vec::as_slice)
+    /// What rows of a relation must satisfy.
+    pub fn conditions(&self, relation: RelationId) -> &[String] {
+        self.conditions.get(&relation).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -113,6 +115,91 @@ impl<'c: 's, 's> Binder<'c, 's> {
         }
     }
 
+    /// The column tableoid of a table that has no other rows than its own. `false`: it cannot be told which table's.
+    pub(super) fn note_tableoid(
+        &mut self,
+        reference: &nodes::ColumnRef,
+        scope: &Scope<'_>,
+    ) -> bool {
+        let path: Vec<&str> = reference.fields().iter().filter_map(Node::as_str).collect();
+        let mut around = Some(scope);
+        let found = loop {
+            let Some(here) = around else {
+                return false;
+            };
+            let entries = here.namespace.entries.iter();
+            let mut known = entries.map(|entry| &self.relations.0[entry.relation]);
+            let found = match path.as_slice() {
+                [_] => known.next().map(|first| (first, known.next().is_some())),
+                [called, _] => {
+                    let mut called = known.filter(|known| known.name == *called);
+                    called.next().map(|first| (first, called.next().is_some()))
+                }
+                _ => return false,
+            };
+            match found {
+                Some((only, false)) => break only,
+                Some((_, true)) => return false,
+                None => around = here.parent,
+            }
+        };
+        let Columns::Table(table) = found.columns else {
+            return false;
+        };
+        // Its partitions, among others.
+        let reactions = self.context.catalog.reactions(&table.schema, &table.name);
+        let has_parts = reactions
+            .iter()
+            .any(|reaction| matches!(reaction.reaches, Reached::Along(..)));
+        if has_parts || self.within.is_some() {
+            return false;
+        }
+        let place = TableOid {
+            location: reference.location,
+            path: path.iter().map(|part| (*part).to_owned()).collect(),
+            called: found.name.clone(),
+            table,
+        };
+        self.bound.findings.tableoids.push(place);
+        true
+    }
+
+    /// A column that is named with its table's schema: where copies stand for tables it goes by the table's name alone, if that
+    /// means the same table.
+    pub(super) fn note_schema(&mut self, reference: &nodes::ColumnRef, scope: &Scope<'_>) {
+        let path: Vec<&str> = reference.fields().iter().filter_map(Node::as_str).collect();
+        let star = matches!(reference.fields().iter().next_back(), Some(Node::A_Star(_)));
+        let (schema, relation) = match (path.as_slice(), star) {
+            ([schema, relation, _], false) | ([schema, relation], true) => (*schema, *relation),
+            _ => {
+                let why = "it names a column with its database";
+                return self.bound.findings.keep_in_place(why);
+            }
+        };
+        let mut around = Some(scope);
+        while let Some(here) = around {
+            let entries = here.namespace.entries.iter();
+            let mut called = entries
+                .map(|entry| &self.relations.0[entry.relation])
+                .filter(|known| known.name == relation);
+            match (called.next(), called.next()) {
+                (None, _) => around = here.parent,
+                (Some(only), None) if only.schema.as_deref() == Some(schema) => {
+                    if self.within.is_none() {
+                        let place = (reference.location, schema.to_owned());
+                        self.bound.findings.schema_names.push(place);
+                    }
+                    return;
+                }
+                _ => {
+                    let why = format!("{schema}.{relation} is not the only table of that name");
+                    return self.bound.findings.keep_in_place(why);
+                }
+            }
+        }
+        // A server says what is wrong with it.
+    }
+
     /// Columns that a join merges by name.
     pub(super) fn note_merged(&mut self, join: &nodes::JoinExpr) {
         if let Some(needed) = &mut self.needed {
@@ -128,7 +215,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
 
     /// Conditions on tables among these items of which every row of the result uses one.
     pub(super) fn note_conditions(&mut self, root: Node<'_>, items: &[ItemId], scope: &Scope<'_>) {
-        if self.needed.is_none() || self.in_view || matches!(root, Node::None) {
+        if self.needed.is_none() || self.within.is_some() || matches!(root, Node::None) {
             return;
         }
         let mut kept = Vec::new();
@@ -146,24 +233,31 @@ impl<'c: 's, 's> Binder<'c, 's> {
                     stack.extend(parts.into_iter().rev());
                 }
                 _ => {
-                    if let Some(location) = self.only_table(node, &kept, scope)
+                    if let Some(relation) = self.only_relation(node, &kept, scope)
                         && let Ok(text) = expression(node)
                         && let Some(needed) = &mut self.needed
                     {
-                        needed.conditions.entry(location).or_default().push(text);
+                        needed.conditions.entry(relation).or_default().push(text);
                     }
                 }
             }
         }
     }
 
-    /// Sharded tables that no outer join fills up with NULLs, by the places where they are named.
-    fn kept(&self, item: ItemId, out: &mut Vec<i32>) {
+    /// Sharded tables and views that no outer join fills up with NULLs.
+    fn kept(&self, item: ItemId, out: &mut Vec<RelationId>) {
         let mut stack = vec![item];
         while let Some(item) = stack.pop() {
             match &self.bound.items[item] {
-                Item::Sharded { location, .. } => out.push(*location),
-                Item::Other | Item::Derived { .. } => {}
+                Item::Sharded { relation, .. } => out.push(*relation),
+                Item::Derived { first, .. } => {
+                    let listed = |relation: &BoundRelation<'_>| {
+                        relation.first == *first
+                            && matches!(&relation.columns, Columns::Listed { names, .. } if !names.is_empty())
+                    };
+                    out.extend(self.relations.0.iter().position(listed));
+                }
+                Item::Other => {}
                 Item::Join(join) => match join.kind {
                     JoinKind::Inner => stack.extend([join.left, join.right]),
                     JoinKind::Left => stack.push(join.left),
@@ -174,8 +268,13 @@ impl<'c: 's, 's> Binder<'c, 's> {
         }
     }
 
-    /// The one table whose columns a condition is about, if it says the same of a row wherever it is asked.
-    fn only_table(&self, root: Node<'_>, kept: &[i32], scope: &Scope<'_>) -> Option<i32> {
+    /// The one relation whose columns a condition is about, if it says the same of a row wherever it is asked.
+    fn only_relation(
+        &self,
+        root: Node<'_>,
+        kept: &[RelationId],
+        scope: &Scope<'_>,
+    ) -> Option<RelationId> {
         let mut of: Option<RelationId> = None;
         let mut stack = vec![root];
         while let Some(node) = stack.pop() {
@@ -210,24 +309,21 @@ impl<'c: 's, 's> Binder<'c, 's> {
             }
             children(node, &mut stack).ok()?;
         }
-        let relation = of?;
-        let appearances = &self.bound.findings.appearances;
-        let location = appearances
-            .iter()
-            .find(|appearance| appearance.relation == relation)?
-            .location;
-        kept.contains(&location).then_some(location)
+        of.filter(|relation| kept.contains(relation))
     }
 
     fn relation_of(&self, variable: u32) -> Option<RelationId> {
         self.relations
             .0
             .iter()
-            .position(|relation| match relation.columns {
+            .position(|relation| match &relation.columns {
                 Columns::Table(table) => variable
                     .checked_sub(relation.first)
                     .is_some_and(|index| (index as usize) < table.columns.len()),
-                Columns::Listed { .. } | Columns::Open => false,
+                Columns::Listed { names, .. } => variable
+                    .checked_sub(relation.first)
+                    .is_some_and(|index| (index as usize) < names.len()),
+                Columns::Open => false,
             })
     }
 }

@@ -124,13 +124,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             self.bound.findings.sharded.len(),
             self.bound.findings.references.len(),
         );
-        let empty = Namespace::default();
-        let scope = Scope {
-            namespace: &empty,
-            parent: None,
-            ctes: None,
-        };
-        self.view(view, None, Vec::new(), relation.location, &scope)?;
+        self.view(view, relation, None, Vec::new())?;
         if before
             != (
                 self.bound.findings.sharded.len(),

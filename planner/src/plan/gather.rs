@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use catalog::{GroupId, ShardId};
 
-use crate::{KeyRoute, Learned, Name};
+use crate::{KeyRoute, Learned, Name, Served};
 
 /// A query, and what it needs in one place.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,11 +14,21 @@ pub struct Gather {
     pub statement: Range<usize>,
     /// In the order in which they are brought.
     pub tables: Vec<GatherTable>,
-    /// Where the statement names them, in the order of the text.
+    /// Views that are read over them; those that others read come before these.
+    pub views: Vec<GatherView>,
+    /// Relations of schema `pgweave` whose rows the router has.
+    pub served: Vec<(&'static str, Served)>,
+    /// Tables whose numbers are asked for: what the query calls them, and their names.
+    pub numbers: Vec<(String, Name)>,
+    /// Sizes of relations over all shards are asked for.
+    pub sizes: bool,
+    /// Where the statement names any of these, in the order of the text.
     pub mentions: Vec<Mention>,
+    /// Relations that are locked besides, where copies are made: views, and what is read by those whose rows are brought.
+    pub also_locked: Vec<Name>,
     /// Shards whose servers can finish the query: they know all the tables and what else it uses.
     pub servers: Vec<ShardId>,
-    /// Tables are reached through views or functions, which must be read where they are.
+    /// Tables are reached through functions, which read them where they are.
     pub in_place: bool,
     /// The query groups rows, and may rely on primary keys for that. A server tells whether it does.
     pub groups: bool,
@@ -63,7 +73,18 @@ pub enum Piece {
     },
 }
 
-/// A table that a query reads.
+/// A view whose definition is read over the tables that have been brought.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GatherView {
+    pub name: Name,
+    pub columns: Vec<String>,
+    /// All names in it have their schemas.
+    pub definition: String,
+    /// Where the definition names tables and views.
+    pub mentions: Vec<Mention>,
+}
+
+/// A table that a query reads, or a view each of whose rows comes from one shard.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GatherTable {
     pub name: Name,
@@ -105,33 +126,90 @@ pub enum GatherPlace {
     Shard(ShardId),
 }
 
-/// A place in the statement's text where a table is named.
+/// A place in a text where something else takes the place of a name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mention {
-    /// Bytes in the text that was planned.
+    /// Bytes in the text that was planned, or in a view's definition.
     pub range: Range<usize>,
-    /// Index into [`Gather::tables`].
-    pub table: usize,
-    /// What the query calls the table, where it has given it no other name.
+    pub of: Mentioned,
+    /// What the text calls the relation, where it has given it no other name.
     pub alias: Option<String>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mentioned {
+    /// Index into [`Gather::tables`].
+    Table(usize),
+    /// Index into [`Gather::views`].
+    View(usize),
+    /// Index into [`Gather::served`].
+    Served(usize),
+    /// A function of sizes over all shards, by its own name.
+    Size(&'static str),
+    /// `tableoid`: index into [`Gather::numbers`].
+    Number(usize),
+    /// The schema in front of a column's table, which is left out.
+    Schema,
+}
+
 impl Gather {
-    /// The query with other relations in place of its tables. `text`: what was planned; `instead`: the relation in place of a
-    /// table, as SQL. `None`: the plan is of another text.
-    pub fn text(&self, text: &str, instead: impl Fn(usize) -> String) -> Option<String> {
-        let mut sql = String::with_capacity(self.statement.len() + 64 * self.mentions.len());
-        let mut at = self.statement.start;
-        for mention in &self.mentions {
-            sql.push_str(text.get(at..mention.range.start)?);
-            sql.push_str(&instead(mention.table));
-            if let Some(alias) = &mention.alias {
-                sql.push_str(" AS ");
-                sql.push_str(&catalog::quote_identifier(alias));
-            }
-            at = mention.range.end;
-        }
-        sql.push_str(text.get(at..self.statement.end)?);
-        Some(sql)
+    /// What takes the place of the column `tableoid` of a copy: NULL where an outer join has no row of the table.
+    pub fn number(&self, index: usize) -> String {
+        let Some((called, name)) = self.numbers.get(index) else {
+            return "tableoid".to_owned();
+        };
+        let called = catalog::quote_identifier(called);
+        let schema = catalog::quote_identifier(&name.schema);
+        let full = format!("{schema}.{}", catalog::quote_identifier(&name.name));
+        format!(
+            "(SELECT CASE WHEN {called}.ctid IS NOT NULL THEN {}::pg_catalog.regclass::pg_catalog.oid END AS tableoid)",
+            catalog::quote_literal(&full)
+        )
     }
+
+    /// Whether every shard is asked of itself.
+    pub fn asks_all_shards(&self) -> bool {
+        let all = |(_, served): &(_, Served)| *served == Served::Shards;
+        self.sizes || self.served.iter().any(all)
+    }
+
+    /// Whether a server knows all that the query names.
+    pub fn is_known_to_servers(&self) -> bool {
+        self.served.is_empty() && !self.sizes
+    }
+
+    /// The query with other relations in place of its own. `text`: what was planned; `instead`: what takes a name's place,
+    /// as SQL. `None`: the plan is of another text.
+    pub fn text(&self, text: &str, instead: impl Fn(Mentioned) -> String) -> Option<String> {
+        spliced(text, self.statement.clone(), &self.mentions, instead)
+    }
+}
+
+impl GatherView {
+    /// The definition, likewise.
+    pub fn text(&self, instead: impl Fn(Mentioned) -> String) -> Option<String> {
+        let whole = 0..self.definition.trim_end_matches([';', ' ', '\n']).len();
+        spliced(&self.definition, whole, &self.mentions, instead)
+    }
+}
+
+fn spliced(
+    text: &str,
+    part: Range<usize>,
+    mentions: &[Mention],
+    instead: impl Fn(Mentioned) -> String,
+) -> Option<String> {
+    let mut sql = String::with_capacity(part.len() + 64 * mentions.len());
+    let mut at = part.start;
+    for mention in mentions {
+        sql.push_str(text.get(at..mention.range.start)?);
+        sql.push_str(&instead(mention.of));
+        if let Some(alias) = &mention.alias {
+            sql.push_str(" AS ");
+            sql.push_str(&catalog::quote_identifier(alias));
+        }
+        at = mention.range.end;
+    }
+    sql.push_str(text.get(at..part.end)?);
+    Some(sql)
 }

@@ -3,12 +3,14 @@
 //! Entry point: [`Plan`]. A plan holds no values of an execution; [`crate::resolve()`] turns its [`Route`] and the values into a
 //! shard. Plans are built once, shared by all sessions, and drawn by `Display` (see `display.rs`).
 
+mod copy;
 mod everywhere;
 mod gather;
 mod scatter;
 mod session;
 mod single;
 
+pub use copy::*;
 pub use everywhere::*;
 pub use gather::*;
 pub use scatter::*;
@@ -51,6 +53,8 @@ pub enum Plan {
     Scatter(Scatter),
     /// A query over several shards, finished by one server over the rows of all.
     Gather(Gather),
+    /// COPY TO STDOUT of rows of several shards.
+    CopyOut(CopyOut),
     /// The session itself answers, or must know.
     Session(SessionStatement),
     /// An operator's function or statement.

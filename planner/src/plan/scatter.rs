@@ -24,6 +24,8 @@ pub struct Scatter {
     pub merge: Merge,
     /// FOR UPDATE and its kin: primaries only.
     pub locks: bool,
+    /// How shards take turns, so that no more rows are locked than one server would lock.
+    pub turns: Turns,
     /// The highest `$n` of the client. The shards' query may have one more: how many rows each is to give.
     pub parameters: u16,
     /// The query's first parameter of its own is the time of the transaction.
@@ -34,6 +36,27 @@ pub struct Scatter {
     pub learned: Learned,
     /// For when the router cannot order values of the types that turn out.
     pub otherwise: Option<Box<Gather>>,
+}
+
+/// When shards are asked.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Turns {
+    #[default]
+    AtOnce,
+    /// One after the other, for as many rows as are missing: a parameter after all others. For rows in any order.
+    One { sql: String },
+    /// All are asked for the first rows, which are put in order; then these are locked by their primary keys. Both
+    /// queries have one parameter after all others.
+    Chosen {
+        /// The rows without locks; how many, the parameter says. Before the client's columns come those of the order, then the
+        /// primary key's.
+        choose: String,
+        /// The rows of the primary keys that the parameter holds, as JSON: objects of the columns' names. Before the client's columns
+        /// come the primary key's.
+        lock: String,
+        /// What the queries call the primary key's columns.
+        key: Vec<String>,
+    },
 }
 
 /// What a server has said of the types of a plan, by the types that clients have declared for their parameters. Copies share

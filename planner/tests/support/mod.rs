@@ -12,6 +12,7 @@ fn view(name: &str, columns: &[&str], definition: &str) -> View {
         name: name.into(),
         definition: definition.into(),
         columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+        types: vec![20; columns.len()],
     }
 }
 
@@ -52,7 +53,7 @@ pub fn catalog() -> Catalog {
         )
         .hash_table("lines", &["customer_id"], &["customer_id bigint", "order_id bigint", "product_id integer", "amount integer"])
         .hash_table("events", &["tenant", "day"], &["tenant uuid", "day date", "kind text", "n integer"])
-        .hash_table("tags", &["label"], &["label text", "weight integer"])
+        .hash_table("tags", &["label"], &["label text primary key", "weight integer"])
         .hash_table("sales.invoices", &["Customer"], &["Customer bigint", "sum numeric"])
         .mapped_table(
             "metrics",

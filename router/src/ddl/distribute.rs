@@ -297,6 +297,7 @@ pub fn catalog_columns(table: &TableDefinition) -> Vec<Column> {
             // Read with the snapshot that follows.
             sorts_by_bytes: false,
             equal_by_bytes: false,
+            in_primary_key: false,
         }
     };
     table.columns.iter().map(column).collect()

@@ -130,7 +130,9 @@ impl Link {
             let Some(frame) =
                 frame::next_frame(buffer, &self.limits).map_err(LinkError::Protocol)?
             else {
-                if let Some(missing) = streamable(buffer) {
+                // What is for the router itself comes in whole messages.
+                let own = matches!(self.expects.front(), Some(Expect::Own | Expect::Captured));
+                if let Some(missing) = streamable(buffer).filter(|_| !own) {
                     position += buffer.len();
                     self.streaming = missing;
                 }

@@ -14,6 +14,7 @@
 
 pub mod arrays;
 pub mod combine;
+pub mod copy;
 pub mod key;
 pub mod kind;
 pub mod limit;

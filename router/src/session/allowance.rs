@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use catalog::{Catalog, ShardId};
-use planner::{Gather, GatherPlace, Plan};
+use planner::{CopyRows, Gather, GatherPlace, Plan};
 
 use super::report::Report;
 use super::{Session, Step, explain};
@@ -63,6 +63,10 @@ fn shards_of(plan: &Plan, catalog: &Catalog) -> usize {
         Plan::Gather(gather) => match &gather.combine {
             Some(combine) => of_group(combine.group, combine.shards.as_deref()).len(),
             None => gathered(gather),
+        },
+        Plan::CopyOut(copy) => match &copy.rows {
+            CopyRows::Shards { group, shards, .. } => of_group(*group, shards.as_deref()).len(),
+            CopyRows::Query(plan) => shards_of(plan, catalog),
         },
         _ => 1,
     }

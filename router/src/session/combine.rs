@@ -114,7 +114,7 @@ impl Session {
         self.ask_shards(&links, question, sent).await?;
         let mut sources = Source::of(&links);
         let mut held = Held::default();
-        if sent.opening().is_none()
+        if sent.takes_values()
             && let Some(relation) = partial_relation(&types, combine.moment)
             && let Some(finish) = finish_text(combine, &types, &relation)
         {
@@ -233,6 +233,9 @@ impl Session {
             values: told.arrays,
             ..ShardBind::default()
         };
+        if let Sent::Bound(_, _, Wanted::Copy(around)) = sent {
+            return self.copy_from_merge(merge, sql, around).await;
+        }
         let mut parameter_types = own_types(types, sql, told.moment.is_some());
         let array_types = told.array_types.iter().filter_map(|oid| array_type(*oid));
         parameter_types.extend(array_types);
@@ -245,6 +248,8 @@ impl Session {
                 encode::describe(out, b'P', b"");
                 encode::execute(out, b"", 0);
             }
+            // Has been seen to.
+            Sent::Bound(_, _, Wanted::Copy(..)) => {}
             Sent::Bound(_, message, Wanted::Rows(max_rows)) => {
                 let client = frontend::parse_bind(&message[5..])?;
                 bind.write(out, b"", Some(&client), b"");

@@ -242,6 +242,8 @@ impl Session {
                         Some(Plan::Scatter(_) | Plan::Gather(_)) => true,
                         _ => false,
                     };
+                    let catalog = self.catalog();
+                    Box::pin(self.learn_served(&statement, &catalog)).await?;
                     if let Some(learned) = statement
                         .plan()
                         .and_then(|plan| plan.learned(&statement.parameter_types))
@@ -295,6 +297,14 @@ impl Session {
                 let types = statement.parameter_types.clone();
                 self.local(|out| encode::parameter_description(out, &types));
                 let described = Box::pin(self.describe_rows(&fetched)).await?;
+                self.local(|out| out.extend_from_slice(&described));
+                return Ok(());
+            }
+            if let Some(types) = Box::pin(self.learn_served(&statement, &catalog)).await? {
+                let mut described = BytesMut::new();
+                encode::parameter_description(&mut described, &types.parameters);
+                backend::row_description_without(&mut described, &types.description, 0)
+                    .map_err(LinkError::Protocol)?;
                 self.local(|out| out.extend_from_slice(&described));
                 return Ok(());
             }
@@ -414,7 +424,7 @@ impl Values for BindValues<'_> {
 fn shares_block(statement: &Statement) -> bool {
     match statement.plan() {
         Some(Plan::Everywhere(everywhere)) => !everywhere.no_block,
-        Some(Plan::Scatter(_) | Plan::Gather(_)) => true,
+        Some(Plan::Scatter(_) | Plan::Gather(_) | Plan::CopyOut(_)) => true,
         // They take part in the client's transaction.
         Some(Plan::Admin(call)) => super::outbox::columns(&call.name).is_some(),
         Some(Plan::Session(session)) => matches!(

@@ -9,14 +9,18 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use catalog::{Catalog, ShardId, quote_identifier};
-use planner::{Access, Gather, GatherPlace, GatherTable, KeyRoute, Pins, Route, Target, Types};
+use planner::{
+    Access, Gather, GatherPlace, GatherTable, KeyRoute, Name, Pins, Route, Target, Types,
+};
 
 use super::combine::Told;
+use super::copy_out::Around;
 use super::extended::BindValues;
 use super::links::Need;
 use super::prepared::Statement;
 use super::report::{Failure, Report};
 use super::scatter::{Asked, Question, Source};
+use super::served::ServedRows;
 use super::settings::{local_statements_between, push_literal, statements_between};
 use super::small::Held;
 use super::work::{Asking, Work};
@@ -24,6 +28,7 @@ use super::{Session, Step};
 use crate::backend::AppliedSettings;
 use crate::execute::relay::Pause;
 use crate::execute::{Link, LinkError};
+use crate::merge::copy::{BINARY_END, BINARY_HEADER};
 use crate::session::settings::Assignment;
 use crate::wire::frontend::{self, ShardBind};
 use crate::wire::{backend, encode, frame};
@@ -33,12 +38,6 @@ pub(super) const SEND_AT_BYTES: usize = 64 * 1024;
 
 /// Temporary tables with so many rows are analyzed.
 const ANALYZE_AT_ROWS: u64 = 500;
-
-/// The header of binary COPY: signature, no flags, no extension.
-const BINARY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-
-/// What ends binary COPY.
-const BINARY_END: &[u8] = &[0xff, 0xff];
 
 /// Settings under which every value's text is read back as the same value.
 const EXACT: [(&str, &str); 4] = [
@@ -63,6 +62,8 @@ pub(super) enum Wanted<'a> {
     Rows(i32),
     /// To be opened only: rows are asked for later.
     Cursor(&'a Opening),
+    /// As COPY writes them.
+    Copy(Around<'a>),
 }
 
 /// How a query is opened on the server that finishes it.
@@ -79,6 +80,14 @@ impl<'a> Sent<'a> {
         match self {
             Self::Bound(_, _, Wanted::Cursor(opening)) => Some(opening),
             _ => None,
+        }
+    }
+
+    /// Whether what it makes of the query takes parameters.
+    pub fn takes_values(self) -> bool {
+        match self {
+            Self::Simple | Self::Bound(_, _, Wanted::Rows(_)) => true,
+            Self::Bound(_, _, Wanted::Cursor(_) | Wanted::Copy(_)) => false,
         }
     }
 
@@ -144,7 +153,7 @@ impl Session {
         if gather.in_place && self.block.is_some() {
             return Err(Report::error(
                 "0A000",
-                "a query over several shards that reads tables through views or functions is not supported within a transaction block",
+                "a query over several shards that reads tables through functions is not supported within a transaction block",
             )
             .detail("It is finished over another connection, which does not see what the block has done.")
             .hint("Run it outside the block, or name the tables in the query itself.")
@@ -158,6 +167,9 @@ impl Session {
         }
         let mut shards: Vec<ShardId> = sources.iter().flat_map(|(_, ids)| ids.clone()).collect();
         shards.push(self.finishing_shard(gather)?);
+        if gather.asks_all_shards() {
+            shards.extend(catalog.shards().iter().map(|shard| shard.id));
+        }
         // In one order always, so that two sessions do not each wait for a connection that the other has.
         shards.sort();
         shards.dedup();
@@ -173,7 +185,8 @@ impl Session {
         let sources: Option<Vec<(usize, Vec<usize>)>> = sources.iter().map(links_of).collect();
         let sources = sources
             .ok_or_else(|| Report::error("XX000", "a shard to gather from is not linked"))?;
-        self.learn_gathered(gather, whole, offset, sent, catalog)
+        let served = self.bring_served(gather, catalog).await?;
+        self.learn_gathered(gather, whole, offset, sent, catalog, &served)
             .await?;
         // What opens a block is answered first: from here on only rows are expected.
         self.drain().await?;
@@ -194,13 +207,14 @@ impl Session {
             sources: &sources,
             linked: &linked,
             catalog,
+            served: &served,
             held: Vec::new(),
             moved: Moved::default(),
         };
         let finishing = self.finishing_shard(gather)?;
         let here = linked.iter().find(|(shard, _)| *shard == finishing);
         if let Some((_, here)) = here
-            && sent.opening().is_none()
+            && sent.takes_values()
             && self.finish_small(&mut work, *here, sent).await?
         {
             return Ok(None);
@@ -229,13 +243,14 @@ impl Session {
     }
 
     /// Has a server judge the client's own text, once: errors name places in it, and parameters get their types.
-    async fn learn_gathered(
+    pub(super) async fn learn_gathered(
         &mut self,
         gather: &Gather,
         whole: &str,
         offset: i32,
         sent: Sent<'_>,
         catalog: &Arc<Catalog>,
+        served: &ServedRows,
     ) -> Step {
         let known = gather.learned.types(sent.declared());
         // In a block the question would fail the block if the answer is no.
@@ -253,7 +268,12 @@ impl Session {
             pins: Pins::NONE,
         };
         let index = self.link(need, catalog).await?;
-        let text = whole.get(gather.statement.clone()).unwrap_or(whole);
+        let judged = match gather.is_known_to_servers() {
+            true => None,
+            false => served.judged(gather, whole),
+        };
+        let own = whole.get(gather.statement.clone()).unwrap_or(whole);
+        let text = judged.as_deref().unwrap_or(own);
         let mut learned = match known {
             Some(known) => Types::clone(&known),
             None => {
@@ -323,12 +343,8 @@ impl Session {
         let tables: Vec<String> = gather
             .tables
             .iter()
-            .map(|table| {
-                let mut sql = "pg_catalog.to_regclass(".to_owned();
-                push_literal(&mut sql, &qualified(table));
-                sql.push(')');
-                sql
-            })
+            .map(|table| regclass(&table.name))
+            .chain(gather.also_locked.iter().map(regclass))
             .collect();
         // What partial aggregates are taken of is not told apart.
         let any = gather.combine.is_some();
@@ -417,17 +433,20 @@ impl Session {
                 true => format!(
                     "CREATE TEMP TABLE {} (LIKE {}{indexes}) ON COMMIT DROP;",
                     relation(*index),
-                    qualified(table)
+                    qualified(&table.name)
                 ),
                 false => format!(
                     "CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA;",
                     relation(*index),
                     column_list(work.columns(table)),
-                    qualified(table)
+                    qualified(&table.name)
                 ),
             });
         }
         self.ask_merge(merge, &make).await?;
+        self.make_sizes(merge, work.served).await?;
+        self.make_views(merge, gather, |of| work.instead(of, relation))
+            .await?;
         let mut analyze = Vec::new();
         let mut moved = Moved::default();
         for (at, (index, links)) in work.sources.iter().enumerate() {
@@ -465,7 +484,7 @@ impl Session {
             self.ask_merge(merge, &format!("ANALYZE {}", analyze.join(", ")))
                 .await?;
         }
-        let sql = work.finishing(|table| Some(relation(table)))?;
+        let sql = work.finishing(|of| work.instead(of, relation))?;
         self.finish_on(merge, &sql, work.types, Told::default(), sent)
             .await
     }
@@ -490,7 +509,7 @@ impl Session {
         let only = if table.only { "ONLY " } else { "" };
         let copy = format!(
             "COPY (SELECT {columns} FROM {only}{}) TO STDOUT",
-            qualified(table)
+            qualified(&table.name)
         );
         self.flush_merge(merge).await?;
         self.await_merge(merge, b'G').await?;
@@ -791,12 +810,20 @@ fn relation(index: usize) -> String {
     format!("pg_temp.pgweave_{}", index + 1)
 }
 
-pub(super) fn qualified(table: &GatherTable) -> String {
+pub(super) fn qualified(name: &Name) -> String {
     format!(
         "{}.{}",
-        quote_identifier(&table.name.schema),
-        quote_identifier(&table.name.name)
+        quote_identifier(&name.schema),
+        quote_identifier(&name.name)
     )
+}
+
+/// What gives a relation's number, as SQL.
+pub(super) fn regclass(name: &Name) -> String {
+    let mut sql = "pg_catalog.to_regclass(".to_owned();
+    push_literal(&mut sql, &qualified(name));
+    sql.push(')');
+    sql
 }
 
 pub(super) fn column_list(columns: &[(String, u32)]) -> String {
@@ -811,10 +838,17 @@ fn copy_data(out: &mut BytesMut, data: &[u8]) {
     encode::copy_data(out, data);
 }
 
+/// `FirstNormalObjectId` of `src/include/access/transam.h`.
+const FIRST_OF_USERS: u32 = 16_384;
+
+/// Whether values of the built-in type are numbers of objects, which each server has its own of.
+pub(super) fn names_object(oid: u32) -> bool {
+    const RECORD: u32 = 2249;
+    oid < FIRST_OF_USERS && oid != RECORD && !is_exact_in_binary(oid)
+}
+
 /// Whether values of the type are the same bytes on all servers: built-in types, but for those that name objects by numbers.
 pub(super) fn is_exact_in_binary(oid: u32) -> bool {
-    /// `FirstNormalObjectId` of `src/include/access/transam.h`.
-    const FIRST_OF_USERS: u32 = 16_384;
     // regproc, regprocedure, regoper, regoperator, regclass, regtype, regrole, regnamespace, regconfig, regdictionary,
     // regcollation, and arrays of them; record.
     const BY_NUMBER: [u32; 23] = [

@@ -114,6 +114,9 @@ impl Session {
                 Box::pin(self.run_gather(gather, &statement.sql, 0, sent, &catalog)).await?;
                 return Ok(());
             }
+            Some(Plan::CopyOut(copy)) => {
+                return Box::pin(self.run_copy_out(copy, &statement.sql, 0, &catalog)).await;
+            }
             Some(Plan::Session(session)) => {
                 self.run_session_statement(session, part, &catalog).await?;
                 if matches!(

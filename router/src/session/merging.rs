@@ -10,6 +10,7 @@ use planner::{Scatter, Types};
 use super::Step;
 use super::groups::Groups;
 use super::report::{Failure, Report};
+use crate::merge::copy::CopyWriter;
 use crate::merge::key::{SortKey, append_sort_key};
 use crate::merge::kind::{Collation, kind};
 use crate::merge::limit::{Clauses, Limit, Verdict};
@@ -25,6 +26,8 @@ pub(super) struct Merging {
     limit: Limit,
     hidden: u16,
     groups: Option<Groups>,
+    /// What writes the rows, if they are not to be DataRows.
+    pub copy: Option<CopyWriter>,
     /// Shown so far.
     pub rows: u64,
 }
@@ -52,6 +55,7 @@ impl Merging {
             limit: Limit::new(clauses),
             hidden: scatter.hidden,
             groups,
+            copy: None,
             rows: 0,
         }))
     }
@@ -106,7 +110,10 @@ impl Merging {
         }
         if self.limit.row(&key[..distinct], &key[..ordered]) == Verdict::Pass {
             self.rows += 1;
-            if self.hidden == 0 {
+            if let Some(copy) = &mut self.copy {
+                copy.row(&message[5..], self.hidden, out)
+                    .map_err(malformed)?;
+            } else if self.hidden == 0 {
                 out.extend_from_slice(message);
             } else {
                 Row::new(&message[5..])
@@ -124,7 +131,15 @@ impl Merging {
         {
             if self.limit.row(&[], &[]) == Verdict::Pass {
                 self.rows += 1;
-                groups.write(out)?;
+                match &mut self.copy {
+                    None => groups.write(out)?,
+                    Some(copy) => {
+                        let mut row = BytesMut::new();
+                        groups.write(&mut row)?;
+                        let body = row.get(5..).unwrap_or_default();
+                        copy.row(body, 0, out).map_err(malformed)?;
+                    }
+                }
             }
             groups.clear();
         }

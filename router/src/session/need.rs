@@ -103,6 +103,7 @@ impl Session {
                 let group = catalog.group(scatter.group)?;
                 Target::Shard(group.map.shards().first().copied()?)
             }
+            Plan::Gather(gather) if !gather.is_known_to_servers() => return None,
             Plan::Gather(gather) => Target::Shard(*gather.servers.first()?),
             Plan::Everywhere(everywhere)
                 if everywhere.parameters > 0 || everywhere.returns_rows =>

@@ -8,10 +8,10 @@ use std::task::Poll;
 
 use bytes::BytesMut;
 use catalog::Catalog;
-use planner::{Access, Amount, Plan, Planned, Route, Scatter, Types};
+use planner::{Access, Amount, Plan, Planned, Route, Scatter, Turns, Types};
 
 use super::combine::portable_types;
-use super::gather::{Sent, Wanted, is_exact_in_binary};
+use super::gather::{Sent, Wanted, is_exact_in_binary, names_object};
 use super::merging::Merging;
 use super::prepared::{ServerName, Statement};
 use super::report::{Failure, Report};
@@ -132,6 +132,7 @@ impl Ready {
             moment,
             limit: self.amounts.pushed,
             values: &[],
+            rows: None,
             hidden: scatter.hidden,
             columns: scatter.columns,
         }
@@ -174,7 +175,7 @@ impl Session {
         };
         let most = match sent {
             Sent::Bound(_, _, Wanted::Rows(most)) => u64::try_from(most).unwrap_or(0),
-            Sent::Bound(_, _, Wanted::Cursor(_)) | Sent::Simple => 0,
+            Sent::Bound(_, _, Wanted::Cursor(_) | Wanted::Copy(..)) | Sent::Simple => 0,
         };
         // A row limit holds for the result; a shard may have to give all of it, and what is skipped.
         let shards_most = match ready.enough(scatter, most) {
@@ -182,6 +183,11 @@ impl Session {
             _ => 0,
         };
         let moment = self.moment_of(scatter, ready.links[0]).await?;
+        if scatter.turns != Turns::AtOnce {
+            return self
+                .lock_rows(scatter, ready, moment.as_deref(), most, sent)
+                .await;
+        }
         let bind = ready.bind(scatter, moment.as_deref());
         let question = Question {
             own: (own, offset),
@@ -264,6 +270,18 @@ impl Session {
             Sent::Simple => None,
             Sent::Bound(_, message, _) => Some(frontend::parse_bind(&message[5..])?),
         };
+        let numbers = |(index, oid): (usize, &u32)| {
+            names_object(*oid)
+                && bind
+                    .as_ref()
+                    .is_some_and(|bind| bind.result_format(index) == 1)
+        };
+        let shown = learned.iter().flat_map(|learned| &learned.columns);
+        let mut shown = shown.skip(usize::from(scatter.hidden)).enumerate();
+        if scatter.otherwise.is_some() && shown.any(numbers) {
+            // Each shard has its own.
+            return Ok(None);
+        }
         let utf8 = self.reads_text_bytes();
         let merging = Merging::new(scatter, learned.as_deref(), clauses, bind.as_ref(), utf8)?;
         Ok(merging.map(|merging| Ready {
@@ -518,7 +536,7 @@ impl Session {
     }
 
     /// Rows in any order, from whichever shard has some.
-    async fn append(
+    pub(super) async fn append(
         &mut self,
         sources: &mut [Source],
         merging: &mut Merging,
@@ -550,7 +568,7 @@ impl Session {
     }
 
     /// Rows in the order of the keys.
-    async fn merge(
+    pub(super) async fn merge(
         &mut self,
         sources: &mut [Source],
         merging: &mut Merging,

@@ -60,7 +60,7 @@ impl Session {
         table: &GatherTable,
     ) -> Step<Vec<(String, Shape)>> {
         let mut relation = String::new();
-        push_literal(&mut relation, &qualified(table));
+        push_literal(&mut relation, &qualified(&table.name));
         let sql = format!(
             "SELECT a.attname, \
                 (SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(k.collname) \

@@ -177,6 +177,10 @@ impl Session {
                     .await?;
                 Ok(false)
             }
+            Plan::CopyOut(copy) => {
+                Box::pin(self.run_copy_out(copy, part.whole, part.offset, catalog)).await?;
+                Ok(false)
+            }
             Plan::Session(statement) => self.run_session_statement(statement, part, catalog).await,
             Plan::Admin(call) => {
                 let arguments = Self::admin_arguments(call, &())?;

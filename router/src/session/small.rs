@@ -3,7 +3,7 @@
 
 use bytes::BytesMut;
 use catalog::quote_identifier;
-use planner::{Gather, GatherTable, Shape, Types};
+use planner::{Gather, GatherTable, Mentioned, Shape, Types};
 
 use super::combine::Told;
 use super::gather::{Moved, Sent, column_list, is_exact_in_binary, qualified};
@@ -121,10 +121,11 @@ impl Session {
             arrays.extend(held.arrays(&types)?);
             array_types.extend(types);
         }
-        let sql = work.finishing(|table| {
+        let relation = |table: usize| {
             let relation = relations.iter().find(|(index, _)| *index == table);
-            relation.map(|(_, sql)| sql.clone())
-        })?;
+            relation.map_or(String::new(), |(_, sql)| sql.clone())
+        };
+        let sql = work.finishing(|of| work.instead(of, relation))?;
         let told = Told {
             moment: None,
             arrays: &arrays,
@@ -155,11 +156,14 @@ impl Session {
             }
             None => {}
         }
-        let instead = |table: usize| {
-            let table = &gather.tables[table];
-            let only = if table.only { "ONLY " } else { "" };
-            let columns = column_list(&table.columns);
-            format!("(SELECT {columns} FROM {only}{})", qualified(table))
+        let instead = |of: Mentioned| match of {
+            Mentioned::Table(table) => {
+                let table = &gather.tables[table];
+                let columns = column_list(&table.columns);
+                format!("(SELECT {columns} FROM {})", qualified(&table.name))
+            }
+            // Of all others the planner says that they need more than subqueries, but for a schema that is left out.
+            _ => String::new(),
         };
         let Some(sql) = gather.text(whole, instead) else {
             return Ok(());

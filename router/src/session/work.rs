@@ -4,13 +4,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use catalog::{Catalog, ShardId, quote_identifier};
-use planner::{Gather, GatherTable, Match, Route, Types, Value, Values};
+use planner::{Gather, GatherTable, Match, Mentioned, Route, Types, Value, Values};
 
 use super::Step;
 use super::combine::portable_types;
 use super::gather::{Moved, column_list, qualified};
 use super::report::Report;
 use super::scatter::Source;
+use super::served::ServedRows;
 use super::small::Held;
 use crate::merge::arrays::{Arrays, array_type};
 use crate::merge::row::Row;
@@ -30,6 +31,8 @@ pub(super) struct Work<'a> {
     /// The links of all shards that take part.
     pub linked: &'a [(ShardId, usize)],
     pub catalog: &'a Arc<Catalog>,
+    /// What servers do not have.
+    pub served: &'a ServedRows,
     /// Of the first of these tables: rows that have been read, and where more come from.
     pub held: Vec<(Held, Vec<Source>)>,
     pub moved: Moved,
@@ -73,7 +76,7 @@ impl Work<'_> {
         let mut sql = format!(
             "SELECT {} FROM {only}{}",
             column_list(columns),
-            qualified(table)
+            qualified(&table.name)
         );
         let mut word = " WHERE ";
         if let Some(condition) = &table.condition {
@@ -158,14 +161,18 @@ impl Work<'_> {
             .collect()
     }
 
-    /// The query that finishes. `instead`: what takes the place of a table that is brought.
-    pub fn finishing(&self, instead: impl Fn(usize) -> Option<String>) -> Step<String> {
+    /// What takes a name's place. `brought`: for the tables that are brought.
+    pub fn instead(&self, of: Mentioned, brought: impl Fn(usize) -> String) -> String {
         // A table that stays where it is goes by its full name: a temporary one must not hide it.
-        let instead = |table: usize| {
-            let is_brought = self.sources.iter().any(|(index, _)| *index == table);
-            let brought = is_brought.then(|| instead(table)).flatten();
-            brought.unwrap_or_else(|| qualified(&self.gather.tables[table]))
+        let table = |table: usize| match self.sources.iter().any(|(index, _)| *index == table) {
+            true => brought(table),
+            false => qualified(&self.gather.tables[table].name),
         };
+        self.served.instead(self.gather, of, table)
+    }
+
+    /// The query that finishes.
+    pub fn finishing(&self, instead: impl Fn(Mentioned) -> String) -> Step<String> {
         let unfitting = "a plan does not fit the text that it was made for";
         self.gather
             .text(self.whole, instead)

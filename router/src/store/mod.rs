@@ -26,6 +26,7 @@ pub mod relations;
 mod schema_change;
 pub mod sequences;
 mod tls;
+pub mod views;
 mod watch;
 mod words;
 

@@ -59,11 +59,13 @@ pub async fn tables(
                          WHERE k.oid = a.attcollation \
                            AND (k.collprovider = 'c' AND k.collcollate IN ({BYTEWISE}) \
                                 OR k.collprovider = 'd' AND {DATABASE_BYTEWISE})), \
-                EXISTS (SELECT FROM pg_collation k WHERE k.oid = a.attcollation AND k.collisdeterministic) \
+                EXISTS (SELECT FROM pg_collation k WHERE k.oid = a.attcollation AND k.collisdeterministic), \
+                coalesce(a.attnum = ANY (i.indkey), false) \
            FROM pg_class c \
            JOIN pg_namespace n ON n.oid = c.relnamespace \
            LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
            LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum \
+           LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary \
           WHERE c.relkind IN ('r', 'p', 'm', 'f') AND {USER_SCHEMA} {chosen} \
           ORDER BY n.nspname, c.relname, a.attnum"
     );
@@ -90,6 +92,7 @@ pub async fn tables(
                 default_expression: row[7].clone(),
                 sorts_by_bytes: truth(&row, 8),
                 equal_by_bytes: truth(&row, 9),
+                in_primary_key: truth(&row, 10),
             });
         }
     }
@@ -201,7 +204,8 @@ pub async fn views(connection: &Connection) -> Result<Vec<View>, Error> {
                                     JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND d.refclassid = 'pg_class'::regclass \
                                    WHERE w.ev_class = c.oid AND EXISTS (SELECT {LOCKED} AND l.relation = d.refobjid)) \
                      THEN '' ELSE pg_get_viewdef(c.oid) END, \
-                ARRAY(SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum)::text[] \
+                ARRAY(SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum)::text[], \
+                ARRAY(SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum) \
            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
           WHERE c.relkind = 'v' AND {USER_SCHEMA} ORDER BY n.nspname, c.relname"
     );
@@ -214,6 +218,7 @@ pub async fn views(connection: &Connection) -> Result<Vec<View>, Error> {
                 name: column(&row, 1)?,
                 definition,
                 columns: column(&row, 3)?,
+                types: column(&row, 4)?,
             });
         }
     }

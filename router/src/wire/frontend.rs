@@ -215,6 +215,8 @@ pub struct ShardBind<'a> {
     pub limit: Option<Option<i64>>,
     /// Further parameters, in binary.
     pub values: &'a [Vec<u8>],
+    /// A last parameter, as text: the rows that are meant.
+    pub rows: Option<&'a str>,
     /// So many columns, in binary, come before the client's.
     pub hidden: u16,
     /// How many columns the client's are, if any are hidden.
@@ -241,7 +243,8 @@ impl ShardBind<'_> {
         let total = parameters
             + usize::from(self.moment.is_some())
             + usize::from(self.limit.is_some())
-            + self.values.len();
+            + self.values.len()
+            + usize::from(self.rows.is_some());
         // Counts of 16 bits: the planner gives no statement more parameters.
         out.put_u16(total as u16);
         for index in 0..parameters {
@@ -253,6 +256,9 @@ impl ShardBind<'_> {
         }
         for _ in 0..usize::from(self.limit.is_some()) + self.values.len() {
             out.put_u16(1);
+        }
+        if self.rows.is_some() {
+            out.put_u16(0);
         }
         out.put_u16(total as u16);
         if let Some(client) = client {
@@ -273,6 +279,10 @@ impl ShardBind<'_> {
         for value in self.values {
             out.put_u32(value.len() as u32);
             out.put_slice(value);
+        }
+        if let Some(rows) = self.rows {
+            out.put_u32(rows.len() as u32);
+            out.put_slice(rows.as_bytes());
         }
         let formats = client.map_or(&[][..], |client| client.result_formats);
         if self.hidden == 0 {

@@ -402,7 +402,7 @@ fn lines(answer: &[Message], unordered: bool) -> Vec<String> {
         .map(|message| transcript::line(&without_user_oids(message)))
         .collect();
     if unordered {
-        let is_row = |line: &String| line.starts_with("DataRow");
+        let is_row = |line: &String| line.starts_with("DataRow") || line.starts_with("CopyData");
         let mut rows: Vec<String> = lines.iter().filter(|line| is_row(line)).cloned().collect();
         rows.sort();
         let mut rows = rows.into_iter();

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use planner::{Access, Plan, Scatter, Types};
+use planner::{Access, Plan, Scatter, Turns, Types};
 
 use super::{Cursor, LocalPortal, Opening, Sent, Wanted};
 use crate::backend::{AppliedSettings, CancelTarget};
@@ -115,6 +115,14 @@ impl Session {
         opening: Opening,
         offset: i32,
     ) -> Step<Cursor> {
+        if scatter.turns != Turns::AtOnce {
+            return Err(Report::error(
+                "0A000",
+                "rows of several shards that are locked with a LIMIT cannot be read in parts",
+            )
+            .hint("Fetch all rows at once, without a cursor: LIMIT says how many they are.")
+            .into());
+        }
         let catalog = self.catalog();
         let statement = &portal.statement;
         let sent = Sent::Bound(statement, &portal.bind, Wanted::Cursor(&opening));

@@ -174,7 +174,9 @@ impl Session {
                     self.shards_of_group(scatter.shards.as_deref(), scatter.group, catalog)?;
                 (&scatter.statement, shards.first().copied())
             }
-            Plan::Gather(gather) => (&gather.statement, Some(self.finishing_shard(gather)?)),
+            Plan::Gather(gather) if gather.is_known_to_servers() => {
+                (&gather.statement, Some(self.finishing_shard(gather)?))
+            }
             _ => return Ok(()),
         };
         let Some(shard) = shard else {

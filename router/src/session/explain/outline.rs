@@ -5,11 +5,13 @@
 
 use catalog::{Catalog, GroupId, ShardId, quote_identifier};
 use planner::{
-    Combine, Gather, GatherPlace, GatherTable, KeyRoute, Plan, Route, Scatter, Single, Target,
+    Combine, CopyRows, Gather, GatherPlace, GatherTable, KeyRoute, Mentioned, Plan, Route, Scatter,
+    Single, Target,
 };
 use serde_json::{Map, Value};
 
 use super::measure::Actual;
+use crate::session::views::over_copies;
 
 /// One node.
 #[derive(Debug, Clone)]
@@ -126,6 +128,10 @@ pub fn rung(plan: &Plan) -> Option<&'static str> {
         Plan::Gather(gather) if gather.combine.is_some() => Some("Combine"),
         Plan::Gather(_) => Some("Gather"),
         Plan::Everywhere(_) => Some("Everywhere"),
+        Plan::CopyOut(copy) => match &copy.rows {
+            CopyRows::Shards { .. } => Some("Scatter"),
+            CopyRows::Query(plan) => rung(plan),
+        },
         Plan::Session(_) | Plan::Admin(_) | Plan::Explain(_) => None,
     }
 }
@@ -140,6 +146,7 @@ impl Outline<'_> {
             },
             Plan::Single(single) => self.single(plan, single),
             Plan::Everywhere(_) => lines("Everywhere", plan),
+            Plan::CopyOut(_) => lines("Copy", plan),
             Plan::Session(_) => lines("Session", plan),
             Plan::Admin(_) => lines("Admin", plan),
             Plan::Explain(_) => lines("Explain", plan),
@@ -251,16 +258,36 @@ impl Outline<'_> {
         let tables = gather.tables.iter().enumerate();
         let children = tables.map(|(step, table)| self.table(step, table, gather));
         let children: Vec<Node> = children.collect();
-        let instead = |table: usize| match children.get(table) {
-            Some(node) if node.kind == "Bring" => format!("pg_temp.pgweave_{}", table + 1),
-            _ => gather.tables.get(table).map_or(String::new(), qualified),
+        let instead = |of: Mentioned| match of {
+            Mentioned::Table(table) => match children.get(table) {
+                Some(node) if node.kind == "Bring" => format!("pg_temp.pgweave_{}", table + 1),
+                _ => gather.tables.get(table).map_or(String::new(), qualified),
+            },
+            Mentioned::View(view) => over_copies(view),
+            Mentioned::Served(served) => format!("pgweave.{}", gather.served[served].0),
+            Mentioned::Size(name) => format!("pgweave.{name}"),
+            Mentioned::Number(number) => gather.number(number),
+            Mentioned::Schema => String::new(),
         };
+        let views = gather.views.iter().enumerate().map(|(index, view)| {
+            let definition = view.text(instead).unwrap_or_default();
+            let name = format!("{}.{}", view.name.schema, view.name.name);
+            let line = format!(
+                "Read {name} as pgweave_view_{}: {}",
+                index + 1,
+                one_line(&definition)
+            );
+            Node::new("View", line)
+                .field("Relation", name)
+                .field("SQL", definition)
+        });
+        let views: Vec<Node> = views.collect();
         let finish = gather.text(self.text, instead).unwrap_or_default();
         let line = format!("Gather on {}: {}", self.finisher(gather), one_line(&finish));
         Node::new("Gather", line)
             .field("Shard", self.finisher(gather))
             .field("SQL", finish)
-            .over(children)
+            .over(children.into_iter().chain(views).collect())
     }
 
     fn table(&self, step: usize, table: &GatherTable, gather: &Gather) -> Node {
