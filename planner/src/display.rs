@@ -10,7 +10,7 @@ use catalog::ShardId;
 use crate::{
     Access, AdminArg, AdminCall, Amount, Change, Combine, Effects, Everywhere, EverywhereKind,
     Gather, GatherPlace, KeyRoute, KeySource, KeyTuple, MergeKey, NewTable, Piece, Plan, Route,
-    Scatter, SessionStatement, Single, Where,
+    Scatter, SessionStatement, Single, Spread, SpreadKind, Where,
 };
 
 /// Beyond this many keys the rest is only counted.
@@ -53,6 +53,7 @@ fn tree(plan: &Plan) -> Tree {
         Plan::Everywhere(everywhere) => everywhere_tree(everywhere),
         Plan::Scatter(scatter) => scatter_tree(scatter),
         Plan::Gather(gather) => gather_tree(gather),
+        Plan::Spread(spread) => spread_tree(spread),
         Plan::Session(statement) => session_tree(statement),
         Plan::Admin(call) => admin_tree(call),
         Plan::Explain(explain) => Tree {
@@ -220,6 +221,34 @@ fn gather_tree(gather: &Gather) -> Tree {
         children.push(Tree::leaf(format!("{what}{columns}{condition}")));
     }
     Tree { line, children }
+}
+
+fn spread_tree(spread: &Spread) -> Tree {
+    let mut line = format!("Spread: {}, write", spread.tag.0);
+    if spread.parameters > 0 {
+        line += &format!(", {} parameters", spread.parameters);
+    }
+    if spread.returns_rows {
+        line += ", returns rows";
+    }
+    if spread.moment {
+        line += ", at one time";
+    }
+    let below = match &spread.kind {
+        SpreadKind::Rows(rows) => format!(
+            "{} rows to their shards of group {}",
+            rows.rows.len(),
+            spread.group
+        ),
+        SpreadKind::Each(shards) => {
+            let shards = shards_of(shards.as_deref(), spread.group);
+            format!("The statement to {shards}")
+        }
+    };
+    Tree {
+        line,
+        children: vec![Tree::leaf(below)],
+    }
 }
 
 fn single_tree(single: &Single) -> Tree {

@@ -51,6 +51,53 @@ pub(crate) fn pin(bound: &Bound<'_>, root: QueryId, sql: &str) -> Result<Vec<Key
     Ok(pinner.tuples)
 }
 
+/// The key of each row that an INSERT … VALUES stores, in their order; `None`: a part of it is NULL.
+pub(crate) fn row_keys(
+    bound: &Bound<'_>,
+    root: QueryId,
+    sql: &str,
+) -> Result<Vec<Option<KeyTuple>>, Error> {
+    let QueryKind::Level(level) = &bound.queries[root].kind else {
+        return Ok(Vec::new());
+    };
+    let Some(Insert {
+        group,
+        rows: InsertRows::Values(rows),
+        key_types,
+        type_modifiers,
+        ..
+    }) = &level.insert
+    else {
+        return Ok(Vec::new());
+    };
+    let pinner = Pinner {
+        bound,
+        sql,
+        ties: &[],
+        tuples: Vec::new(),
+        visited: Vec::new(),
+        steps: 0,
+    };
+    rows.iter()
+        .map(|row| {
+            let mut tuple: SmallVec<[KeySource; 1]> = SmallVec::new();
+            for ((operand, key_type), type_modifier) in
+                row.iter().zip(key_types).zip(type_modifiers)
+            {
+                let role = KeyRole::Stored {
+                    type_modifier: *type_modifier,
+                };
+                tuple.extend(pinner.sources(std::slice::from_ref(operand), *key_type, role)?);
+            }
+            Ok((tuple.len() == key_types.len()).then(|| KeyTuple {
+                group: *group,
+                types: key_types.iter().copied().collect(),
+                sources: tuple,
+            }))
+        })
+        .collect()
+}
+
 /// A row that all others are to be tied to: its key is in these sets, which stand for no values.
 pub(crate) struct Tie {
     pub group: GroupId,

@@ -234,6 +234,14 @@ pub(crate) struct Findings<'c> {
     pub names_schema: bool,
     /// It asks for the time of its transaction.
     pub moments: bool,
+    /// Where it does so in its own text; -1 in a view's.
+    pub moment_places: Vec<i32>,
+    /// The first thing that has one value for a whole statement, but another on each server.
+    pub differs: Option<String>,
+    /// Constants that dates and times read as the moment of execution, where they stand.
+    pub moment_words: Vec<i32>,
+    /// The first volatile function within a subquery, where one evaluation may serve many rows.
+    pub volatile_within: Option<String>,
     /// A sharded table is read through a view.
     pub views: Option<String>,
     /// There is a GROUP BY.
@@ -302,6 +310,19 @@ impl Findings<'_> {
         let what = what.into();
         self.varies.get_or_insert_with(|| what.clone());
         self.unsettle(what);
+    }
+
+    /// As `vary`, for what has one value for a whole statement.
+    pub fn differ(&mut self, what: impl Into<String>) {
+        let what = what.into();
+        self.differs.get_or_insert_with(|| what.clone());
+        self.vary(what);
+    }
+
+    /// The time of the transaction is asked for here.
+    pub fn ask_moment(&mut self, location: i32) {
+        self.moments = true;
+        self.moment_places.push(location);
     }
 
     pub fn refuse(&mut self, error: Error) {

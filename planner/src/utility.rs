@@ -88,6 +88,7 @@ pub(crate) fn single(route: Route, tag: &'static str) -> Single {
         no_block: false,
         effects: Effects::default(),
         recalls: false,
+        instead: Default::default(),
     }
 }
 
@@ -97,6 +98,7 @@ pub(crate) fn outside_block(mut plan: Plan) -> Plan {
         Plan::Everywhere(everywhere) => everywhere.no_block = true,
         Plan::Scatter(_)
         | Plan::Gather(_)
+        | Plan::Spread(_)
         | Plan::Session(_)
         | Plan::Admin(_)
         | Plan::Explain(_) => {}

@@ -8,12 +8,14 @@ mod gather;
 mod scatter;
 mod session;
 mod single;
+mod spread;
 
 pub use everywhere::*;
 pub use gather::*;
 pub use scatter::*;
 pub use session::*;
 pub use single::*;
+pub use spread::*;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -51,6 +53,8 @@ pub enum Plan {
     Scatter(Scatter),
     /// A query over several shards, finished by one server over the rows of all.
     Gather(Gather),
+    /// A write that several shards carry out, each for its own rows.
+    Spread(Spread),
     /// The session itself answers, or must know.
     Session(SessionStatement),
     /// An operator's function or statement.

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use catalog::{Catalog, ShardId};
-use planner::{Gather, GatherPlace, Plan};
+use planner::{Gather, GatherPlace, Plan, Spread, SpreadKind};
 
 use super::report::Report;
 use super::{Session, Step, explain};
@@ -64,6 +64,11 @@ fn shards_of(plan: &Plan, catalog: &Catalog) -> usize {
             Some(combine) => of_group(combine.group, combine.shards.as_deref()).len(),
             None => gathered(gather),
         },
+        Plan::Spread(Spread {
+            kind: SpreadKind::Each(shards),
+            group,
+            ..
+        }) => of_group(*group, shards.as_deref()).len(),
         _ => 1,
     }
 }

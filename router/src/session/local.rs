@@ -114,6 +114,11 @@ impl Session {
                 Box::pin(self.run_gather(gather, &statement.sql, 0, sent, &catalog)).await?;
                 return Ok(());
             }
+            Some(plan @ Plan::Spread(spread)) => {
+                self.allow_spread(plan, &catalog)?;
+                let sent = Sent::Bound(statement, message, Wanted::Rows(max_rows));
+                return Box::pin(self.run_spread(spread, &statement.sql, 0, sent, &catalog)).await;
+            }
             Some(Plan::Session(session)) => {
                 self.run_session_statement(session, part, &catalog).await?;
                 if matches!(

@@ -37,6 +37,7 @@ mod schema;
 pub mod settings;
 mod show;
 mod simple;
+mod spread;
 pub mod start;
 mod statement;
 mod temporary;

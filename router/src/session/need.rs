@@ -104,6 +104,10 @@ impl Session {
                 Target::Shard(group.map.shards().first().copied()?)
             }
             Plan::Gather(gather) => Target::Shard(*gather.servers.first()?),
+            Plan::Spread(spread) => {
+                let group = catalog.group(spread.group)?;
+                Target::Shard(group.map.shards().first().copied()?)
+            }
             Plan::Everywhere(everywhere)
                 if everywhere.parameters > 0 || everywhere.returns_rows =>
             {

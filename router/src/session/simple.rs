@@ -177,6 +177,12 @@ impl Session {
                     .await?;
                 Ok(false)
             }
+            Plan::Spread(spread) => {
+                self.allow_spread(&planned.plan, catalog)?;
+                Box::pin(self.run_spread(spread, part.whole, part.offset, Sent::Simple, catalog))
+                    .await?;
+                Ok(false)
+            }
             Plan::Session(statement) => self.run_session_statement(statement, part, catalog).await,
             Plan::Admin(call) => {
                 let arguments = Self::admin_arguments(call, &())?;
