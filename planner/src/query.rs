@@ -138,6 +138,8 @@ pub(crate) struct Level {
     /// GROUP BY: conditions may be applied to these columns only.
     pub grouped: Option<Vec<Variable>>,
     pub insert: Option<Insert>,
+    /// The keys of rows that MERGE inserts: columns of its source.
+    pub merge_keys: Vec<Vec<Variable>>,
 }
 
 /// What a level makes of the rows of FROM that WHERE accepts.

@@ -63,7 +63,6 @@ DELETE FROM customers WHERE id = 1000;
 DELETE FROM customers WHERE id = 6;
 SELECT count(*) FROM orders WHERE customer_id = 5;
 SELECT * FROM customers WHERE id = 5;
--- expect-refusal 0A000
 MERGE INTO customers c USING (VALUES (5, 'merged')) v (id, name) ON c.id = v.id AND c.id = 5 WHEN MATCHED THEN UPDATE SET name = v.name;
 BEGIN;
 INSERT INTO customers VALUES (4, 'four');
@@ -131,7 +130,6 @@ ROLLBACK;
 DELETE FROM customers WHERE name = 'x';
 -- expect-refusal 0A000
 DELETE FROM orders USING customers WHERE customers.id = 1;
--- expect-refusal 0A000
 INSERT INTO orders (customer_id, id) SELECT id, 1 FROM customers;
 -- unordered
 SELECT * FROM customers WHERE id = 1 OR true;

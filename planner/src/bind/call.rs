@@ -120,7 +120,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             }
             Builtin::Unsettled => {
                 match unsettled(name) {
-                    Unsettled::EachTime if self.depth > 1 => {
+                    Unsettled::EachTime if self.depth > self.row_depth => {
                         findings
                             .volatile_within
                             .get_or_insert_with(|| format!("function {name}"));
@@ -194,7 +194,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
         self.bound.findings.raise(Access::Write);
         self.bound.findings.tied_to_values = true;
         self.bound.findings.vary(format!("function {name}"));
-        if self.depth > 1 {
+        if self.depth > self.row_depth {
             self.bound
                 .findings
                 .volatile_within

@@ -63,7 +63,14 @@ impl<'c: 's, 's> Binder<'c, 's> {
                         InsertRows::Values(rows)
                     }
                     Node::SelectStmt(select) => {
-                        let query = self.select(select, outer)?;
+                        // The rows of the SELECT are those that are written, each evaluated once.
+                        let within = self.row_depth;
+                        if self.depth == 1 {
+                            self.row_depth = 2;
+                        }
+                        let query = self.select(select, outer);
+                        self.row_depth = within;
+                        let query = query?;
                         self.note_selected(key, &positions, query);
                         InsertRows::Query { query, positions }
                     }

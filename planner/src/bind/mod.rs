@@ -43,6 +43,8 @@ pub(crate) struct Binder<'c: 's, 's> {
     pub bound: Bound<'c>,
     relations: Relations<'c>,
     depth: u32,
+    /// At this depth and above, expressions are evaluated for each row that is written.
+    row_depth: u32,
     /// The recursive CTE being bound was referred to by itself.
     recursion_used: bool,
     /// Bare `=` means PostgreSQL's own.
@@ -75,6 +77,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             bound,
             relations: Relations::default(),
             depth: 0,
+            row_depth: 1,
             recursion_used: false,
             trusted_equality: matches!(system, None | Some(0)),
             in_view: false,

@@ -21,7 +21,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 self.bound
                     .findings
                     .vary(format!("the volatile function {name}"));
-                if self.depth > 1 {
+                if self.depth > self.row_depth {
                     self.bound
                         .findings
                         .volatile_within

@@ -10,7 +10,7 @@ mod text;
 use catalog::ShardId;
 
 use crate::bind::Binder;
-use crate::distribute::split;
+use crate::distribute::{split, split_insert};
 use crate::key::row_keys;
 use crate::operand::Source;
 use crate::parse::Node;
@@ -101,15 +101,35 @@ fn part_of(
     let QueryKind::Level(level) = &bound.queries[root].kind else {
         return Err(refusal.clone());
     };
-    let writes_inside = bound.standalone.iter().any(
-        |query| matches!(&bound.queries[*query].kind, QueryKind::Level(level) if level.writes),
+    let group = match &level.insert {
+        Some(Insert {
+            group,
+            rows: InsertRows::Values(_),
+            ..
+        }) => Some(*group),
+        Some(_) => split_insert(bound, root),
+        None => split(bound, root).map(|split| split.group),
+    };
+    let group = group.ok_or_else(|| refusal.clone())?;
+    let stores_rows = matches!(
+        &level.insert,
+        Some(Insert {
+            rows: InsertRows::Values(_),
+            ..
+        })
     );
-    if writes_inside {
-        return Err(refusal.clone());
+    // Writes in WITH are carried out whoever reads them: each must be local by itself.
+    let inside = bound.standalone.iter().filter(
+        |query| matches!(&bound.queries[**query].kind, QueryKind::Level(level) if level.writes),
+    );
+    for query in inside {
+        let local = split(bound, *query).is_some_and(|split| split.group == group);
+        if stores_rows || !local {
+            return Err(refusal.clone());
+        }
     }
     match &level.insert {
         Some(Insert {
-            group,
             rows: InsertRows::Values(rows),
             table,
             ..
@@ -129,20 +149,16 @@ fn part_of(
                 .collect();
             let repeats = repeats(&outline);
             Ok(Part {
-                group: *group,
+                group,
                 kind: SpreadKind::Rows(SpreadRows { rows, repeats }.into()),
                 outline,
             })
         }
-        Some(_) => Err(refusal.clone()),
-        None => {
-            let split = split(bound, root).ok_or_else(|| refusal.clone())?;
-            Ok(Part {
-                group: split.group,
-                kind: SpreadKind::Each(shards),
-                outline: outline(own, 0).ok_or_else(misplaced)?,
-            })
-        }
+        _ => Ok(Part {
+            group,
+            kind: SpreadKind::Each(shards),
+            outline: outline(own, 0).ok_or_else(misplaced)?,
+        }),
     }
 }
 
