@@ -9,8 +9,8 @@ use catalog::ShardId;
 
 use crate::{
     Access, AdminArg, AdminCall, Amount, Change, Combine, Effects, Everywhere, EverywhereKind,
-    Gather, GatherPlace, KeyRoute, KeySource, KeyTuple, MergeKey, NewTable, Piece, Plan, Route,
-    Scatter, SessionStatement, Single, Spread, SpreadKind, Where,
+    Gather, GatherPlace, KeyRoute, KeySource, KeyTuple, Load, LoadFormat, LoadTarget, MergeKey,
+    NewTable, Piece, Plan, Route, Scatter, SessionStatement, Single, Spread, SpreadKind, Where,
 };
 
 /// Beyond this many keys the rest is only counted.
@@ -54,6 +54,7 @@ fn tree(plan: &Plan) -> Tree {
         Plan::Scatter(scatter) => scatter_tree(scatter),
         Plan::Gather(gather) => gather_tree(gather),
         Plan::Spread(spread) => spread_tree(spread),
+        Plan::Load(load) => Tree::leaf(load_line(load)),
         Plan::Session(statement) => session_tree(statement),
         Plan::Admin(call) => admin_tree(call),
         Plan::Explain(explain) => Tree {
@@ -221,6 +222,28 @@ fn gather_tree(gather: &Gather) -> Tree {
         children.push(Tree::leaf(format!("{what}{columns}{condition}")));
     }
     Tree { line, children }
+}
+
+fn load_line(load: &Load) -> String {
+    let format = match load.format {
+        LoadFormat::Text { .. } => "text",
+        LoadFormat::Csv { .. } => "csv",
+        LoadFormat::Binary => "binary",
+    };
+    match &load.target {
+        LoadTarget::Rows { group, key } => {
+            let places: Vec<String> = key
+                .iter()
+                .map(|key| format!("column {}", key.position + 1))
+                .collect();
+            format!(
+                "Load {} from {format}: rows to their shards of group {group} by {}",
+                load.table,
+                places.join(", ")
+            )
+        }
+        LoadTarget::Copies(_) => format!("Load {} from {format}: rows to all copies", load.table),
+    }
 }
 
 fn spread_tree(spread: &Spread) -> Tree {

@@ -33,6 +33,7 @@ mod facts;
 mod functions;
 mod gather;
 mod key;
+mod load;
 mod operand;
 mod operator;
 mod parameter;
@@ -241,7 +242,7 @@ fn changes_meaning(plan: &Plan) -> bool {
                 | SessionStatement::Unlisten(_)
                 | SessionStatement::Notify { .. }
         ),
-        Plan::Scatter(_) | Plan::Gather(_) | Plan::Spread(_) => false,
+        Plan::Scatter(_) | Plan::Gather(_) | Plan::Spread(_) | Plan::Load(_) => false,
         Plan::Admin(_) => true,
         Plan::Explain(explain) => explain.analyze,
     }

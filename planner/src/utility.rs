@@ -9,10 +9,11 @@ use crate::build::{self, To, option_text, route};
 use crate::create_as;
 use crate::ddl;
 use crate::ddl::placement::{Placement, everywhere_of, one, placement_of};
+use crate::load::load;
 use crate::operand::Source;
 use crate::parse::{Node, NodeList, nodes};
 use crate::piece::{Piece, piece};
-use crate::relation::full_name;
+use crate::relation::{Found, full_name, look_up};
 use crate::session::{self, parenthesized};
 use crate::{
     Access, Context, Effects, Error, EverywhereKind, Explain, ExplainFormat, Pins, Plan, Route,
@@ -99,6 +100,7 @@ pub(crate) fn outside_block(mut plan: Plan) -> Plan {
         Plan::Scatter(_)
         | Plan::Gather(_)
         | Plan::Spread(_)
+        | Plan::Load(_)
         | Plan::Session(_)
         | Plan::Admin(_)
         | Plan::Explain(_) => {}
@@ -225,6 +227,7 @@ fn copied(
         }
         Placement::Group(_) => match context.chosen_shard() {
             Some(shard) => Ok(copy_single(Route::Shard(shard), access)),
+            None if copy.is_from => loaded(copy, relation, source, context),
             None => Err(Error::unsupported(format!("COPY of the sharded table {name}"))
                 .with_hint("COPY (SELECT … WHERE shard key = …) TO, or SET pgweave.shard to copy one shard.")
                 .at(source.sql, relation.location)),
@@ -234,10 +237,24 @@ fn copied(
             Route::Shard(context.catalog.default_shard()),
             access,
         )),
-        Placement::All => Err(Error::unsupported(format!("COPY into the reference table {name}"))
-            .with_hint("Use INSERT.")
-            .at(source.sql, relation.location)),
+        Placement::All => loaded(copy, relation, source, context),
         Placement::Holding(_) => Err(Error::unsupported(format!("COPY of {name}")).at(source.sql, relation.location)),
+    }
+}
+
+fn loaded(
+    copy: &nodes::CopyStmt,
+    relation: &nodes::RangeVar,
+    source: Source<'_>,
+    context: &Context<'_>,
+) -> Result<Plan, Error> {
+    let name = relation.relname().unwrap_or_default();
+    match look_up(context, relation.schemaname(), name) {
+        Found::Table(table) => load(copy, table, source, context),
+        _ => Err(
+            Error::unsupported(format!("COPY into {name}, which is no table"))
+                .at(source.sql, relation.location),
+        ),
     }
 }
 

@@ -333,7 +333,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
     }
 
     /// Columns of a reference table that are left out take their defaults on each copy.
-    pub(super) fn judge_defaults(&mut self, table: &Table, columns: Option<&[String]>) {
+    pub(crate) fn judge_defaults(&mut self, table: &Table, columns: Option<&[String]>) {
         for column in table.columns.iter().filter(|column| column.has_default) {
             if columns.is_some_and(|columns| columns.contains(&column.name)) {
                 continue;

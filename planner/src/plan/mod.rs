@@ -5,6 +5,7 @@
 
 mod everywhere;
 mod gather;
+mod load;
 mod scatter;
 mod session;
 mod single;
@@ -12,6 +13,7 @@ mod spread;
 
 pub use everywhere::*;
 pub use gather::*;
+pub use load::*;
 pub use scatter::*;
 pub use session::*;
 pub use single::*;
@@ -55,6 +57,8 @@ pub enum Plan {
     Gather(Gather),
     /// A write that several shards carry out, each for its own rows.
     Spread(Spread),
+    /// COPY FROM STDIN into a table that is on several shards.
+    Load(Load),
     /// The session itself answers, or must know.
     Session(SessionStatement),
     /// An operator's function or statement.

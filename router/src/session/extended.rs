@@ -456,7 +456,7 @@ impl Values for BindValues<'_> {
 fn shares_block(statement: &Statement) -> bool {
     match statement.plan() {
         Some(Plan::Everywhere(everywhere)) => !everywhere.no_block,
-        Some(Plan::Scatter(_) | Plan::Gather(_) | Plan::Spread(_)) => true,
+        Some(Plan::Scatter(_) | Plan::Gather(_) | Plan::Spread(_) | Plan::Load(_)) => true,
         Some(Plan::Session(session)) => matches!(
             session,
             SessionStatement::Set {

@@ -119,6 +119,9 @@ impl Session {
                 let sent = Sent::Bound(statement, message, Wanted::Rows(max_rows));
                 return Box::pin(self.run_spread(spread, &statement.sql, 0, sent, &catalog)).await;
             }
+            Some(Plan::Load(load)) => {
+                return Box::pin(self.run_load(load, &statement.sql, 0, &catalog)).await;
+            }
             Some(Plan::Session(session)) => {
                 self.run_session_statement(session, part, &catalog).await?;
                 if matches!(

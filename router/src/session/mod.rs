@@ -23,6 +23,7 @@ mod extended;
 mod gather;
 mod groups;
 mod links;
+mod load;
 mod local;
 mod merging;
 mod need;

@@ -183,6 +183,10 @@ impl Session {
                     .await?;
                 Ok(false)
             }
+            Plan::Load(load) => {
+                Box::pin(self.run_load(load, part.text, part.offset, catalog)).await?;
+                Ok(false)
+            }
             Plan::Session(statement) => self.run_session_statement(statement, part, catalog).await,
             Plan::Admin(call) => {
                 let arguments = Self::admin_arguments(call, &())?;
