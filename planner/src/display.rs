@@ -55,6 +55,10 @@ fn tree(plan: &Plan) -> Tree {
         Plan::Gather(gather) => gather_tree(gather),
         Plan::Spread(spread) => spread_tree(spread),
         Plan::Load(load) => Tree::leaf(load_line(load)),
+        Plan::Transfer(transfer) => Tree {
+            line: "Transfer: INSERT of the rows of a query".to_owned(),
+            children: vec![Tree::leaf(load_line(&transfer.load))],
+        },
         Plan::Session(statement) => session_tree(statement),
         Plan::Admin(call) => admin_tree(call),
         Plan::Explain(explain) => Tree {

@@ -242,7 +242,11 @@ fn changes_meaning(plan: &Plan) -> bool {
                 | SessionStatement::Unlisten(_)
                 | SessionStatement::Notify { .. }
         ),
-        Plan::Scatter(_) | Plan::Gather(_) | Plan::Spread(_) | Plan::Load(_) => false,
+        Plan::Scatter(_)
+        | Plan::Gather(_)
+        | Plan::Spread(_)
+        | Plan::Load(_)
+        | Plan::Transfer(_) => false,
         Plan::Admin(_) => true,
         Plan::Explain(explain) => explain.analyze,
     }

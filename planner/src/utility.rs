@@ -101,6 +101,7 @@ pub(crate) fn outside_block(mut plan: Plan) -> Plan {
         | Plan::Gather(_)
         | Plan::Spread(_)
         | Plan::Load(_)
+        | Plan::Transfer(_)
         | Plan::Session(_)
         | Plan::Admin(_)
         | Plan::Explain(_) => {}

@@ -10,6 +10,7 @@ mod scatter;
 mod session;
 mod single;
 mod spread;
+mod transfer;
 
 pub use everywhere::*;
 pub use gather::*;
@@ -18,6 +19,7 @@ pub use scatter::*;
 pub use session::*;
 pub use single::*;
 pub use spread::*;
+pub use transfer::*;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -59,6 +61,8 @@ pub enum Plan {
     Spread(Spread),
     /// COPY FROM STDIN into a table that is on several shards.
     Load(Load),
+    /// INSERT of a query's rows that are to be stored elsewhere than they are read.
+    Transfer(Box<Transfer>),
     /// The session itself answers, or must know.
     Session(SessionStatement),
     /// An operator's function or statement.

@@ -6,6 +6,7 @@
 
 pub(crate) mod errand;
 mod text;
+mod transfer;
 
 use catalog::ShardId;
 
@@ -14,7 +15,7 @@ use crate::distribute::{split, split_insert};
 use crate::key::row_keys;
 use crate::operand::Source;
 use crate::parse::Node;
-use crate::query::{Findings, Insert, InsertRows, QueryId, QueryKind};
+use crate::query::{Bound, Findings, Insert, InsertRows, QueryId, QueryKind};
 use crate::scope::{Namespace, Scope};
 use crate::{
     Context, Edit, EditKind, Error, Learned, Plan, Spread, SpreadKind, SpreadRow, SpreadRows,
@@ -65,9 +66,24 @@ pub(crate) fn spread(
         Node::MergeStmt(merge) => ("MERGE", merge.returning_clause().is_some()),
         _ => return Err(refusal),
     };
-    is_alike_everywhere(findings)?;
-    let part = part_of(&binder, root, own, shards, source.sql, &refusal)?;
     let parameters = u16::try_from(findings.parameters.len()).unwrap_or(u16::MAX);
+    let part = is_alike_everywhere(findings)
+        .and_then(|()| part_of(&binder, root, own, shards, source.sql, &refusal));
+    let part = match part {
+        Ok(part) => part,
+        Err(error) => {
+            let moved = match node {
+                Node::InsertStmt(insert) if stores_query(&binder.bound, root) => {
+                    transfer::transfer(insert, (own, span.0), parameters, context)
+                }
+                _ => None,
+            };
+            return match moved {
+                Some(transfer) => Ok(Plan::Transfer(Box::new(transfer))),
+                None => Err(error),
+            };
+        }
+    };
     Ok(Plan::Spread(Spread {
         statement: span.0..span.1,
         tag: StatementTag(tag),
@@ -79,6 +95,12 @@ pub(crate) fn spread(
         moment: findings.moments,
         learned: Learned::default(),
     }))
+}
+
+/// Whether the statement is an INSERT of a query's rows into a sharded table.
+fn stores_query(bound: &Bound<'_>, root: QueryId) -> bool {
+    matches!(&bound.queries[root].kind, QueryKind::Level(level)
+        if matches!(&level.insert, Some(insert) if matches!(insert.rows, InsertRows::Query { .. })))
 }
 
 /// What each shard does.

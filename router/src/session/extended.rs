@@ -154,6 +154,7 @@ impl Session {
                         Plan::Scatter(_)
                             | Plan::Gather(_)
                             | Plan::Spread(_)
+                            | Plan::Transfer(_)
                             | Plan::Session(SessionStatement::Declare { .. })
                     )
                 )
@@ -456,7 +457,13 @@ impl Values for BindValues<'_> {
 fn shares_block(statement: &Statement) -> bool {
     match statement.plan() {
         Some(Plan::Everywhere(everywhere)) => !everywhere.no_block,
-        Some(Plan::Scatter(_) | Plan::Gather(_) | Plan::Spread(_) | Plan::Load(_)) => true,
+        Some(
+            Plan::Scatter(_)
+            | Plan::Gather(_)
+            | Plan::Spread(_)
+            | Plan::Load(_)
+            | Plan::Transfer(_),
+        ) => true,
         Some(Plan::Session(session)) => matches!(
             session,
             SessionStatement::Set {

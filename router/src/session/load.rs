@@ -5,6 +5,7 @@
 //! statement, and gets what cannot be routed. What has gathered for a shard is sent on before more is read of the client, so
 //! a slow shard slows the client down. Errors name the line of the client's data.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::task::Poll;
@@ -29,7 +30,7 @@ const SEND_AT_BYTES: usize = 64 * 1024;
 const ROW_LIMIT_BYTES: usize = 256 << 20;
 
 /// One shard's COPY.
-struct Part {
+pub(super) struct Part {
     shard: ShardId,
     source: Source,
     begun: bool,
@@ -39,7 +40,7 @@ struct Part {
 }
 
 /// A COPY over several shards.
-struct Loading<'a> {
+pub(super) struct Loading<'a> {
     load: &'a Load,
     /// The client's statement, and how many characters come before it.
     sql: &'a str,
@@ -54,6 +55,8 @@ struct Loading<'a> {
     /// Lines of the client's data that have been cut so far.
     lines: u64,
     parts: Vec<Part>,
+    /// The router's own COPY, of which errors do not speak.
+    is_own: bool,
 }
 
 impl Session {
@@ -111,17 +114,6 @@ impl Session {
                 self.run_own(index, &turn_text(write)).await?;
             }
         }
-        let parts = shards
-            .iter()
-            .zip(Source::of(&links))
-            .map(|(shard, source)| Part {
-                shard: *shard,
-                source,
-                begun: false,
-                pending: BytesMut::new(),
-                lines: Lines::default(),
-            })
-            .collect();
         let mut loading = Loading {
             load,
             sql,
@@ -132,10 +124,44 @@ impl Session {
             header: Vec::new(),
             header_lines: 0,
             lines: 0,
-            parts,
+            parts: parts(&shards, &links),
+            is_own: false,
         };
         let result = self.load_parts(&mut loading, catalog).await;
-        if let Err(Failure::Report(_) | Failure::Sent) = &result {
+        self.stop_parts(&loading, &result);
+        result
+    }
+
+    /// A COPY of the router's own into a sharded table, of which nothing has begun.
+    pub(super) async fn loading<'a>(
+        &mut self,
+        load: &'a Load,
+        sql: &'a str,
+        catalog: &Arc<Catalog>,
+    ) -> Step<Loading<'a>> {
+        let LoadTarget::Rows { group, .. } = &load.target else {
+            return Err(Report::error("XX000", "rows are to be sent to copies").into());
+        };
+        let shards = self.shards_of_group(None, *group, catalog)?;
+        let links = self.link_all(&shards, Access::LockingRead, catalog).await?;
+        Ok(Loading {
+            load,
+            sql,
+            offset: 0,
+            rows: Rows::new(load.format.clone(), false),
+            fields: None,
+            data: BytesMut::new(),
+            header: Vec::new(),
+            header_lines: 0,
+            lines: 0,
+            parts: parts(&shards, &links),
+            is_own: true,
+        })
+    }
+
+    /// Ends what has begun, if the whole has failed.
+    pub(super) fn stop_parts(&mut self, loading: &Loading<'_>, result: &Step<u64>) {
+        if let Err(Failure::Report(_) | Failure::Sent) = result {
             for part in &loading.parts {
                 // Those that have failed throw it away.
                 if part.begun && !part.source.exhausted {
@@ -144,7 +170,6 @@ impl Session {
                 }
             }
         }
-        result
     }
 
     async fn load_parts(&mut self, loading: &mut Loading<'_>, catalog: &Arc<Catalog>) -> Step<u64> {
@@ -160,6 +185,11 @@ impl Session {
         self.client.flush().await.map_err(End::Client)?;
         self.take_data(loading, catalog).await?;
         loading.cut(true, catalog)?;
+        self.finish_parts(loading).await
+    }
+
+    /// Sends what is left, and waits until all shards have stored it. How many rows there are.
+    pub(super) async fn finish_parts(&mut self, loading: &mut Loading<'_>) -> Step<u64> {
         for at in 0..loading.parts.len() {
             self.send_part(loading, at).await?;
         }
@@ -183,7 +213,7 @@ impl Session {
             self.fill_any(waiting.map(|part| &part.source)).await?;
         }
         let counts = loading.parts.iter().map(|part| part.source.affected);
-        if loading.fields.is_some() {
+        if matches!(loading.load.target, LoadTarget::Rows { .. }) {
             return Ok(counts.sum());
         }
         let first = loading.parts[0].source.affected;
@@ -309,7 +339,7 @@ impl Session {
     }
 
     /// Sends what has gathered for a shard.
-    async fn send_part(&mut self, loading: &mut Loading<'_>, at: usize) -> Step {
+    pub(super) async fn send_part(&mut self, loading: &mut Loading<'_>, at: usize) -> Step {
         if loading.parts[at].pending.is_empty() {
             return Ok(());
         }
@@ -349,7 +379,11 @@ impl Session {
                     let next = loading.lines + 1;
                     let lines = &part.lines;
                     let is_split = loading.fields.is_some();
+                    let is_own = loading.is_own;
                     let body = with_context(&body, |context| {
+                        if is_own {
+                            return without_copy(context, &loading.load.table);
+                        }
                         with_client_lines(context, &loading.load.table, |line| match is_split {
                             true => lines.client_line(line, next),
                             false => Some(line),
@@ -399,6 +433,41 @@ impl Session {
 }
 
 impl Loading<'_> {
+    /// The part of a row with these values of its key. What no shard can have, the first one refuses.
+    fn place(&self, values: &[Option<&[u8]>], catalog: &Catalog) -> Step<usize> {
+        let shard = self.load.shard(catalog, values).map_err(|error| {
+            let mut report = Report::from(error);
+            if !self.is_own {
+                let table = &self.load.table;
+                report.context = Some(format!("COPY {table}, line {}", self.lines));
+            }
+            Failure::from(report)
+        })?;
+        let known = shard.and_then(|shard| self.parts.iter().position(|part| part.shard == shard));
+        Ok(known.unwrap_or(0))
+    }
+
+    /// The part of a row whose columns are these, by their positions.
+    pub(super) fn place_of<'v>(
+        &self,
+        column: impl Fn(usize) -> Option<&'v [u8]>,
+        catalog: &Catalog,
+    ) -> Step<usize> {
+        let LoadTarget::Rows { key, .. } = &self.load.target else {
+            return Ok(0);
+        };
+        let values: smallvec::SmallVec<[Option<&[u8]>; 2]> =
+            key.iter().map(|key| column(key.position)).collect();
+        self.place(&values, catalog)
+    }
+
+    /// Adds a row to a part; so many bytes wait there now.
+    pub(super) fn add(&mut self, at: usize, row: &[u8]) -> usize {
+        let pending = &mut self.parts[at].pending;
+        pending.extend_from_slice(row);
+        pending.len()
+    }
+
     /// Cuts what is there into rows and puts them to the shards that they are for.
     fn cut(&mut self, finished: bool, catalog: &Catalog) -> Step {
         let Some(fields) = &self.fields else {
@@ -430,23 +499,14 @@ impl Loading<'_> {
                 Piece::Row { length, lines } => {
                     self.lines += lines;
                     let row = &self.data[..length];
-                    let shard = match fields.key(row) {
-                        None => None,
+                    let at = match fields.key(row) {
+                        None => 0,
                         Some(values) => {
                             let values: smallvec::SmallVec<[Option<&[u8]>; 2]> =
                                 values.iter().map(Option::as_deref).collect();
-                            self.load.shard(catalog, &values).map_err(|error| {
-                                let mut report = Report::from(error);
-                                let table = &self.load.table;
-                                report.context = Some(format!("COPY {table}, line {}", self.lines));
-                                Failure::from(report)
-                            })?
+                            self.place(&values, catalog)?
                         }
                     };
-                    // What no shard can have, the first one refuses.
-                    let at = shard
-                        .and_then(|shard| self.parts.iter().position(|part| part.shard == shard))
-                        .unwrap_or(0);
                     let part = &mut self.parts[at];
                     if !part.begun && part.pending.is_empty() {
                         part.lines.note(self.header_lines, self.header_lines);
@@ -467,6 +527,33 @@ impl Loading<'_> {
         }
         Ok(())
     }
+}
+
+/// Nothing has begun on any of these shards.
+fn parts(shards: &[ShardId], links: &[usize]) -> Vec<Part> {
+    shards
+        .iter()
+        .zip(Source::of(links))
+        .map(|(shard, source)| Part {
+            shard: *shard,
+            source,
+            begun: false,
+            pending: BytesMut::new(),
+            lines: Lines::default(),
+        })
+        .collect()
+}
+
+/// CONTEXT up to where it tells of the COPY, which is the outermost of what it tells of.
+fn without_copy(context: &str, table: &str) -> String {
+    let mark = format!("COPY {table}, line ");
+    let inner = match context.strip_prefix(&mark) {
+        Some(_) => "",
+        None => context
+            .rfind(&format!("\n{mark}"))
+            .map_or(context, |at| &context[..at]),
+    };
+    inner.to_owned()
 }
 
 /// Waits until one of the servers says something.
@@ -491,11 +578,15 @@ async fn any_says(
 fn with_context(body: &[u8], change: impl Fn(&str) -> String) -> Vec<u8> {
     let mut changed = Vec::with_capacity(body.len() + 8);
     for (code, text) in backend::fields(body) {
-        changed.push(code);
-        match code {
-            b'W' => changed.extend_from_slice(change(&String::from_utf8_lossy(text)).as_bytes()),
-            _ => changed.extend_from_slice(text),
+        let text = match code {
+            b'W' => Cow::Owned(change(&String::from_utf8_lossy(text)).into_bytes()),
+            _ => Cow::Borrowed(text),
+        };
+        if code == b'W' && text.is_empty() {
+            continue;
         }
+        changed.push(code);
+        changed.extend_from_slice(&text);
         changed.push(0);
     }
     changed.push(0);

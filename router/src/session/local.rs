@@ -119,6 +119,11 @@ impl Session {
                 let sent = Sent::Bound(statement, message, Wanted::Rows(max_rows));
                 return Box::pin(self.run_spread(spread, &statement.sql, 0, sent, &catalog)).await;
             }
+            Some(Plan::Transfer(transfer)) => {
+                let sent = Sent::Bound(statement, message, Wanted::Rows(max_rows));
+                let sql = &statement.sql;
+                return Box::pin(self.run_transfer(transfer, sql, 0, sent, &catalog)).await;
+            }
             Some(Plan::Load(load)) => {
                 return Box::pin(self.run_load(load, &statement.sql, 0, &catalog)).await;
             }

@@ -43,6 +43,7 @@ pub mod start;
 mod statement;
 mod temporary;
 mod transaction;
+mod transfer;
 
 use std::sync::Arc;
 

@@ -183,6 +183,12 @@ impl Session {
                     .await?;
                 Ok(false)
             }
+            Plan::Transfer(transfer) => {
+                let transferred =
+                    self.run_transfer(transfer, part.whole, part.offset, Sent::Simple, catalog);
+                Box::pin(transferred).await?;
+                Ok(false)
+            }
             Plan::Load(load) => {
                 Box::pin(self.run_load(load, part.text, part.offset, catalog)).await?;
                 Ok(false)

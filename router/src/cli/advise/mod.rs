@@ -209,7 +209,7 @@ mod tests {
         UPDATE orders SET note = 'x' WHERE order_id = 7;
         COMMIT;";
 
-    fn of(advice: &[Advice], tables: &str, key: &str) -> [u64; 6] {
+    fn of(advice: &[Advice], tables: &str, key: &str) -> [u64; 7] {
         let found = advice
             .iter()
             .find(|advice| advice.hypothesis.tables == tables && advice.hypothesis.key == key);

@@ -78,7 +78,7 @@ impl Shares {
             "Scatter" => Some(&mut self.scatter),
             "Combine" => Some(&mut self.combine),
             "Gather" => Some(&mut self.gather),
-            "Spread" | "Load" => Some(&mut self.spread),
+            "Spread" | "Load" | "Transfer" => Some(&mut self.spread),
             _ => Some(&mut self.everywhere),
         }
     }

@@ -52,7 +52,7 @@ impl Session {
                         let values = self.literals.values(part.whole);
                         let several =
                             self.over_several(&planned, text, &values, refusal, catalog)?;
-                        if matches!(*several.plan, Plan::Spread(_)) {
+                        if matches!(*several.plan, Plan::Spread(_) | Plan::Transfer(_)) {
                             return self.explain_spread(explain, &several.plan, text, catalog);
                         }
                         self.explain_several(explain, &several.plan, text, offset, catalog)
@@ -65,7 +65,9 @@ impl Session {
                 self.explain_several(explain, plan, part.whole, offset, catalog)
                     .await
             }
-            plan @ Plan::Spread(_) => self.explain_spread(explain, plan, part.whole, catalog),
+            plan @ (Plan::Spread(_) | Plan::Transfer(_)) => {
+                self.explain_spread(explain, plan, part.whole, catalog)
+            }
             plan => {
                 let node = self.outline(part.whole, catalog).of(plan);
                 self.explanation(node.kind, &node, explain.format)

@@ -128,6 +128,7 @@ pub fn rung(plan: &Plan) -> Option<&'static str> {
         Plan::Spread(_) => Some("Spread"),
         Plan::Everywhere(_) => Some("Everywhere"),
         Plan::Load(_) => Some("Load"),
+        Plan::Transfer(_) => Some("Transfer"),
         Plan::Session(_) | Plan::Admin(_) | Plan::Explain(_) => None,
     }
 }
@@ -143,6 +144,7 @@ impl Outline<'_> {
             Plan::Spread(spread) => self.spread(plan, spread),
             Plan::Single(single) => self.single(plan, single),
             Plan::Load(_) => lines("Load", plan),
+            Plan::Transfer(_) => lines("Transfer", plan),
             Plan::Everywhere(_) => lines("Everywhere", plan),
             Plan::Session(_) => lines("Session", plan),
             Plan::Admin(_) => lines("Admin", plan),

@@ -1,0 +1,23 @@
+//! INSERT of a query's rows that are to be stored elsewhere than they are read.
+
+use std::ops::Range;
+
+use crate::{Learned, Load, StatementTag};
+
+/// A query whose rows the router takes and sends to their shards.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transfer {
+    /// The statement's bytes in the text that was planned.
+    pub statement: Range<usize>,
+    pub tag: StatementTag,
+    /// The query's bytes within the statement.
+    pub query: Range<usize>,
+    /// What stores the rows on a shard: a COPY.
+    pub copy: String,
+    pub load: Load,
+    /// The columns that are stored: names, and `pg_type.oid`s.
+    pub columns: Vec<(String, u32)>,
+    /// The highest `$n`.
+    pub parameters: u16,
+    pub learned: Learned,
+}
