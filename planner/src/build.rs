@@ -197,6 +197,11 @@ pub(crate) fn route<'c>(
         return Err(error);
     }
     let home = one_home(&findings, context)?;
+    if let Some(error) = &findings.moves
+        && only_shard(&findings, home, context.catalog).is_none()
+    {
+        return Err(error.clone());
+    }
     let keys = if findings.sharded.is_empty() {
         Vec::new()
     } else {

@@ -10,7 +10,8 @@ use catalog::ShardId;
 use crate::{
     Access, AdminArg, AdminCall, Amount, Change, Combine, Effects, Everywhere, EverywhereKind,
     Gather, GatherPlace, KeyRoute, KeySource, KeyTuple, Load, LoadFormat, LoadTarget, MergeKey,
-    NewTable, Piece, Plan, Route, Scatter, SessionStatement, Single, Spread, SpreadKind, Where,
+    NewTable, Piece, Plan, Route, Scatter, SessionStatement, Single, Spread, SpreadKind,
+    TransferSource, Where,
 };
 
 /// Beyond this many keys the rest is only counted.
@@ -56,8 +57,17 @@ fn tree(plan: &Plan) -> Tree {
         Plan::Spread(spread) => spread_tree(spread),
         Plan::Load(load) => Tree::leaf(load_line(load)),
         Plan::Transfer(transfer) => Tree {
-            line: "Transfer: INSERT of the rows of a query".to_owned(),
-            children: vec![Tree::leaf(load_line(&transfer.load))],
+            line: match &transfer.source {
+                TransferSource::Query(_) => "Transfer: INSERT of the rows of a query".to_owned(),
+                TransferSource::Taken(_) => "Transfer: UPDATE of the shard key".to_owned(),
+            },
+            children: match &transfer.source {
+                TransferSource::Query(_) => vec![Tree::leaf(load_line(&transfer.load))],
+                TransferSource::Taken(taken) => vec![
+                    Tree::leaf(format!("Take: {}", taken.sql)),
+                    Tree::leaf(load_line(&transfer.load)),
+                ],
+            },
         },
         Plan::Session(statement) => session_tree(statement),
         Plan::Admin(call) => admin_tree(call),

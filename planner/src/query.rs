@@ -242,6 +242,8 @@ pub(crate) struct Findings<'c> {
     pub differs: Option<String>,
     /// Constants that dates and times read as the moment of execution, where they stand.
     pub moment_words: Vec<i32>,
+    /// An UPDATE assigns to the shard key.
+    pub moves: Option<Error>,
     /// The first volatile function within a subquery, where one evaluation may serve many rows.
     pub volatile_within: Option<String>,
     /// A sharded table is read through a view.

@@ -377,20 +377,30 @@ fn print(node: Node<'_>) -> Result<String, Error> {
 /// A tree without the places where its nodes stood.
 fn shape(node: Node<'_>) -> String {
     let drawn = format!("{node:?}");
-    let mut shape = String::with_capacity(drawn.len());
-    let mut rest = drawn.as_str();
-    while let Some(at) = rest.find("location: ") {
-        let after = at + "location: ".len();
-        shape.push_str(&rest[..at]);
-        rest = rest[after..].trim_start_matches(|byte: char| byte == '-' || byte.is_ascii_digit());
-    }
-    shape.push_str(rest);
-    shape
+    ["location: ", "list_start: ", "list_end: "]
+        .iter()
+        .fold(drawn, |drawn, place| {
+            let mut shape = String::with_capacity(drawn.len());
+            let mut rest = drawn.as_str();
+            while let Some(at) = rest.find(place) {
+                let after = at + place.len();
+                shape.push_str(&rest[..at]);
+                rest = rest[after..]
+                    .trim_start_matches(|byte: char| byte == '-' || byte.is_ascii_digit());
+            }
+            shape.push_str(rest);
+            shape
+        })
 }
 
 /// Whether a statement may be copied and printed: it is not too deep, and made of nodes that are known.
 pub(crate) fn is_shallow(select: &nodes::SelectStmt) -> bool {
-    let mut stack = vec![(Node::SelectStmt(select), 0u32)];
+    are_shallow([Node::SelectStmt(select)])
+}
+
+/// The same of parts of a statement.
+pub(crate) fn are_shallow<'t>(parts: impl IntoIterator<Item = Node<'t>>) -> bool {
+    let mut stack: Vec<(Node<'t>, u32)> = parts.into_iter().map(|part| (part, 0)).collect();
     let mut below = Vec::new();
     while let Some((node, depth)) = stack.pop() {
         if depth > DEPTH {
@@ -403,4 +413,25 @@ pub(crate) fn is_shallow(select: &nodes::SelectStmt) -> bool {
         stack.extend(below.drain(..).map(|child| (child, depth + 1)));
     }
     true
+}
+
+/// FROM and WHERE of an UPDATE, as SQL.
+pub(crate) fn from_and_where(update: &nodes::UpdateStmt) -> Result<String, Error> {
+    let copy = owned(|mem| {
+        let mut select = mem.make_node::<nodes::SelectStmt>();
+        let from: Vec<_> = update
+            .from_clause()
+            .iter()
+            .map(|node| mem.make_unique(node))
+            .collect();
+        select.as_mut().set_from_clause(mem.make_list(&from));
+        let condition = mem.make_unique(update.where_clause());
+        select.as_mut().set_where_clause(condition);
+        select
+    });
+    let text = print(Node::SelectStmt(&copy))?;
+    let text = text
+        .strip_prefix("SELECT")
+        .ok_or_else(|| Error::internal("a printed query does not begin as it should"))?;
+    Ok(text.trim().to_owned())
 }

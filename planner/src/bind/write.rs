@@ -211,7 +211,13 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 && !self.keeps_key(assignment, variable, &known, &scope)
             {
                 let error = key_update(target.table, name).at(self.source.sql, assignment.location);
-                self.bound.findings.refuse(error);
+                // Of the statement itself, the rows may be moved.
+                match self.depth {
+                    1 => {
+                        self.bound.findings.moves.get_or_insert(error);
+                    }
+                    _ => self.bound.findings.refuse(error),
+                }
             }
         }
         self.returning(

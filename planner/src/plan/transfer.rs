@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::{Learned, Load, StatementTag};
+use crate::{Learned, Load, Spread, StatementTag};
 
 /// A query whose rows the router takes and sends to their shards.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,8 +10,7 @@ pub struct Transfer {
     /// The statement's bytes in the text that was planned.
     pub statement: Range<usize>,
     pub tag: StatementTag,
-    /// The query's bytes within the statement.
-    pub query: Range<usize>,
+    pub source: TransferSource,
     /// What stores the rows on a shard: a COPY.
     pub copy: String,
     pub load: Load,
@@ -20,4 +19,22 @@ pub struct Transfer {
     /// The highest `$n`.
     pub parameters: u16,
     pub learned: Learned,
+}
+
+/// Where rows come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TransferSource {
+    /// A query: its bytes within the statement.
+    Query(Range<usize>),
+    /// Rows that each shard deletes, and returns as they are to become.
+    Taken(Taken),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Taken {
+    pub spread: Spread,
+    /// The text that it spreads.
+    pub sql: String,
+    /// The table's name as SQL, with its schema.
+    pub table: String,
 }

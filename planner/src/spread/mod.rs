@@ -5,6 +5,7 @@
 //! whole statement must be the same on all shards: the time is told to them, other things are refused.
 
 pub(crate) mod errand;
+mod shift;
 mod text;
 mod transfer;
 
@@ -67,6 +68,21 @@ pub(crate) fn spread(
         _ => return Err(refusal),
     };
     let parameters = u16::try_from(findings.parameters.len()).unwrap_or(u16::MAX);
+    if let (Some(refused), Node::UpdateStmt(update)) = (&findings.moves, node) {
+        is_alike_everywhere(findings)?;
+        if findings.moments {
+            return Err(Error::unsupported(format!(
+                "{} by a statement that asks for the time",
+                refused.message()
+            ))
+            .with_hint("Ask for now() first and give it as a parameter."));
+        }
+        let group = split(&binder.bound, root).map(|split| split.group);
+        let group = group.ok_or_else(|| refused.clone())?;
+        let place = (own, span.0);
+        let shift = shift::shift(update, place, (group, shards), parameters, context, refused);
+        return shift.map(|transfer| Plan::Transfer(Box::new(transfer)));
+    }
     let part = is_alike_everywhere(findings)
         .and_then(|()| part_of(&binder, root, own, shards, source.sql, &refusal));
     let part = match part {

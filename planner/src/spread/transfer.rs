@@ -8,7 +8,9 @@ use catalog::{Table, TableKind, quote_identifier};
 use crate::parse::{Node, OverridingKind, nodes};
 use crate::piece::{Piece, piece};
 use crate::relation::{Found, look_up};
-use crate::{Context, Learned, Load, LoadFormat, LoadKey, LoadTarget, StatementTag, Transfer};
+use crate::{
+    Context, Learned, Load, LoadFormat, LoadKey, LoadTarget, StatementTag, Transfer, TransferSource,
+};
 
 /// The plan, if this INSERT stores the rows of a query and does nothing else. `own`: its text, which begins at this byte.
 pub(super) fn transfer(
@@ -69,7 +71,7 @@ pub(super) fn transfer(
     Some(Transfer {
         statement: start..start + own.len(),
         tag: StatementTag("INSERT"),
-        query: query..own.len(),
+        source: TransferSource::Query(query..own.len()),
         copy: format!(
             "COPY {}.{} ({}) FROM STDIN",
             quote_identifier(&table.schema),

@@ -8,14 +8,16 @@
 use std::sync::Arc;
 
 use catalog::Catalog;
-use planner::{Plan, Planned, Transfer, Types};
+use planner::{Access, Plan, Planned, Taken, Transfer, TransferSource, Types};
 
 use super::block::Block;
 use super::extended::BindValues;
 use super::gather::{Moved, Sent};
+use super::links::Need;
 use super::load::Loading;
 use super::prepared::{ServerName, Statement};
 use super::report::{Failure, Report};
+use super::settings::push_literal;
 use super::simple::Part;
 use super::{Session, Step};
 use crate::execute::LinkError;
@@ -51,7 +53,13 @@ impl Session {
         if own_block {
             self.end_implicit_block().await?;
         }
-        encode::command_complete(&mut self.client.out, &format!("INSERT 0 {rows}"));
+        encode::command_complete(
+            &mut self.client.out,
+            &match transfer.tag.0 {
+                "INSERT" => format!("INSERT 0 {rows}"),
+                tag => format!("{tag} {rows}"),
+            },
+        );
         Ok(())
     }
 
@@ -64,18 +72,34 @@ impl Session {
         catalog: &Arc<Catalog>,
     ) -> Step<u64> {
         let own = whole.get(transfer.statement.clone()).unwrap_or(whole);
-        let query = own.get(transfer.query.clone()).unwrap_or_default();
-        let before = own.get(..transfer.query.start).unwrap_or_default();
+        let (query, before) = match &transfer.source {
+            TransferSource::Query(range) => (
+                own.get(range.clone()).unwrap_or_default(),
+                own.get(..range.start).unwrap_or_default(),
+            ),
+            TransferSource::Taken(taken) => (taken.sql.as_str(), ""),
+        };
         let query_offset = offset + i32::try_from(before.chars().count()).unwrap_or(0);
         let types = self
             .judge_transfer(transfer, (own, offset), query, sent, catalog)
             .await?;
-        let manual = self.manual_shard(catalog)?;
-        let planned = self
-            .router
-            .plans
-            .plan_statement(query, &self.context(catalog, manual))?
-            .ok_or_else(|| Report::error("XX000", "the query of an INSERT is empty"))?;
+        let planned = match &transfer.source {
+            TransferSource::Query(_) => {
+                let manual = self.manual_shard(catalog)?;
+                self.router
+                    .plans
+                    .plan_statement(query, &self.context(catalog, manual))?
+                    .ok_or_else(|| Report::error("XX000", "the query of an INSERT is empty"))?
+            }
+            TransferSource::Taken(taken) => {
+                self.check_movable(taken, catalog).await?;
+                Planned {
+                    part: None,
+                    plan: Arc::new(Plan::Spread(taken.spread.clone())),
+                    rest: None,
+                }
+            }
+        };
         let limit = self.router.config.gather.max_bytes;
         self.client.collect_rows(limit);
         let result = match sent {
@@ -112,6 +136,41 @@ impl Session {
             .await;
         self.stop_parts(&loading, &result);
         result
+    }
+
+    /// Rows are moved by DELETE and COPY: that must come to the same as an UPDATE.
+    async fn check_movable(&mut self, taken: &Taken, catalog: &Arc<Catalog>) -> Step {
+        let mut table = String::new();
+        push_literal(&mut table, &taken.table);
+        let shards = self.shards_of_group(None, taken.spread.group, catalog)?;
+        let Some(shard) = shards.first() else {
+            return Ok(());
+        };
+        let index = self
+            .link(Need::shard(*shard, Access::LockingRead), catalog)
+            .await?;
+        self.drain().await?;
+        let sql = format!(
+            "SELECT CASE \
+             WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = t.oid AND NOT tgisinternal AND tgenabled <> 'D') THEN 'triggers' \
+             WHEN t.relhasrules THEN 'rules' \
+             WHEN t.relrowsecurity THEN 'row security policies' \
+             WHEN EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhparent = t.oid) THEN 'partitions or inheriting tables' \
+             WHEN EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE confrelid = t.oid AND contype = 'f' AND (confdeltype NOT IN ('a', 'r') OR confupdtype NOT IN ('a', 'r'))) THEN 'foreign keys to it that act on changes' \
+             WHEN EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = t.oid AND attgenerated <> '') THEN 'generated columns' \
+             ELSE '' END FROM pg_catalog.pg_class t WHERE t.oid = {table}::pg_catalog.regclass"
+        );
+        let what = self.query_value(index, &sql).await?;
+        if what.is_empty() {
+            return Ok(());
+        }
+        Err(Report::error(
+            "0A000",
+            format!("UPDATE of the shard key of {}, which has {what}", taken.table),
+        )
+        .detail("Rows that move to another shard are deleted and inserted, which would not come to the same.")
+        .hint("Delete the rows and insert them with their new keys.")
+        .into())
     }
 
     /// Has a server judge the statement, and says of which types the query's columns and the parameters are.
