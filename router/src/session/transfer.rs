@@ -28,6 +28,9 @@ use crate::wire::{backend, encode, frontend};
 /// Rows for a shard are sent when so much has gathered.
 const SEND_AT_BYTES: usize = 64 * 1024;
 
+/// So much of a query's rows is kept.
+const KEPT_BYTES: u64 = 256 << 20;
+
 /// The first `pg_type.oid` of types that users have made.
 const FIRST_OF_USERS: u32 = 16384;
 
@@ -100,8 +103,7 @@ impl Session {
                 }
             }
         };
-        let limit = self.router.config.gather.max_bytes;
-        self.client.collect_rows(limit);
+        self.client.collect_rows(KEPT_BYTES);
         let result = match sent {
             Sent::Simple => {
                 let part = Part {
@@ -127,7 +129,15 @@ impl Session {
             bytes: collected.bytes,
             rows: collected.rows,
         };
-        self.check_moved("an INSERT of a query's rows", &moved)?;
+        self.check_moved("the rows that are to be stored", &moved)?;
+        if moved.bytes > KEPT_BYTES {
+            return Err(Report::error(
+                "53400",
+                format!("the rows that are to be stored are longer than {KEPT_BYTES} bytes"),
+            )
+            .hint("Store them in several statements, or COPY them.")
+            .into());
+        }
         let mut loading = self
             .loading(&transfer.load, &transfer.copy, catalog)
             .await?;
