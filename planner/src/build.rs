@@ -13,6 +13,7 @@ use crate::parse::{Node, nodes};
 use crate::query::{Findings, QueryId};
 use crate::scope::{Namespace, Scope};
 use crate::several::several;
+use crate::spread::spread;
 use crate::{
     Access, Context, Error, Everywhere, EverywhereKind, KeyRoute, KeyTuple, Plan, ReferenceWrite,
     Route, Single, StatementTag, Where, admin, utility,
@@ -60,7 +61,14 @@ pub(crate) fn statement(
             }
         }
         Node::InsertStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_) | Node::MergeStmt(_) => {
-            query(node, source, context)
+            match query(node, source, context) {
+                Err(refusal @ (Error::Unsupported { .. } | Error::SeveralShards { .. }))
+                    if source.literals.is_none() =>
+                {
+                    spread(node, span, source, context, None, refusal).map(Built::only)
+                }
+                other => other,
+            }
         }
         _ => utility::statement(node, span, source, context).map(Built::only),
     }
@@ -102,6 +110,7 @@ pub(crate) fn query(
             returns_rows,
             no_block: false,
             recalls: findings.recalls_earlier(),
+            instead: Default::default(),
             effects: findings.effects,
         }),
         To::EveryCopy => Plan::Everywhere(Everywhere {
@@ -188,6 +197,11 @@ pub(crate) fn route<'c>(
         return Err(error);
     }
     let home = one_home(&findings, context)?;
+    if let Some(error) = &findings.moves
+        && only_shard(&findings, home, context.catalog).is_none()
+    {
+        return Err(error.clone());
+    }
     let keys = if findings.sharded.is_empty() {
         Vec::new()
     } else {

@@ -9,8 +9,9 @@ use catalog::ShardId;
 
 use crate::{
     Access, AdminArg, AdminCall, Amount, Change, Combine, CopyOut, CopyRows, Effects, Everywhere,
-    EverywhereKind, Gather, GatherPlace, KeyRoute, KeySource, KeyTuple, Mentioned, MergeKey,
-    NewTable, Piece, Plan, Route, Scatter, Served, SessionStatement, Single, Turns, Where,
+    EverywhereKind, Gather, GatherPlace, KeyRoute, KeySource, KeyTuple, Load, LoadFormat,
+    LoadTarget, Mentioned, MergeKey, NewTable, Piece, Plan, Route, Scatter, Served,
+    SessionStatement, Single, Spread, SpreadKind, TransferSource, Turns, Where,
 };
 
 /// Beyond this many keys the rest is only counted.
@@ -54,6 +55,21 @@ fn tree(plan: &Plan) -> Tree {
         Plan::Scatter(scatter) => scatter_tree(scatter),
         Plan::Gather(gather) => gather_tree(gather),
         Plan::CopyOut(copy) => copy_tree(copy),
+        Plan::Spread(spread) => spread_tree(spread),
+        Plan::Load(load) => Tree::leaf(load_line(load)),
+        Plan::Transfer(transfer) => Tree {
+            line: match &transfer.source {
+                TransferSource::Query(_) => "Transfer: INSERT of the rows of a query".to_owned(),
+                TransferSource::Taken(_) => "Transfer: UPDATE of the shard key".to_owned(),
+            },
+            children: match &transfer.source {
+                TransferSource::Query(_) => vec![Tree::leaf(load_line(&transfer.load))],
+                TransferSource::Taken(taken) => vec![
+                    Tree::leaf(format!("Take: {}", taken.sql)),
+                    Tree::leaf(load_line(&transfer.load)),
+                ],
+            },
+        },
         Plan::Session(statement) => session_tree(statement),
         Plan::Admin(call) => admin_tree(call),
         Plan::Explain(explain) => Tree {
@@ -274,6 +290,56 @@ fn copy_tree(copy: &CopyOut) -> Tree {
     Tree {
         line: line.replacen("copy", "Copy", 1),
         children: vec![below],
+    }
+}
+
+fn load_line(load: &Load) -> String {
+    let format = match load.format {
+        LoadFormat::Text { .. } => "text",
+        LoadFormat::Csv { .. } => "csv",
+        LoadFormat::Binary => "binary",
+    };
+    match &load.target {
+        LoadTarget::Rows { group, key } => {
+            let places: Vec<String> = key
+                .iter()
+                .map(|key| format!("column {}", key.position + 1))
+                .collect();
+            format!(
+                "Load {} from {format}: rows to their shards of group {group} by {}",
+                load.table,
+                places.join(", ")
+            )
+        }
+        LoadTarget::Copies(_) => format!("Load {} from {format}: rows to all copies", load.table),
+    }
+}
+
+fn spread_tree(spread: &Spread) -> Tree {
+    let mut line = format!("Spread: {}, write", spread.tag.0);
+    if spread.parameters > 0 {
+        line += &format!(", {} parameters", spread.parameters);
+    }
+    if spread.returns_rows {
+        line += ", returns rows";
+    }
+    if spread.moment {
+        line += ", at one time";
+    }
+    let below = match &spread.kind {
+        SpreadKind::Rows(rows) => format!(
+            "{} rows to their shards of group {}",
+            rows.rows.len(),
+            spread.group
+        ),
+        SpreadKind::Each(shards) => {
+            let shards = shards_of(shards.as_deref(), spread.group);
+            format!("The statement to {shards}")
+        }
+    };
+    Tree {
+        line,
+        children: vec![Tree::leaf(below)],
     }
 }
 

@@ -14,9 +14,12 @@
 use catalog::GroupId;
 use smallvec::{SmallVec, smallvec};
 
+use crate::convert::family;
 use crate::facts::{Fact, Known, SetId, Variable};
 use crate::key::{Tie, tied};
-use crate::query::{Bound, Computes, Item, ItemId, JoinKind, Level, QueryId, QueryKind};
+use crate::query::{
+    Bound, Computes, InsertRows, Item, ItemId, JoinKind, Level, QueryId, QueryKind,
+};
 
 /// How many drivers are tried.
 const TRIES: usize = 16;
@@ -71,11 +74,47 @@ pub(crate) fn apart(bound: &Bound<'_>, query: QueryId) -> Option<GroupId> {
 /// The first of these drivers that all other sharded tables are tied to.
 fn proved(bound: &Bound<'_>, root: QueryId, drivers: Vec<Driver>) -> Option<Split> {
     drivers.into_iter().take(TRIES).find_map(|driver| {
+        driver.ties_all(bound, root).then_some(Split {
+            group: driver.group,
+            key: driver.visible,
+        })
+    })
+}
+
+/// Finds a driver of the query whose rows an INSERT stores, such that each row stays where it has been read: its key is the
+/// driver's. The group of both tables.
+pub(crate) fn split_insert(bound: &Bound<'_>, root: QueryId) -> Option<GroupId> {
+    let QueryKind::Level(level) = &bound.queries[root].kind else {
+        return None;
+    };
+    let insert = level.insert.as_ref()?;
+    let InsertRows::Query { query, positions } = &insert.rows else {
+        return None;
+    };
+    let mut search = Search {
+        bound,
+        references: references(bound),
+        depth: 0,
+    };
+    let drivers = search.rows(*query);
+    let beside = || level.subqueries.iter().chain(&level.loose_subqueries);
+    drivers.into_iter().take(TRIES).find_map(|driver| {
+        let stays = driver.group == insert.group
+            && search.shows(&driver, *query, positions, &insert.key_types)
+            && driver.ties_all(bound, *query)
+            && beside().all(|query| tied(bound, *query, &[Tie::none()], Vec::new()));
+        stays.then_some(driver.group)
+    })
+}
+
+impl Driver {
+    /// Whether every sharded table under a query is tied to this driver's key.
+    fn ties_all(&self, bound: &Bound<'_>, query: QueryId) -> bool {
         let mut ties = Vec::new();
         let mut facts = Vec::new();
         // Sets of no list of the binder's: they stand for the driver's key, whatever it is.
         let mut next = SetId::MAX;
-        for tie in &driver.ties {
+        for tie in &self.ties {
             let width = tie.first().map_or(0, SmallVec::len);
             let sets: SmallVec<[SetId; 1]> =
                 (0..width as SetId).map(|column| next - column).collect();
@@ -88,15 +127,12 @@ fn proved(bound: &Bound<'_>, root: QueryId, drivers: Vec<Driver>) -> Option<Spli
                 );
             }
             ties.push(Tie {
-                group: driver.group,
+                group: self.group,
                 sets,
             });
         }
-        tied(bound, root, &ties, facts).then_some(Split {
-            group: driver.group,
-            key: driver.visible,
-        })
-    })
+        tied(bound, query, &ties, facts)
+    }
 }
 
 impl Split {
@@ -201,7 +237,6 @@ impl Search<'_, '_> {
                     || distinct_on
                     || limited
                     || locks
-                    || level.writes
                     || level.insert.is_some()
                 {
                     Vec::new()
@@ -288,6 +323,42 @@ impl Search<'_, '_> {
             })
         };
         driver.visible.as_ref()?.iter().map(position).collect()
+    }
+
+    /// Whether these outputs of a query are the driver's key, in the form that key columns of these types store it.
+    fn shows(
+        &self,
+        driver: &Driver,
+        query: QueryId,
+        positions: &[usize],
+        key_types: &[catalog::KeyType],
+    ) -> bool {
+        let source = &self.bound.queries[query];
+        let Some(key) = driver.visible.as_ref().filter(|_| source.positions_known) else {
+            return false;
+        };
+        let known = match &source.kind {
+            QueryKind::Level(level) => known(level),
+            _ => Known::default(),
+        };
+        let family_of = |variable: Variable| {
+            let families = &self.bound.families;
+            families.get(variable as usize).copied().flatten()
+        };
+        key.len() == positions.len()
+            && key
+                .iter()
+                .zip(positions)
+                .zip(key_types)
+                .all(|((column, position), key_type)| {
+                    let output = source.outputs.get(*position);
+                    output
+                        .and_then(|output| output.variable)
+                        .is_some_and(|variable| {
+                            known.same(variable, *column)
+                                && family_of(variable) == Some(family(*key_type))
+                        })
+                })
     }
 
     /// The driver of a subquery for the query around it.

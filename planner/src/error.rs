@@ -78,7 +78,7 @@ impl Error {
             | Error::Unsupported { detail, .. }
             | Error::Unmapped { detail, .. } => detail.as_deref(),
             Error::SeveralShards { .. } => {
-                Some("A statement over several shards is not supported yet.")
+                Some("A statement of this kind is not supported over several shards.")
             }
             Error::TooComplex { .. } | Error::Invalid { .. } | Error::Internal { .. } => None,
         }

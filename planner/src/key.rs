@@ -22,7 +22,9 @@ use smallvec::SmallVec;
 use crate::convert::family;
 use crate::facts::{Fact, Known, SetId, Variable};
 use crate::operand::{Operand, sources};
-use crate::query::{Bound, Insert, InsertRows, Item, ItemId, JoinKind, Level, QueryId, QueryKind};
+use crate::query::{
+    Bound, Insert, InsertRows, Item, ItemId, Join, JoinKind, Level, QueryId, QueryKind,
+};
 use crate::scope::RelationId;
 use crate::{Error, KeyRole, KeySource, KeyTuple};
 
@@ -75,10 +77,68 @@ pub(crate) fn seen(
     pinner.seen
 }
 
+/// The key of each row that an INSERT … VALUES stores, in their order; `None`: a part of it is NULL.
+pub(crate) fn row_keys(
+    bound: &Bound<'_>,
+    root: QueryId,
+    sql: &str,
+) -> Result<Vec<Option<KeyTuple>>, Error> {
+    let QueryKind::Level(level) = &bound.queries[root].kind else {
+        return Ok(Vec::new());
+    };
+    let Some(Insert {
+        group,
+        rows: InsertRows::Values(rows),
+        key_types,
+        type_modifiers,
+        ..
+    }) = &level.insert
+    else {
+        return Ok(Vec::new());
+    };
+    let pinner = Pinner {
+        bound,
+        sql,
+        ties: &[],
+        tuples: Vec::new(),
+        seen: None,
+        visited: Vec::new(),
+        steps: 0,
+    };
+    rows.iter()
+        .map(|row| {
+            let mut tuple: SmallVec<[KeySource; 1]> = SmallVec::new();
+            for ((operand, key_type), type_modifier) in
+                row.iter().zip(key_types).zip(type_modifiers)
+            {
+                let role = KeyRole::Stored {
+                    type_modifier: *type_modifier,
+                };
+                tuple.extend(pinner.sources(std::slice::from_ref(operand), *key_type, role)?);
+            }
+            Ok((tuple.len() == key_types.len()).then(|| KeyTuple {
+                group: *group,
+                types: key_types.iter().copied().collect(),
+                sources: tuple,
+            }))
+        })
+        .collect()
+}
+
 /// A row that all others are to be tied to: its key is in these sets, which stand for no values.
 pub(crate) struct Tie {
     pub group: GroupId,
     pub sets: SmallVec<[SetId; 1]>,
+}
+
+impl Tie {
+    /// One that nothing can be tied to.
+    pub fn none() -> Tie {
+        Tie {
+            group: GroupId(u32::MAX),
+            sets: SmallVec::new(),
+        }
+    }
 }
 
 /// Whether every sharded table under the root is tied to the key of one of the rows, when these facts hold.
@@ -239,6 +299,7 @@ impl Pinner<'_, '_> {
         if let Some(insert) = &level.insert {
             self.insert(insert, &known, tasks)?;
         }
+        self.merged(level, &inner)?;
         tasks.extend(
             level
                 .items
@@ -274,6 +335,81 @@ impl Pinner<'_, '_> {
         Ok(())
     }
 
+    /// The rows that MERGE inserts, whose keys are columns of its source.
+    fn merged(&mut self, level: &Level, known: &Known) -> Result<(), Error> {
+        let bound = self.bound;
+        for variables in &level.merge_keys {
+            let join = level.items.first().map(|item| &bound.items[*item]);
+            let Some(Item::Join(Join { right, .. })) = join else {
+                return Err(Error::internal("a MERGE that is no join"));
+            };
+            let Item::Sharded {
+                table, group, key, ..
+            } = &bound.items[*right]
+            else {
+                return Err(Error::internal("a MERGE into what is no sharded table"));
+            };
+            self.table(table, *group, key, variables, known)?;
+        }
+        Ok(())
+    }
+
+    /// A write in WITH is proved on its own. Its rows are those of this shard; others that equal them must be, too.
+    fn written(&self, query: QueryId, first: Variable, known: &Known) -> Result<(), Error> {
+        let written = &self.bound.queries[query];
+        let QueryKind::Level(level) = &written.kind else {
+            return Ok(());
+        };
+        let known_inside = Known::new(
+            level
+                .item_facts
+                .iter()
+                .chain(&level.facts)
+                .copied()
+                .collect(),
+        );
+        let target = level.items.first().map(|item| &self.bound.items[*item]);
+        if let Some(Item::Sharded {
+            table,
+            group,
+            key,
+            key_variables,
+            ..
+        }) = target
+        {
+            let shown: Option<Vec<Variable>> = key_variables
+                .iter()
+                .map(|column| {
+                    let position = written.outputs.iter().position(|output| {
+                        output
+                            .variable
+                            .is_some_and(|variable| known_inside.same(variable, *column))
+                    })?;
+                    Some(first + position as Variable)
+                })
+                .collect();
+            let meets = |tie: &Tie| {
+                shown.as_ref().is_some_and(|shown| {
+                    tie.group == *group
+                        && tie.sets.len() == shown.len()
+                        && (shown.iter().zip(&tie.sets))
+                            .all(|(variable, set)| known.sets(*variable).any(|known| known == *set))
+                })
+            };
+            if written.positions_known && self.ties.iter().any(meets) {
+                return Ok(());
+            }
+            return Err(not_tied(
+                table,
+                key,
+                key.first().map_or("", |key| &key.name),
+            ));
+        }
+        Err(Error::unsupported(
+            "rows that WITH has written, of several shards",
+        ))
+    }
+
     fn item(&mut self, id: ItemId, known: Rc<Known>, tasks: &mut Vec<Task>) -> Result<(), Error> {
         match &self.bound.items[id] {
             Item::Other => Ok(()),
@@ -307,7 +443,10 @@ impl Pinner<'_, '_> {
                 if let QueryKind::Level(level) = &self.bound.queries[*query].kind
                     && level.writes
                 {
-                    return Ok(());
+                    return match self.ties.is_empty() {
+                        true => Ok(()),
+                        false => self.written(*query, *first, &known),
+                    };
                 }
                 let mut pushed = Vec::new();
                 for index in 0..self.bound.queries[*query].outputs.len() {

@@ -34,6 +34,7 @@ mod facts;
 mod functions;
 mod gather;
 mod key;
+mod load;
 mod narrow;
 mod operand;
 mod operator;
@@ -52,6 +53,7 @@ mod scope;
 mod served;
 mod session;
 mod several;
+mod spread;
 mod turns;
 mod utility;
 mod values;
@@ -64,6 +66,7 @@ pub use error::Error;
 pub use plan::*;
 pub use resolve::{Target, resolve, resolve_all};
 pub use served::Served;
+pub use spread::errand::Errand;
 pub use values::{Value, Values};
 
 /// Splits a text into statements and plans them, up to one after which the rest must be planned anew (see
@@ -87,7 +90,7 @@ pub fn statements(sql: &str) -> Result<Vec<std::ops::Range<usize>>, Error> {
     Ok(spans.collect())
 }
 
-/// Plans the SELECT that starts at this byte of a text for several shards, to which its values have led.
+/// Plans the query or write that starts at this byte of a text for several shards, to which its values have led.
 pub fn plan_several(
     sql: &str,
     start: usize,
@@ -107,7 +110,12 @@ pub fn plan_several(
         .ok_or_else(|| Error::internal("a statement is not where it was planned"))?;
     let refusal = Error::unsupported("this statement's shard keys lie on several shards");
     let span = (statement.start, statement.end);
-    let plan = several::several(statement.node, span, source, context, shards, refusal)?;
+    let plan = match statement.node {
+        parse::Node::SelectStmt(_) => {
+            several::several(statement.node, span, source, context, shards, refusal)?
+        }
+        _ => spread::spread(statement.node, span, source, context, shards, refusal)?,
+    };
     Ok(Planned {
         part: several.then_some(statement.start..statement.end),
         plan: Arc::new(plan),
@@ -239,7 +247,12 @@ fn changes_meaning(plan: &Plan) -> bool {
                 | SessionStatement::Unlisten(_)
                 | SessionStatement::Notify { .. }
         ),
-        Plan::Scatter(_) | Plan::Gather(_) | Plan::CopyOut(_) => false,
+        Plan::Scatter(_)
+        | Plan::Gather(_)
+        | Plan::CopyOut(_)
+        | Plan::Spread(_)
+        | Plan::Load(_)
+        | Plan::Transfer(_) => false,
         Plan::Admin(_) => true,
         Plan::Explain(explain) => explain.analyze,
     }

@@ -140,6 +140,8 @@ pub(crate) struct Level {
     /// GROUP BY: conditions may be applied to these columns only.
     pub grouped: Option<Vec<Variable>>,
     pub insert: Option<Insert>,
+    /// The keys of rows that MERGE inserts: columns of its source.
+    pub merge_keys: Vec<Vec<Variable>>,
 }
 
 /// What a level makes of the rows of FROM that WHERE accepts.
@@ -279,6 +281,16 @@ pub(crate) struct Findings<'c> {
     pub schema_names: Vec<(i32, String)>,
     /// It asks for the time of its transaction.
     pub moments: bool,
+    /// Where it does so in its own text; -1 in a view's.
+    pub moment_places: Vec<i32>,
+    /// The first thing that has one value for a whole statement, but another on each server.
+    pub differs: Option<String>,
+    /// Constants that dates and times read as the moment of execution, where they stand.
+    pub moment_words: Vec<i32>,
+    /// An UPDATE assigns to the shard key.
+    pub moves: Option<Error>,
+    /// The first volatile function within a subquery, where one evaluation may serve many rows.
+    pub volatile_within: Option<String>,
     /// There is a GROUP BY.
     pub groups_rows: bool,
     /// Why copies of the tables' rows would not do for the query.
@@ -357,6 +369,19 @@ impl Findings<'_> {
         let what = what.into();
         self.varies.get_or_insert_with(|| what.clone());
         self.unsettle(what);
+    }
+
+    /// As `vary`, for what has one value for a whole statement.
+    pub fn differ(&mut self, what: impl Into<String>) {
+        let what = what.into();
+        self.differs.get_or_insert_with(|| what.clone());
+        self.vary(what);
+    }
+
+    /// The time of the transaction is asked for here.
+    pub fn ask_moment(&mut self, location: i32) {
+        self.moments = true;
+        self.moment_places.push(location);
     }
 
     pub fn refuse(&mut self, error: Error) {

@@ -101,6 +101,23 @@ fn shards_of(
     Ok(shards)
 }
 
+/// The shard of one row that is stored; `None`: a value is NULL, or none that the column takes.
+pub(crate) fn row_shard(
+    tuple: &KeyTuple,
+    catalog: &Catalog,
+    values: &dyn Values,
+) -> Result<Option<ShardId>, Error> {
+    let group = catalog.group(tuple.group).ok_or_else(|| {
+        Error::internal("a plan names a colocation group that the catalog does not have")
+    })?;
+    let mut found = None;
+    resolve_tuple(tuple, group, values, &mut |key| {
+        found = Some(shard_of(group, key)?);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
 fn first_shard(route: &KeyRoute, catalog: &Catalog) -> Option<ShardId> {
     catalog
         .group(route.keys.first()?.group)?

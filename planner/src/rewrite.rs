@@ -447,7 +447,12 @@ fn shape(node: Node<'_>) -> String {
 
 /// Whether a statement may be copied and printed: it is not too deep, and made of nodes that are known.
 pub(crate) fn is_shallow(select: &nodes::SelectStmt) -> bool {
-    let mut stack = vec![(Node::SelectStmt(select), 0u32)];
+    are_shallow([Node::SelectStmt(select)])
+}
+
+/// The same of parts of a statement.
+pub(crate) fn are_shallow<'t>(parts: impl IntoIterator<Item = Node<'t>>) -> bool {
+    let mut stack: Vec<(Node<'t>, u32)> = parts.into_iter().map(|part| (part, 0)).collect();
     let mut below = Vec::new();
     while let Some((node, depth)) = stack.pop() {
         if depth > DEPTH {
@@ -460,4 +465,25 @@ pub(crate) fn is_shallow(select: &nodes::SelectStmt) -> bool {
         stack.extend(below.drain(..).map(|child| (child, depth + 1)));
     }
     true
+}
+
+/// FROM and WHERE of an UPDATE, as SQL.
+pub(crate) fn from_and_where(update: &nodes::UpdateStmt) -> Result<String, Error> {
+    let copy = owned(|mem| {
+        let mut select = mem.make_node::<nodes::SelectStmt>();
+        let from: Vec<_> = update
+            .from_clause()
+            .iter()
+            .map(|node| mem.make_unique(node))
+            .collect();
+        select.as_mut().set_from_clause(mem.make_list(&from));
+        let condition = mem.make_unique(update.where_clause());
+        select.as_mut().set_where_clause(condition);
+        select
+    });
+    let text = print(Node::SelectStmt(&copy))?;
+    let text = text
+        .strip_prefix("SELECT")
+        .ok_or_else(|| Error::internal("a printed query does not begin as it should"))?;
+    Ok(text.trim().to_owned())
 }

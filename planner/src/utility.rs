@@ -10,10 +10,11 @@ use crate::copy_out;
 use crate::create_as;
 use crate::ddl;
 use crate::ddl::placement::{Placement, everywhere_of, one, placement_of};
+use crate::load::load;
 use crate::operand::Source;
 use crate::parse::{Node, NodeList, nodes};
 use crate::piece::{Piece, piece};
-use crate::relation::full_name;
+use crate::relation::{Found, full_name, look_up};
 use crate::session::{self, parenthesized};
 use crate::several::several;
 use crate::{
@@ -90,6 +91,7 @@ pub(crate) fn single(route: Route, tag: &'static str) -> Single {
         no_block: false,
         effects: Effects::default(),
         recalls: false,
+        instead: Default::default(),
     }
 }
 
@@ -100,6 +102,9 @@ pub(crate) fn outside_block(mut plan: Plan) -> Plan {
         Plan::Scatter(_)
         | Plan::Gather(_)
         | Plan::CopyOut(_)
+        | Plan::Spread(_)
+        | Plan::Load(_)
+        | Plan::Transfer(_)
         | Plan::Session(_)
         | Plan::Admin(_)
         | Plan::Explain(_) => {}
@@ -237,26 +242,34 @@ fn copied(
         }
         Placement::Group(group) => match context.chosen_shard() {
             Some(shard) => Ok(copy_single(Route::Shard(shard), access)),
-            None if !copy.is_from => copy_out::table(copy, span, group),
-            None => Err(
-                Error::unsupported(format!("COPY into the sharded table {name}"))
-                    .with_hint("SET pgweave.shard to copy into one shard.")
-                    .at(source.sql, relation.location),
-            ),
+            None if copy.is_from => loaded(copy, relation, source, context),
+            None => copy_out::table(copy, span, group),
         },
         Placement::All if !copy.is_from => Ok(copy_single(Route::Any, access)),
         Placement::All if context.catalog.shards().len() == 1 => Ok(copy_single(
             Route::Shard(context.catalog.default_shard()),
             access,
         )),
-        Placement::All => Err(
-            Error::unsupported(format!("COPY into the reference table {name}"))
-                .with_hint("Use INSERT.")
-                .at(source.sql, relation.location),
-        ),
+        Placement::All => loaded(copy, relation, source, context),
         Placement::Holding(_) => {
             Err(Error::unsupported(format!("COPY of {name}")).at(source.sql, relation.location))
         }
+    }
+}
+
+fn loaded(
+    copy: &nodes::CopyStmt,
+    relation: &nodes::RangeVar,
+    source: Source<'_>,
+    context: &Context<'_>,
+) -> Result<Plan, Error> {
+    let name = relation.relname().unwrap_or_default();
+    match look_up(context, relation.schemaname(), name) {
+        Found::Table(table) => load(copy, table, source, context),
+        _ => Err(
+            Error::unsupported(format!("COPY into {name}, which is no table"))
+                .at(source.sql, relation.location),
+        ),
     }
 }
 

@@ -11,7 +11,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use catalog::{Catalog, ShardId};
-use planner::{Context, Error, Plan, Planned, Route, Target, plan_text, resolve};
+use planner::{
+    Context, Error, Plan, Planned, Route, Single, Target, plan_several, plan_text, resolve,
+    resolve_all,
+};
 
 #[derive(Default)]
 struct Session {
@@ -66,7 +69,7 @@ fn outcome(sql: &str, catalog: &Catalog, context: &Context<'_>) -> String {
                 if index > 0 {
                     out.push('\n');
                 }
-                show(&mut out, sql, planned, catalog);
+                show(&mut out, sql, planned, catalog, context);
                 if let Some(rest) = planned.rest {
                     write!(out, "\nthen plans [{}]", sql[rest..].trim()).unwrap();
                 }
@@ -77,7 +80,7 @@ fn outcome(sql: &str, catalog: &Catalog, context: &Context<'_>) -> String {
     out
 }
 
-fn show(out: &mut String, sql: &str, planned: &Planned, catalog: &Catalog) {
+fn show(out: &mut String, sql: &str, planned: &Planned, catalog: &Catalog, context: &Context<'_>) {
     if planned.part.is_some() {
         writeln!(out, "[{}]", planned.text(sql).trim()).unwrap();
     }
@@ -93,10 +96,27 @@ fn show(out: &mut String, sql: &str, planned: &Planned, catalog: &Catalog) {
             Ok(target) => write!(out, "\n=> {target:?}").unwrap(),
             Err(error) => {
                 out.push_str("\n=> ");
-                show_error(out, &error);
+                match several(sql, planned, single, catalog, context) {
+                    Some(Ok(plan)) => write!(out, "{}", plan.plan).unwrap(),
+                    Some(Err(error)) => show_error(out, &error),
+                    None => show_error(out, &error),
+                }
             }
         }
     }
+}
+
+/// What is planned for the shards that the keys of a write lead to.
+fn several(
+    sql: &str,
+    planned: &Planned,
+    single: &Single,
+    catalog: &Catalog,
+    context: &Context<'_>,
+) -> Option<Result<Planned, Error>> {
+    let shards = resolve_all(&single.route, catalog, &()).ok()?;
+    let start = planned.part.as_ref().map_or(0, |part| part.start);
+    (single.tag.0 != "SELECT").then(|| plan_several(sql, start, Some(shards), context))
 }
 
 fn show_error(out: &mut String, error: &Error) {

@@ -86,8 +86,8 @@ proptest! {
                 for planned in plans.iter() {
                     match &*planned.plan {
                         Plan::Single(single) => targets.push(resolve(&single.route, &catalog, &values)?),
-                        // What values lead to several shards is gathered, whether it shows now or when they are resolved.
-                        Plan::Gather(_) => return Ok(Outcome::Refused("0A000")),
+                        // What values lead to several shards is gathered or spread, whether it shows now or when they are resolved.
+                        Plan::Gather(_) | Plan::Spread(_) | Plan::Transfer(_) => return Ok(Outcome::Refused("0A000")),
                         other => others.push(other.to_string()),
                     }
                 }
@@ -99,8 +99,8 @@ proptest! {
                 for planned in &plans {
                     match &*planned.plan {
                         Plan::Single(single) => targets.push(resolve(&single.route, &catalog, &())?),
-                        // What values lead to several shards is gathered, whether it shows now or when they are resolved.
-                        Plan::Gather(_) => return Ok(Outcome::Refused("0A000")),
+                        // What values lead to several shards is gathered or spread, whether it shows now or when they are resolved.
+                        Plan::Gather(_) | Plan::Spread(_) | Plan::Transfer(_) => return Ok(Outcome::Refused("0A000")),
                         other => others.push(other.to_string()),
                     }
                 }

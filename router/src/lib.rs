@@ -13,6 +13,7 @@ pub mod ddl;
 pub mod drive;
 pub mod execute;
 pub mod health;
+pub mod load;
 pub mod local;
 pub mod merge;
 pub mod pool;

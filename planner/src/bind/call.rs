@@ -4,7 +4,7 @@
 use catalog::TableKind;
 
 use super::Binder;
-use crate::functions::{Builtin, classify};
+use crate::functions::{Builtin, Unsettled, classify, unsettled};
 use crate::parse::{ConstValue, Node, names, nodes};
 use crate::piece::{Piece, piece};
 use crate::relation::{Found, FoundSequence, look_up, look_up_sequence};
@@ -75,7 +75,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                         .findings
                         .home(default, format!("function {name}"));
                     self.bound.findings.raise(Access::Write);
-                    self.bound.findings.vary(format!("function {name}"));
+                    self.bound.findings.differ(format!("function {name}"));
                 }
             },
         }
@@ -128,11 +128,26 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 findings.unsettle(format!("{name}, which depends on the order of rows"))
             }
             Builtin::Unsettled if moment_type(Node::FuncCall(call)).is_some() => {
-                findings.moments = true;
+                findings.ask_moment(if self.within.is_some() {
+                    -1
+                } else {
+                    call.location
+                });
                 findings.unsettle(format!("function {name}"));
             }
             Builtin::Unsettled => {
-                findings.vary(format!("function {name}"));
+                match unsettled(name) {
+                    Unsettled::EachTime if self.depth > self.row_depth => {
+                        findings
+                            .volatile_within
+                            .get_or_insert_with(|| format!("function {name}"));
+                        findings.vary(format!("function {name}"));
+                    }
+                    Unsettled::EachTime | Unsettled::Session => {
+                        findings.vary(format!("function {name}"));
+                    }
+                    Unsettled::Server => findings.differ(format!("function {name}")),
+                }
                 if matches!(name, "txid_current" | "pg_current_xact_id") {
                     findings.raise(Access::Write);
                 }
@@ -196,6 +211,12 @@ impl<'c: 's, 's> Binder<'c, 's> {
         self.bound.findings.raise(Access::Write);
         self.bound.findings.tied_to_values = true;
         self.bound.findings.vary(format!("function {name}"));
+        if self.depth > self.row_depth {
+            self.bound
+                .findings
+                .volatile_within
+                .get_or_insert_with(|| format!("function {name}"));
+        }
         match name {
             "nextval" => self.bound.findings.draws.push(call.location),
             "currval" | "lastval" => self.bound.findings.recalls.push(call.location),

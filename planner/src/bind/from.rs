@@ -254,6 +254,10 @@ impl<'c: 's, 's> Binder<'c, 's> {
         }
         self.expression(sample.repeatable(), lateral, loose)?;
         self.bound.findings.unsettle("TABLESAMPLE");
+        self.bound
+            .findings
+            .volatile_within
+            .get_or_insert_with(|| "TABLESAMPLE".to_owned());
         let bound = self.bind_from_item(sample.relation(), outer, lateral, loose)?;
         if let Item::Sharded { table, .. } = &self.bound.items[bound.item] {
             let error =

@@ -51,13 +51,26 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 };
                 let rows = match insert.select_stmt() {
                     Node::SelectStmt(select) if is_plain_values(select) => {
-                        let rows =
-                            self.inserted_rows(table, key, &positions, select, outer, &mut level)?;
+                        let rows = self.inserted_rows(
+                            table,
+                            key,
+                            (&positions, columns.as_deref()),
+                            select,
+                            outer,
+                            &mut level,
+                        )?;
                         self.note_inserted(&rows, key, &target, &mut level);
                         InsertRows::Values(rows)
                     }
                     Node::SelectStmt(select) => {
-                        let query = self.select(select, outer)?;
+                        // The rows of the SELECT are those that are written, each evaluated once.
+                        let within = self.row_depth;
+                        if self.depth == 1 {
+                            self.row_depth = 2;
+                        }
+                        let query = self.select(select, outer);
+                        self.row_depth = within;
+                        let query = query?;
                         self.note_selected(key, &positions, query);
                         InsertRows::Query { query, positions }
                     }
@@ -133,17 +146,20 @@ impl<'c: 's, 's> Binder<'c, 's> {
         &mut self,
         table: &Table,
         key: &[KeyColumn],
-        positions: &[usize],
+        columns: (&[usize], Option<&[String]>),
         select: &nodes::SelectStmt,
         outer: &Scope<'_>,
         level: &mut Level,
     ) -> Result<Vec<Vec<Operand>>, Error> {
+        let (positions, columns) = columns;
         let mut rows = Vec::with_capacity(select.values_lists().len());
         for row in select.values_lists() {
+            let words = self.bound.findings.moment_words.len();
             self.expression(row, outer, &mut level.subqueries)?;
             let Node::NodeList(row) = row else {
                 return Err(Error::internal("a row of VALUES that is no list"));
             };
+            self.forget_plain_words(words, table, columns, row);
             let mut values = Vec::with_capacity(key.len());
             for (key, position) in key.iter().zip(positions) {
                 match self.inserted_value(table, key, row, *position) {
@@ -154,6 +170,36 @@ impl<'c: 's, 's> Binder<'c, 's> {
             rows.push(values);
         }
         Ok(rows)
+    }
+
+    /// Of the words since `from` that dates and times read as the moment, those that go into columns of other types are plain.
+    fn forget_plain_words(
+        &mut self,
+        from: usize,
+        table: &Table,
+        columns: Option<&[String]>,
+        row: &NodeList,
+    ) {
+        let words = &mut self.bound.findings.moment_words;
+        if words.len() == from {
+            return;
+        }
+        let plain = |(index, node): (usize, Node<'_>)| {
+            let Node::A_Const(constant) = node else {
+                return None;
+            };
+            let name = columns.and_then(|columns| columns.get(index))?;
+            let column = table.column(name)?;
+            let plain =
+                column.type_oid < FIRST_OF_USERS && !DATES_AND_TIMES.contains(&column.type_oid);
+            plain.then_some(constant.location)
+        };
+        let plain: Vec<i32> = row.iter().enumerate().filter_map(plain).collect();
+        let mut at = 0;
+        words.retain(|word| {
+            at += 1;
+            at <= from || !plain.contains(word)
+        });
     }
 
     pub(super) fn inserted_value(
@@ -287,7 +333,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
     }
 
     /// Columns of a reference table that are left out take their defaults on each copy.
-    pub(super) fn judge_defaults(&mut self, table: &Table, columns: Option<&[String]>) {
+    pub(crate) fn judge_defaults(&mut self, table: &Table, columns: Option<&[String]>) {
         for column in table.columns.iter().filter(|column| column.has_default) {
             if columns.is_some_and(|columns| columns.contains(&column.name)) {
                 continue;
@@ -336,6 +382,12 @@ impl<'c: 's, 's> Binder<'c, 's> {
         true
     }
 }
+
+/// Types that users made, perhaps domains, have numbers from here on.
+const FIRST_OF_USERS: u32 = 16384;
+
+/// date, time, timestamp, timestamptz, timetz, by `pg_type.oid`.
+const DATES_AND_TIMES: [u32; 5] = [1082, 1083, 1114, 1184, 1266];
 
 fn type_modifier(table: &Table, key: &KeyColumn) -> i32 {
     table

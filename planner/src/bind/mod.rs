@@ -25,7 +25,7 @@ pub(crate) use needed::Needed;
 use crate::convert::Family;
 use crate::facts::Variable;
 use crate::operand::Source;
-use crate::parse::{ConstValue, Node, nodes};
+use crate::parse::{ConstValue, Node, SQLValueFunctionOp, nodes};
 use crate::query::{Bound, QueryId};
 use crate::rewrite::moment_type;
 use crate::scope::{
@@ -43,6 +43,8 @@ pub(crate) struct Binder<'c: 's, 's> {
     pub bound: Bound<'c>,
     pub relations: Relations<'c>,
     depth: u32,
+    /// At this depth and above, expressions are evaluated for each row that is written.
+    row_depth: u32,
     /// The recursive CTE being bound was referred to by itself.
     recursion_used: bool,
     /// Bare `=` means PostgreSQL's own.
@@ -78,6 +80,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             bound,
             relations: Relations::default(),
             depth: 0,
+            row_depth: 1,
             recursion_used: false,
             trusted_equality: matches!(system, None | Some(0)),
             within: None,
@@ -164,6 +167,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                         && means_now(text)
                     {
                         self.bound.findings.vary(format!("the value '{text}'"));
+                        self.bound.findings.moment_words.push(constant.location);
                     }
                 }
                 Node::FuncCall(call) => {
@@ -180,16 +184,29 @@ impl<'c: 's, 's> Binder<'c, 's> {
                         self.cast(cast);
                     }
                 }
+                Node::CurrentOfExpr(_) => self
+                    .bound
+                    .findings
+                    .keep_in_place("it names the row that a cursor is at"),
                 Node::SetToDefault(_) => self.bound.findings.unsettle("DEFAULT"),
-                Node::SQLValueFunction(_) if moment_type(node).is_some() => {
+                Node::SQLValueFunction(function) if moment_type(node).is_some() => {
+                    let location = if self.within.is_some() {
+                        -1
+                    } else {
+                        function.location
+                    };
                     let findings = &mut self.bound.findings;
-                    findings.moments = true;
+                    findings.ask_moment(location);
                     findings.unsettle("CURRENT_TIMESTAMP and the like");
                 }
-                Node::SQLValueFunction(_) => self
+                Node::SQLValueFunction(function) if tells_of_session(function) => self
                     .bound
                     .findings
                     .vary("CURRENT_TIME, CURRENT_USER and the like"),
+                Node::SQLValueFunction(_) => self
+                    .bound
+                    .findings
+                    .differ("CURRENT_TIME, CURRENT_USER and the like"),
                 Node::ColumnRef(reference) => {
                     let last = reference.fields().iter().next_back().and_then(Node::as_str);
                     if reference.fields().len() > 2 {
@@ -343,6 +360,18 @@ fn means_now(text: &str) -> bool {
     ["now", "today", "tomorrow", "yesterday"]
         .iter()
         .any(|word| text.eq_ignore_ascii_case(word))
+}
+
+/// CURRENT_USER and its like: the same on all servers that work for a session.
+fn tells_of_session(function: &nodes::SQLValueFunction) -> bool {
+    matches!(
+        function.op,
+        SQLValueFunctionOp::SVFOP_CURRENT_ROLE
+            | SQLValueFunctionOp::SVFOP_CURRENT_USER
+            | SQLValueFunctionOp::SVFOP_USER
+            | SQLValueFunctionOp::SVFOP_SESSION_USER
+            | SQLValueFunctionOp::SVFOP_CURRENT_SCHEMA
+    )
 }
 
 /// Where a node stands in the text, for error positions.

@@ -21,6 +21,12 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 self.bound
                     .findings
                     .vary(format!("the volatile function {name}"));
+                if self.depth > self.row_depth {
+                    self.bound
+                        .findings
+                        .volatile_within
+                        .get_or_insert_with(|| format!("the volatile function {name}"));
+                }
             }
             Volatility::Stable => self
                 .bound

@@ -6,8 +6,8 @@ use super::Binder;
 use super::from::alias_of;
 use crate::facts::{Known, Variable};
 use crate::operand::{Operand, OperandValue, operand};
-use crate::parse::{Node, NodeList, nodes};
-use crate::query::{Item, Level, Query, QueryId, QueryKind};
+use crate::parse::{CmdType, MergeMatchKind, Node, NodeList, nodes};
+use crate::query::{Item, Join, JoinKind, Level, Query, QueryId, QueryKind};
 use crate::relation::{Found, look_up};
 use crate::scope::{CteScope, Namespace, RelationId, Scope};
 use crate::{Access, Error};
@@ -205,7 +205,13 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 && !self.keeps_key(assignment, variable, &known, &scope)
             {
                 let error = key_update(target.table, name).at(self.source.sql, assignment.location);
-                self.bound.findings.refuse(error);
+                // Of the statement itself, the rows may be moved.
+                match self.depth {
+                    1 => {
+                        self.bound.findings.moves.get_or_insert(error);
+                    }
+                    _ => self.bound.findings.refuse(error),
+                }
             }
         }
         self.returning(
@@ -285,7 +291,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
         self.returning(delete.returning_clause(), namespace, outer, level, &[])
     }
 
-    /// MERGE into an unsharded table. Into others it is refused for now: rows that match nothing would have to be proved too.
+    /// MERGE is a join of its source with the target; the rows that it inserts are proved like those of the target.
     pub(super) fn merge_statement(
         &mut self,
         merge: &nodes::MergeStmt,
@@ -293,17 +299,15 @@ impl<'c: 's, 's> Binder<'c, 's> {
     ) -> Result<Query, Error> {
         let target = self.target(merge.relation())?;
         if let Some(table) = target.table
-            && !matches!(table.kind, TableKind::Unsharded { .. })
+            && matches!(table.kind, TableKind::Reference)
         {
-            let error = Error::unsupported(format!(
-                "MERGE into {}, which is not an unsharded table",
-                table.name
-            ))
-            .with_hint("Use INSERT … ON CONFLICT, or UPDATE and INSERT.")
-            .at(
-                self.source.sql,
-                merge.relation().map_or(-1, |relation| relation.location),
-            );
+            let error =
+                Error::unsupported(format!("MERGE into the reference table {}", table.name))
+                    .with_hint("Use INSERT … ON CONFLICT, or UPDATE and INSERT.")
+                    .at(
+                        self.source.sql,
+                        merge.relation().map_or(-1, |relation| relation.location),
+                    );
             self.bound.findings.refuse(error);
         }
         let mut level = Level {
@@ -324,19 +328,110 @@ impl<'c: 's, 's> Binder<'c, 's> {
         };
         let mut loose = Vec::new();
         self.expression(merge.join_condition(), &scope, &mut loose)?;
+        let mut facts = Vec::new();
+        self.conditions(merge.join_condition(), &scope, &mut facts);
+        let mut inserts = false;
         for clause in merge.merge_when_clauses() {
             self.expression(clause.condition(), &scope, &mut loose)?;
             for node in clause.target_list().iter().chain(clause.values()) {
                 self.expression(node, &scope, &mut loose)?;
             }
+            inserts |= clause.command_type == CmdType::CMD_INSERT;
+            self.merge_action(clause, &target, &scope, &mut level);
         }
         level.loose_subqueries.extend(loose);
+        let sources = std::mem::take(&mut level.items);
+        if let ([source], false) = (sources.as_slice(), target.key().is_empty()) {
+            self.bound.items.push(Item::Join(Join {
+                kind: if inserts {
+                    JoinKind::Left
+                } else {
+                    JoinKind::Inner
+                },
+                left: *source,
+                right: target.item,
+                facts,
+                left_facts: level.item_facts.clone(),
+                right_facts: Vec::new(),
+                subqueries: Vec::new(),
+            }));
+            level.items.push(self.bound.items.len() - 1);
+        } else {
+            level.items = sources;
+        }
         self.returning(merge.returning_clause(), namespace, outer, level, &[])
             .map(|mut query| {
                 query.outputs.clear();
                 (query.names_known, query.positions_known) = (false, false);
                 query
             })
+    }
+
+    /// What one WHEN clause does to a sharded target: it must leave its keys alone, and insert rows with keys of its source.
+    fn merge_action(
+        &mut self,
+        clause: &nodes::MergeWhenClause,
+        target: &Target<'c>,
+        scope: &Scope<'_>,
+        level: &mut Level,
+    ) {
+        let key = target.key();
+        let Some(table) = target.table.filter(|_| !key.is_empty()) else {
+            return;
+        };
+        let refused = |what: &str| {
+            Error::unsupported(format!(
+                "MERGE into the sharded table {} {what}",
+                table.name
+            ))
+            .with_hint(format!(
+                "Insert rows whose {} is a column of the source, and leave it as it is.",
+                key[0].name
+            ))
+        };
+        if clause.match_kind == MergeMatchKind::MERGE_WHEN_NOT_MATCHED_BY_SOURCE {
+            self.bound
+                .findings
+                .refuse(refused("with WHEN NOT MATCHED BY SOURCE"));
+        }
+        let columns: Vec<&str> = clause
+            .target_list()
+            .iter()
+            .filter_map(|node| match node {
+                Node::ResTarget(column) => column.name(),
+                _ => None,
+            })
+            .collect();
+        match clause.command_type {
+            CmdType::CMD_UPDATE => {
+                let changed = key.iter().find(|key| columns.contains(&key.name.as_str()));
+                if let Some(column) = changed {
+                    let error = key_update(target.table, &column.name);
+                    self.bound.findings.refuse(error);
+                }
+            }
+            CmdType::CMD_INSERT => {
+                let position = |name: &str| match columns.is_empty() {
+                    true => table.columns.iter().position(|column| column.name == name),
+                    false => columns.iter().position(|column| *column == name),
+                };
+                let variables: Option<Vec<Variable>> = key
+                    .iter()
+                    .map(|key| {
+                        let value = clause.values().get(position(&key.name)?)?;
+                        self.column(value, scope)
+                    })
+                    .collect();
+                match variables {
+                    Some(variables) => level.merge_keys.push(variables),
+                    None => {
+                        let error = refused("that inserts a key which is no column of its source");
+                        self.bound.findings.refuse(error);
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 
     /// RETURNING, and the query that the statement is to those who refer to it. Columns in `assigned` come out changed.

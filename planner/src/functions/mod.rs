@@ -5,8 +5,8 @@
 mod names;
 
 use names::{
-    ADVISORY, ADVISORY_TRANSACTION, AGGREGATES, BY_TEXT, LARGE_OBJECT, ORDER_SENSITIVE, SERVER,
-    UNSETTLED,
+    ADVISORY, ADVISORY_TRANSACTION, AGGREGATES, BY_SESSION, BY_TEXT, EACH_TIME, LARGE_OBJECT,
+    ORDER_SENSITIVE, SERVER, UNSETTLED,
 };
 
 /// One kind of built-in function.
@@ -53,6 +53,29 @@ pub(crate) fn classify(name: &str) -> Builtin {
     }
 }
 
+/// What the result of an unsettled function depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unsettled {
+    /// It is another at each call.
+    EachTime,
+    /// The session's settings: the same on all servers that work for it.
+    Session,
+    /// The server, the transaction or the moment.
+    Server,
+}
+
+/// Of a name that [`classify`] calls unsettled.
+pub(crate) fn unsettled(name: &str) -> Unsettled {
+    let among = |list: &[&str]| list.binary_search(&name).is_ok();
+    if among(EACH_TIME) {
+        Unsettled::EachTime
+    } else if among(BY_SESSION) {
+        Unsettled::Session
+    } else {
+        Unsettled::Server
+    }
+}
+
 /// Whether this is the name of an aggregate of PostgreSQL's own.
 pub(crate) fn is_aggregate(name: &str) -> bool {
     AGGREGATES.binary_search(&name).is_ok()
@@ -68,7 +91,9 @@ mod tests {
             ADVISORY,
             ADVISORY_TRANSACTION,
             AGGREGATES,
+            BY_SESSION,
             BY_TEXT,
+            EACH_TIME,
             LARGE_OBJECT,
             ORDER_SENSITIVE,
             SERVER,

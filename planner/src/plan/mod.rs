@@ -6,16 +6,22 @@
 mod copy;
 mod everywhere;
 mod gather;
+mod load;
 mod scatter;
 mod session;
 mod single;
+mod spread;
+mod transfer;
 
 pub use copy::*;
 pub use everywhere::*;
 pub use gather::*;
+pub use load::*;
 pub use scatter::*;
 pub use session::*;
 pub use single::*;
+pub use spread::*;
+pub use transfer::*;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -55,6 +61,12 @@ pub enum Plan {
     Gather(Gather),
     /// COPY TO STDOUT of rows of several shards.
     CopyOut(CopyOut),
+    /// A write that several shards carry out, each for its own rows.
+    Spread(Spread),
+    /// COPY FROM STDIN into a table that is on several shards.
+    Load(Load),
+    /// INSERT of a query's rows that are to be stored elsewhere than they are read.
+    Transfer(Box<Transfer>),
     /// The session itself answers, or must know.
     Session(SessionStatement),
     /// An operator's function or statement.

@@ -3,6 +3,8 @@
 use catalog::{GroupId, KeyType, KeyValue, ShardId};
 use smallvec::SmallVec;
 
+use super::Instead;
+
 /// A statement for one shard.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Single {
@@ -20,6 +22,8 @@ pub struct Single {
     pub effects: Effects,
     /// `currval` or `lastval`: answers what an earlier statement of the session has drawn, on the connection that ran it.
     pub recalls: bool,
+    /// For when its keys lie on several shards.
+    pub instead: Instead,
 }
 
 /// May it go to a replica, may it change something?

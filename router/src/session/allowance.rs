@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use catalog::{Catalog, ShardId};
-use planner::{CopyRows, Gather, GatherPlace, Plan};
+use planner::{CopyRows, Gather, GatherPlace, Plan, Spread, SpreadKind};
 
 use super::report::Report;
 use super::{Session, Step, explain};
@@ -68,6 +68,11 @@ fn shards_of(plan: &Plan, catalog: &Catalog) -> usize {
             CopyRows::Shards { group, shards, .. } => of_group(*group, shards.as_deref()).len(),
             CopyRows::Query(plan) => shards_of(plan, catalog),
         },
+        Plan::Spread(Spread {
+            kind: SpreadKind::Each(shards),
+            group,
+            ..
+        }) => of_group(*group, shards.as_deref()).len(),
         _ => 1,
     }
 }

@@ -91,7 +91,7 @@ impl Session {
                     }
                 }
             }
-            Some(Plan::Scatter(_) | Plan::Gather(_)) => {}
+            Some(Plan::Scatter(_) | Plan::Gather(_) | Plan::Spread(_) | Plan::Transfer(_)) => {}
             _ => {
                 return Err(Report::error(
                     "0A000",
@@ -116,7 +116,7 @@ impl Session {
                 Arguments::read(call.arguments)
                     .is_none_or(|plain| self.need_of(single, &plain, catalog).is_err())
             }
-            Some(Plan::Scatter(_) | Plan::Gather(_)) => true,
+            Some(Plan::Scatter(_) | Plan::Gather(_) | Plan::Spread(_) | Plan::Transfer(_)) => true,
             _ => false,
         };
         Ok(is_evaluated.then_some(statement))

@@ -144,6 +144,30 @@ impl ClientIo {
         }));
     }
 
+    /// From now on rows are kept, up to so many bytes; what else is for the client waits.
+    pub fn collect_rows(&mut self, limit_bytes: u64) {
+        let held = std::mem::take(&mut self.out);
+        self.discarding = Some(Box::new(Discarding {
+            held,
+            limit_bytes,
+            ..Discarding::default()
+        }));
+    }
+
+    /// Ends that.
+    pub fn collected_rows(&mut self) -> Collected {
+        let Some(mut discarding) = self.discarding.take() else {
+            return Collected::default();
+        };
+        discarding.take(&mut self.out);
+        self.out = discarding.held;
+        Collected {
+            messages: discarding.kept,
+            rows: discarding.rows,
+            bytes: discarding.bytes,
+        }
+    }
+
     /// Ends that; returns how many rows there were.
     pub fn keep_results(&mut self) -> u64 {
         let Some(mut discarding) = self.discarding.take() else {
@@ -203,6 +227,15 @@ impl ClientIo {
     }
 }
 
+/// The rows of a result.
+#[derive(Debug, Default)]
+pub struct Collected {
+    /// DataRow messages; not all of them, if they are more than was asked for.
+    pub messages: Vec<u8>,
+    pub rows: u64,
+    pub bytes: u64,
+}
+
 /// Takes results out of what is for a client.
 #[derive(Default)]
 struct Discarding {
@@ -213,6 +246,12 @@ struct Discarding {
     missing: usize,
     /// The message at hand is not of a result.
     keeps: bool,
+    /// Rows that are wanted, up to so many bytes.
+    kept: Vec<u8>,
+    limit_bytes: u64,
+    /// The bytes of all rows.
+    bytes: u64,
+    is_row: bool,
 }
 
 impl Discarding {
@@ -223,13 +262,17 @@ impl Discarding {
                     return;
                 };
                 self.missing = total;
-                self.rows += u64::from(out[0] == b'D');
+                self.is_row = out[0] == b'D';
+                self.rows += u64::from(self.is_row);
+                self.bytes += if self.is_row { total as u64 } else { 0 };
                 self.keeps = !matches!(out[0], b'T' | b'D' | b'C' | b's' | b'I');
             }
             let piece = out.split_to(self.missing.min(out.len()));
             self.missing -= piece.len();
             if self.keeps {
                 self.held.extend_from_slice(&piece);
+            } else if self.is_row && self.bytes <= self.limit_bytes {
+                self.kept.extend_from_slice(&piece);
             }
         }
     }

@@ -361,7 +361,7 @@ fn write_need(shard: ShardId) -> Need {
 }
 
 /// Waits until no other transaction has written the tables and not ended. The pair of numbers is the router's own.
-fn turn_text(write: &ReferenceWrite) -> String {
+pub(super) fn turn_text(write: &ReferenceWrite) -> String {
     let locks: Vec<String> = write
         .tables
         .iter()
@@ -394,7 +394,7 @@ fn outcome(captured: &[u8]) -> Option<&[u8]> {
     tag
 }
 
-fn copies_differ() -> Failure {
+pub(super) fn copies_differ() -> Failure {
     Report::error(
         "40001",
         "the write would change other rows in one copy of the reference table than in another",

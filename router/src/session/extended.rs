@@ -126,14 +126,19 @@ impl Session {
                 super::statement::arguments_offset(&statement.sql, &ad_hoc.sql);
             return self.bind_on(index, &bind, ad_hoc);
         }
-        let need = match self.server_need(&statement, &values, &catalog) {
+        let indexed = values.indexed();
+        let values: &dyn Values = match &indexed {
+            Some(indexed) => indexed,
+            None => &values,
+        };
+        let need = match self.server_need(&statement, values, &catalog) {
             Ok(need) => need,
             Err(refusal) => {
                 let Some(planned) = &statement.planned else {
                     return Err(refusal);
                 };
                 let gathered =
-                    self.over_several(planned, &statement.sql, &values, refusal, &catalog)?;
+                    self.over_several(planned, &statement.sql, values, refusal, &catalog)?;
                 statement = Arc::new(Statement {
                     planned: Some(Arc::new(gathered)),
                     ..Statement::clone(&statement)
@@ -148,6 +153,8 @@ impl Session {
                     Some(
                         Plan::Scatter(_)
                             | Plan::Gather(_)
+                            | Plan::Spread(_)
+                            | Plan::Transfer(_)
                             | Plan::Session(SessionStatement::Declare { .. })
                     )
                 )
@@ -240,6 +247,7 @@ impl Session {
                     let on_server = match statement.plan() {
                         Some(Plan::Everywhere(everywhere)) => everywhere.returns_rows,
                         Some(Plan::Scatter(_) | Plan::Gather(_)) => true,
+                        Some(Plan::Spread(spread)) => spread.returns_rows,
                         _ => false,
                     };
                     let catalog = self.catalog();
@@ -405,6 +413,41 @@ pub(super) struct BindValues<'a> {
     pub bind: &'a frontend::Bind<'a>,
 }
 
+impl<'a> BindValues<'a> {
+    /// The same with each value at hand, if there are so many that looking for each would take long.
+    pub fn indexed(&self) -> Option<IndexedValues<'a>> {
+        (self.bind.parameter_count() > INDEXED_FROM).then(|| IndexedValues {
+            types: self.types,
+            bind: self.bind,
+            values: self.bind.values(),
+        })
+    }
+}
+
+/// So many parameters are found one after the other.
+const INDEXED_FROM: usize = 32;
+
+/// The values of a Bind message with many parameters.
+pub(super) struct IndexedValues<'a> {
+    types: &'a [u32],
+    bind: &'a frontend::Bind<'a>,
+    values: Vec<Option<&'a [u8]>>,
+}
+
+impl Values for IndexedValues<'_> {
+    fn parameter(&self, index: u16) -> Option<Value<'_>> {
+        Some(Value {
+            type_oid: self.types.get(usize::from(index)).copied().unwrap_or(0),
+            binary: self.bind.parameter_is_binary(index),
+            bytes: *self.values.get(usize::from(index))?,
+        })
+    }
+
+    fn literal(&self, _: u16) -> Option<&str> {
+        None
+    }
+}
+
 impl Values for BindValues<'_> {
     fn parameter(&self, index: u16) -> Option<Value<'_>> {
         let bytes = self.bind.parameter(index)?;
@@ -424,7 +467,14 @@ impl Values for BindValues<'_> {
 fn shares_block(statement: &Statement) -> bool {
     match statement.plan() {
         Some(Plan::Everywhere(everywhere)) => !everywhere.no_block,
-        Some(Plan::Scatter(_) | Plan::Gather(_) | Plan::CopyOut(_)) => true,
+        Some(
+            Plan::Scatter(_)
+            | Plan::Gather(_)
+            | Plan::CopyOut(_)
+            | Plan::Spread(_)
+            | Plan::Load(_)
+            | Plan::Transfer(_),
+        ) => true,
         // They take part in the client's transaction.
         Some(Plan::Admin(call)) => super::outbox::columns(&call.name).is_some(),
         Some(Plan::Session(session)) => matches!(

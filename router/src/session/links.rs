@@ -328,7 +328,7 @@ impl Session {
     }
 
     /// A sequence has no values left on a shard: if they are leased in blocks, the next block comes now.
-    fn lease_sequences(&self) {
+    pub(super) fn lease_sequences(&self) {
         let store = self.router.store.clone();
         tokio::spawn(async move {
             if let Err(error) = store.look_after_sequences().await {

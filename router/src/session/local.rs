@@ -117,6 +117,19 @@ impl Session {
             Some(Plan::CopyOut(copy)) => {
                 return Box::pin(self.run_copy_out(copy, &statement.sql, 0, &catalog)).await;
             }
+            Some(plan @ Plan::Spread(spread)) => {
+                self.allow_spread(plan, &catalog)?;
+                let sent = Sent::Bound(statement, message, Wanted::Rows(max_rows));
+                return Box::pin(self.run_spread(spread, &statement.sql, 0, sent, &catalog)).await;
+            }
+            Some(Plan::Transfer(transfer)) => {
+                let sent = Sent::Bound(statement, message, Wanted::Rows(max_rows));
+                let sql = &statement.sql;
+                return Box::pin(self.run_transfer(transfer, sql, 0, sent, &catalog)).await;
+            }
+            Some(Plan::Load(load)) => {
+                return Box::pin(self.run_load(load, &statement.sql, 0, &catalog)).await;
+            }
             Some(Plan::Session(session)) => {
                 self.run_session_statement(session, part, &catalog).await?;
                 if matches!(

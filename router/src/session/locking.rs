@@ -156,6 +156,7 @@ impl Session {
                 link: *link,
                 exhausted: false,
                 ready: false,
+                affected: 0,
             };
             while !source.ready {
                 while self.head(&mut source, &mut described, scatter.hidden)? {

@@ -1,7 +1,7 @@
 //! Which server a statement of the extended protocol needs: to run with its values, or to be described before it has any.
 
 use catalog::Catalog;
-use planner::{Access, Pins, Plan, Route, SessionStatement, Target, Values};
+use planner::{Access, LoadTarget, Pins, Plan, Route, SessionStatement, Target, Values};
 
 use super::links::Need;
 use super::prepared::Statement;
@@ -82,7 +82,7 @@ impl Session {
         self.describing_need_of(statement.plan()?, catalog)
     }
 
-    fn describing_need_of(&self, plan: &Plan, catalog: &Catalog) -> Option<Need> {
+    pub(super) fn describing_need_of(&self, plan: &Plan, catalog: &Catalog) -> Option<Need> {
         let target = match plan {
             Plan::Single(single) => match &single.route {
                 Route::Any => Target::Any,
@@ -105,6 +105,16 @@ impl Session {
             }
             Plan::Gather(gather) if !gather.is_known_to_servers() => return None,
             Plan::Gather(gather) => Target::Shard(*gather.servers.first()?),
+            Plan::Transfer(transfer) => {
+                let LoadTarget::Rows { group, .. } = &transfer.load.target else {
+                    return None;
+                };
+                Target::Shard(catalog.group(*group)?.map.shards().first().copied()?)
+            }
+            Plan::Spread(spread) => {
+                let group = catalog.group(spread.group)?;
+                Target::Shard(group.map.shards().first().copied()?)
+            }
             Plan::Everywhere(everywhere)
                 if everywhere.parameters > 0 || everywhere.returns_rows =>
             {

@@ -55,6 +55,8 @@ pub(super) struct Source {
     pub exhausted: bool,
     /// ReadyForQuery has been read.
     pub ready: bool,
+    /// The number of rows in the command tag.
+    pub affected: u64,
 }
 
 impl Source {
@@ -65,6 +67,7 @@ impl Source {
                 link: *link,
                 exhausted: false,
                 ready: false,
+                affected: 0,
             })
             .collect()
     }
@@ -318,12 +321,15 @@ impl Session {
         let (Plan::Single(single), Failure::Report(report)) = (&*planned.plan, &refusal) else {
             return Err(refusal);
         };
-        let query = single.access <= Access::LockingRead
-            && single.tag.0 == "SELECT"
-            && single.effects.is_empty()
-            && matches!(single.route, Route::Key(_));
-        if !query || report.sqlstate != "0A000" {
+        let query = single.access <= Access::LockingRead && single.tag.0 == "SELECT";
+        let write = matches!(single.tag.0, "INSERT" | "UPDATE" | "DELETE" | "MERGE");
+        let split =
+            (query || write) && single.effects.is_empty() && matches!(single.route, Route::Key(_));
+        if !split || report.sqlstate != "0A000" {
             return Err(refusal);
+        }
+        if write {
+            return self.spread_instead(single, planned, whole, values, refusal, catalog);
         }
         let manual = self.manual_shard(catalog)?;
         let start = planned.part.as_ref().map_or(0, |part| part.start);
@@ -670,6 +676,7 @@ impl Session {
                 }
                 b'C' | b's' | b'I' => {
                     source.exhausted = true;
+                    source.affected = backend::rows_of_tag(body);
                     if let Some(measures) = &mut self.measures {
                         measures.answered(link.shard, link.backend.consumed_bytes(), body);
                     }

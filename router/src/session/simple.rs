@@ -181,6 +181,22 @@ impl Session {
                 Box::pin(self.run_copy_out(copy, part.whole, part.offset, catalog)).await?;
                 Ok(false)
             }
+            Plan::Spread(spread) => {
+                self.allow_spread(&planned.plan, catalog)?;
+                Box::pin(self.run_spread(spread, part.whole, part.offset, Sent::Simple, catalog))
+                    .await?;
+                Ok(false)
+            }
+            Plan::Transfer(transfer) => {
+                let transferred =
+                    self.run_transfer(transfer, part.whole, part.offset, Sent::Simple, catalog);
+                Box::pin(transferred).await?;
+                Ok(false)
+            }
+            Plan::Load(load) => {
+                Box::pin(self.run_load(load, part.text, part.offset, catalog)).await?;
+                Ok(false)
+            }
             Plan::Session(statement) => self.run_session_statement(statement, part, catalog).await,
             Plan::Admin(call) => {
                 let arguments = Self::admin_arguments(call, &())?;

@@ -473,7 +473,7 @@ impl Session {
         self.learn_shape(index, &statement).await?;
         let statement = match statement.plan() {
             // It names places in the text, which is now the body alone.
-            Some(Plan::Scatter(_) | Plan::Gather(_)) => {
+            Some(Plan::Scatter(_) | Plan::Gather(_) | Plan::Spread(_) | Plan::Transfer(_)) => {
                 let body = self.statement_of(body, &[], false, self.reading(), catalog)?;
                 Arc::new(Statement {
                     planned: body.planned.clone(),
@@ -538,8 +538,15 @@ impl Session {
         let (statement, need, arguments) = match self.execution(call, catalog).await? {
             Execution::Server(statement, need, arguments) => (statement, need, arguments),
             Execution::Several(statement, bind) => {
-                let described = Box::pin(self.describe_rows(&statement)).await?;
-                self.local(|out| out.extend_from_slice(&described));
+                let silent = match statement.plan() {
+                    Some(Plan::Spread(spread)) => !spread.returns_rows,
+                    Some(Plan::Transfer(_)) => true,
+                    _ => false,
+                };
+                if !silent {
+                    let described = Box::pin(self.describe_rows(&statement)).await?;
+                    self.local(|out| out.extend_from_slice(&described));
+                }
                 Box::pin(self.execute_local(&statement, &bind, 0)).await?;
                 return Ok(false);
             }

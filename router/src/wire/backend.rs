@@ -13,6 +13,8 @@ pub struct ErrorFields {
     pub message: String,
     pub detail: Option<String>,
     pub hint: Option<String>,
+    /// In characters, from 1.
+    pub position: Option<usize>,
 }
 
 /// The single-letter fields of an ErrorResponse's body, in order.
@@ -47,6 +49,7 @@ pub fn error_fields(body: &[u8]) -> ErrorFields {
             b'M' => result.message = text,
             b'D' => result.detail = Some(text),
             b'H' => result.hint = Some(text),
+            b'P' => result.position = text.parse().ok(),
             _ => {}
         }
     }
@@ -244,6 +247,15 @@ pub fn parse_command_complete(body: &[u8]) -> Result<&str, ProtocolError> {
     let tag = reader.string()?;
     reader.end()?;
     std::str::from_utf8(tag).map_err(|_| ProtocolError::InvalidString)
+}
+
+/// The number of rows that the body of CommandComplete ends with; 0 if it names none.
+pub fn rows_of_tag(body: &[u8]) -> u64 {
+    let tag = parse_command_complete(body).unwrap_or_default();
+    tag.rsplit(' ')
+        .next()
+        .and_then(|rows| rows.parse().ok())
+        .unwrap_or(0)
 }
 
 /// The messages in a buffer that holds whole messages only.

@@ -73,6 +73,19 @@ impl<'a> Bind<'a> {
         reader.value().ok()
     }
 
+    /// How many parameters there are.
+    pub fn parameter_count(&self) -> usize {
+        self.parameter_count
+    }
+
+    /// All parameters, in order.
+    pub fn values(&self) -> Vec<Option<&'a [u8]>> {
+        let mut reader = Reader(self.parameters);
+        (0..self.parameter_count)
+            .map_while(|_| reader.value().ok())
+            .collect()
+    }
+
     pub fn parameter_is_binary(&self, index: u16) -> bool {
         let formats = self.formats.as_chunks::<2>().0;
         let format = match formats {
@@ -300,6 +313,52 @@ impl ShardBind<'_> {
         let length = (out.len() - start - 1) as u32;
         out[start + 1..start + 5].copy_from_slice(&length.to_be_bytes());
     }
+}
+
+/// Writes a Bind message for the unnamed portal with some of the client's values. `parameters`: which, from 0; `None` is the time
+/// of the transaction, as text.
+pub fn bind_selected(
+    out: &mut BytesMut,
+    client: Option<&Bind<'_>>,
+    statement: &[u8],
+    parameters: &[Option<u16>],
+    moment: Option<&str>,
+) {
+    let values: Vec<Option<&[u8]>> = client.map_or(Vec::new(), Bind::values);
+    let start = out.len();
+    out.put_u8(b'B');
+    out.put_u32(0);
+    out.put_u8(0);
+    out.put_slice(statement);
+    out.put_u8(0);
+    // Counts of 16 bits: there are no more parameters than the planner counts.
+    out.put_u16(parameters.len() as u16);
+    for parameter in parameters {
+        let is_binary = match (client, parameter) {
+            (Some(client), Some(index)) => client.parameter_is_binary(*index),
+            _ => false,
+        };
+        out.put_u16(u16::from(is_binary));
+    }
+    out.put_u16(parameters.len() as u16);
+    for parameter in parameters {
+        let value = match parameter {
+            Some(index) => values.get(usize::from(*index)).copied().flatten(),
+            None => moment.map(str::as_bytes),
+        };
+        match value {
+            None => out.put_i32(-1),
+            Some(bytes) => {
+                out.put_u32(bytes.len() as u32);
+                out.put_slice(bytes);
+            }
+        }
+    }
+    let formats = client.map_or(&[][..], |client| client.result_formats);
+    out.put_u16((formats.len() / 2) as u16);
+    out.put_slice(formats);
+    let length = (out.len() - start - 1) as u32;
+    out[start + 1..start + 5].copy_from_slice(&length.to_be_bytes());
 }
 
 /// Describe or Close: of a statement (`S`) or a portal (`P`).

@@ -42,6 +42,8 @@ pub struct Shares {
     pub gather: u64,
     /// The same statement on all shards: writes of reference tables, definitions.
     pub everywhere: u64,
+    /// Writes that several shards carry out, each for its own rows.
+    pub spread: u64,
     pub refused: u64,
     /// Some refused statements, and why.
     pub refusals: Vec<(String, String)>,
@@ -76,15 +78,17 @@ impl Shares {
             "Scatter" => Some(&mut self.scatter),
             "Combine" => Some(&mut self.combine),
             "Gather" => Some(&mut self.gather),
+            "Spread" | "Load" | "Transfer" => Some(&mut self.spread),
             _ => Some(&mut self.everywhere),
         }
     }
 
     /// With the names that a person reads, from the best to the worst.
-    pub fn counts(&self) -> [(&'static str, u64); 6] {
+    pub fn counts(&self) -> [(&'static str, u64); 7] {
         [
             ("single", self.single),
             ("everywhere", self.everywhere),
+            ("spread", self.spread),
             ("scatter", self.scatter),
             ("combine", self.combine),
             ("gather", self.gather),

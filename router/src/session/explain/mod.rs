@@ -19,6 +19,7 @@ use planner::{Access, Explain, ExplainFormat, Plan, Planned, Single};
 
 use super::gather::{Sent, finishing_server};
 use super::links::Need;
+use super::report::Report;
 use super::simple::Part;
 use super::{Session, Step};
 use crate::execute::expect::Expect;
@@ -51,6 +52,9 @@ impl Session {
                         let values = self.literals.values(part.whole);
                         let several =
                             self.over_several(&planned, text, &values, refusal, catalog)?;
+                        if matches!(*several.plan, Plan::Spread(_) | Plan::Transfer(_)) {
+                            return self.explain_spread(explain, &several.plan, text, catalog);
+                        }
                         self.explain_several(explain, &several.plan, text, offset, catalog)
                             .await
                     }
@@ -61,11 +65,34 @@ impl Session {
                 self.explain_several(explain, plan, part.whole, offset, catalog)
                     .await
             }
+            plan @ (Plan::Spread(_) | Plan::Transfer(_)) => {
+                self.explain_spread(explain, plan, part.whole, catalog)
+            }
             plan => {
                 let node = self.outline(part.whole, catalog).of(plan);
                 self.explanation(node.kind, &node, explain.format)
             }
         }
+    }
+
+    /// A write over several shards is shown, never carried out.
+    fn explain_spread(
+        &mut self,
+        explain: &Explain,
+        plan: &Plan,
+        whole: &str,
+        catalog: &Arc<Catalog>,
+    ) -> Step {
+        if explain.analyze {
+            return Err(Report::error(
+                "0A000",
+                "EXPLAIN ANALYZE of a write over several shards is not supported",
+            )
+            .hint("EXPLAIN shows what each shard is sent; EXPLAIN ANALYZE that on one shard after SET pgweave.shard.")
+            .into());
+        }
+        let node = self.outline(whole, catalog).of(plan);
+        self.explanation(node.kind, &node, explain.format)
     }
 
     /// The shard explains, the route comes first.

@@ -6,7 +6,7 @@
 use catalog::{Catalog, GroupId, ShardId, quote_identifier};
 use planner::{
     Combine, CopyRows, Gather, GatherPlace, GatherTable, KeyRoute, Mentioned, Plan, Route, Scatter,
-    Single, Target,
+    Single, Spread, SpreadKind, Target,
 };
 use serde_json::{Map, Value};
 
@@ -127,11 +127,14 @@ pub fn rung(plan: &Plan) -> Option<&'static str> {
         Plan::Scatter(_) => Some("Scatter"),
         Plan::Gather(gather) if gather.combine.is_some() => Some("Combine"),
         Plan::Gather(_) => Some("Gather"),
+        Plan::Spread(_) => Some("Spread"),
         Plan::Everywhere(_) => Some("Everywhere"),
         Plan::CopyOut(copy) => match &copy.rows {
             CopyRows::Shards { .. } => Some("Scatter"),
             CopyRows::Query(plan) => rung(plan),
         },
+        Plan::Load(_) => Some("Load"),
+        Plan::Transfer(_) => Some("Transfer"),
         Plan::Session(_) | Plan::Admin(_) | Plan::Explain(_) => None,
     }
 }
@@ -144,7 +147,10 @@ impl Outline<'_> {
                 Some(combine) => self.combine(gather, combine),
                 None => self.gather(gather),
             },
+            Plan::Spread(spread) => self.spread(plan, spread),
             Plan::Single(single) => self.single(plan, single),
+            Plan::Load(_) => lines("Load", plan),
+            Plan::Transfer(_) => lines("Transfer", plan),
             Plan::Everywhere(_) => lines("Everywhere", plan),
             Plan::CopyOut(_) => lines("Copy", plan),
             Plan::Session(_) => lines("Session", plan),
@@ -233,6 +239,38 @@ impl Outline<'_> {
             node
         };
         shards.iter().map(query).collect()
+    }
+
+    /// A write, with what each shard is sent of it.
+    fn spread(&self, plan: &Plan, spread: &Spread) -> Node {
+        let own = self.text.get(spread.statement.clone()).unwrap_or_default();
+        let by_values = spread.parameters > 0 && matches!(spread.kind, SpreadKind::Rows(_));
+        let errands = match by_values {
+            true => None,
+            false => spread.errands(own, self.catalog, &()).ok(),
+        };
+        let Some(errands) = errands else {
+            // Parameters decide.
+            return lines("Spread", plan);
+        };
+        let shards: Vec<ShardId> = errands.iter().map(|errand| errand.shard).collect();
+        let children = errands.iter().map(|errand| {
+            let name = self.name(errand.shard);
+            let sql = errand.own.as_ref().map_or(own, |own| &own.sql);
+            let rows = match errand.rows.len() {
+                0 => String::new(),
+                1 => " (1 row)".to_owned(),
+                rows => format!(" ({rows} rows)"),
+            };
+            Node::new("Shard", format!("Shard {name}{rows}: {}", one_line(sql)))
+                .field("Shard", name)
+                .field("SQL", sql)
+        });
+        let children: Vec<Node> = children.collect();
+        let count = counted(children.len());
+        Node::new("Spread", format!("Spread: {}, all or nothing", count))
+            .field("Shards", self.names(&shards))
+            .over(children)
     }
 
     fn combine(&self, gather: &Gather, combine: &Combine) -> Node {
