@@ -390,3 +390,57 @@ fn a_prepared_statement_fails_alike() {
     ask(&mut second.client, "ROLLBACK");
     nothing_is_left(cluster());
 }
+
+/// Two keys in any order, as careless applications do it.
+#[test]
+fn careless_transfers_all_succeed_in_the_end() {
+    let _turn = turn();
+    let keys = table("careless");
+    let mut all: Vec<String> = keys.clone();
+    for (shard, key) in keys.iter().enumerate() {
+        let mut server = direct(cluster(), shard);
+        all.push(one(
+            &mut server,
+            &format!("SELECT min(k) FROM careless WHERE k <> {key}"),
+        ));
+    }
+    let actors: Vec<_> = (0..6)
+        .map(|number| {
+            let all = all.clone();
+            thread::spawn(move || {
+                let address = match number % 2 {
+                    0 => cluster().router.address,
+                    _ => other_router(),
+                };
+                let mut client = Client::connect(address, &[]).unwrap();
+                let mut deadlocks = 0;
+                for round in 0..8usize {
+                    let from = &all[(number * 5 + round * 3) % all.len()];
+                    let to = &all[(number * 5 + round * 3 + 1 + number % 4) % all.len()];
+                    loop {
+                        ask(&mut client, "BEGIN");
+                        let failed = [(from, -1), (to, 1)].into_iter().find_map(|(key, by)| {
+                            let sql = format!("UPDATE careless SET v = v + ({by}) WHERE k = {key}");
+                            sqlstate(&client.query(&sql).unwrap())
+                        });
+                        match failed.as_deref() {
+                            None => {
+                                ask(&mut client, "COMMIT");
+                                break;
+                            }
+                            Some("40P01") => deadlocks += 1,
+                            Some(other) => panic!("{other}"),
+                        }
+                        ask(&mut client, "ROLLBACK");
+                    }
+                }
+                deadlocks
+            })
+        })
+        .collect();
+    let deadlocks: u32 = actors.into_iter().map(|actor| actor.join().unwrap()).sum();
+    println!("{deadlocks} deadlocks");
+    let mut client = through(cluster());
+    assert_eq!(one(&mut client, "SELECT sum(v) FROM careless"), "0");
+    nothing_is_left(cluster());
+}

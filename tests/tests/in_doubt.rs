@@ -41,13 +41,17 @@ fn status(gid: &str) -> String {
 
 /// Prepares something on the second shard under a name that the first would decide.
 fn prepare(sequence: u32) -> String {
+    prepare_for(sequence, 1)
+}
+
+fn prepare_for(sequence: u32, coordinating: u32) -> String {
     let mut home = direct(cluster(), 0);
     let id = one(
         &mut home,
         "SELECT replace(id::text, '-', '') FROM pgweave.cluster",
     );
     let gid = format!(
-        "pgweave_{id}_00000000000000aa_{sequence:x}_{}_1",
+        "pgweave_{id}_00000000000000aa_{sequence:x}_{}_{coordinating}",
         "ab".repeat(16)
     );
     let mut server = direct(cluster(), 1);
@@ -132,6 +136,36 @@ fn what_is_prepared_is_in_doubt_until_recovery_has_been_there() {
     while !ask(&mut client, "SHOW pgweave.in_doubt").is_empty() {
         assert!(Instant::now() < deadline);
     }
+}
+
+#[test]
+fn what_stays_in_doubt_is_counted() {
+    // Nobody knows the shard that would decide.
+    let gid = prepare_for(3, 9);
+    let mut client = through(cluster());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let counted = |client: &mut tests::client::Client| {
+        let rows = ask(client, "SHOW pgweave.counters");
+        let row = rows
+            .into_iter()
+            .find(|row| row[0].as_deref() == Some("long_in_doubt"));
+        row.unwrap()[1].clone().unwrap()
+    };
+    while counted(&mut client) == "0" {
+        assert!(Instant::now() < deadline);
+    }
+    let rows = ask(&mut client, "SHOW pgweave.in_doubt");
+    let row = rows
+        .iter()
+        .find(|row| row[0].as_ref() == Some(&gid))
+        .unwrap();
+    assert_eq!(row[5], None);
+    assert!(row[6].as_ref().unwrap().contains("does not answer"));
+    let sql = format!("SELECT pgweave.transaction_status('{gid}')");
+    let answer = client.query(&sql).unwrap();
+    assert_eq!(sqlstate(&answer).as_deref(), Some("08006"), "{answer:?}");
+    let mut server = direct(cluster(), 1);
+    ask(&mut server, &format!("ROLLBACK PREPARED '{gid}_2'"));
 }
 
 #[test]

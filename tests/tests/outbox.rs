@@ -281,3 +281,30 @@ fn others_may_publish_but_not_read() {
     let answer = clerk.query("SELECT * FROM pgweave.outbox").unwrap();
     assert!(sqlstate(&answer).is_some());
 }
+
+#[test]
+fn a_trigger_publishes_too() {
+    let keys = keys("watched");
+    let mut client = through(cluster());
+    ask(
+        &mut client,
+        "CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+           PERFORM pgweave.outbox_publish('watched', NEW.k::text, to_jsonb(NEW.filler)); RETURN NEW; END $$",
+    );
+    ask(
+        &mut client,
+        "CREATE TRIGGER tell AFTER UPDATE ON watched FOR EACH ROW EXECUTE FUNCTION tell()",
+    );
+    ask(&mut client, "BEGIN");
+    for key in &keys {
+        ask(
+            &mut client,
+            &format!("UPDATE watched SET filler = 'y' WHERE k = {key}"),
+        );
+    }
+    ask(&mut client, "COMMIT");
+    assert_eq!(
+        payloads(&poll(&mut client, "watched", 5)),
+        ["\"y\"", "\"y\""]
+    );
+}

@@ -109,6 +109,54 @@ fn all_steps_or_their_compensations() {
 }
 
 #[test]
+fn reservations_are_confirmed_cancelled_or_expire() {
+    let keys = accounts(cluster(), "held");
+    let mut client = through(cluster());
+    let step = |key: &str| {
+        let set = |expression: &str| format!("UPDATE held SET {expression} WHERE k = {key}");
+        format!(
+            "{{\"key\": \"held={key}\", \"sql\": \"{}\", \"compensation\": \"{}\", \"confirmation\": \"{}\"}}",
+            set("balance = balance - 10"),
+            set("balance = balance + 10"),
+            set("balance = balance + 1000"),
+        )
+    };
+    let steps = format!("[{}, {}]", step(&keys[0]), step(&keys[1]));
+    let hold = |client: &mut Client, hold: &str| {
+        let sql = format!("SELECT pgweave.saga_start('hold', '{steps}', hold => '{hold}')");
+        let id = one(client, &sql);
+        let status = format!("SELECT state FROM pgweave.saga WHERE id = '{id}'");
+        let mut home = direct(cluster(), 0);
+        while one(&mut home, &status) == "running" {}
+        id
+    };
+    let decide = |client: &mut Client, verdict: &str, id: &str| {
+        client
+            .query(&format!("SELECT pgweave.saga_{verdict}('{id}')"))
+            .unwrap()
+    };
+    let id = hold(&mut client, "1 hour");
+    assert_eq!(balances(cluster(), "held", &keys), ["90", "90"]);
+    assert_eq!(sqlstate(&decide(&mut client, "confirm", &id)), None);
+    assert_eq!(ended(&mut client, &id)[2].as_deref(), Some("done"));
+    assert_eq!(balances(cluster(), "held", &keys), ["1090", "1090"]);
+    // Once more is the same, the opposite is too late.
+    assert_eq!(sqlstate(&decide(&mut client, "confirm", &id)), None);
+    let late = decide(&mut client, "cancel", &id);
+    assert_eq!(sqlstate(&late).as_deref(), Some("55000"));
+    let id = hold(&mut client, "1 hour");
+    assert_eq!(sqlstate(&decide(&mut client, "cancel", &id)), None);
+    assert_eq!(ended(&mut client, &id)[2].as_deref(), Some("compensated"));
+    let id = hold(&mut client, "300 ms");
+    assert_eq!(ended(&mut client, &id)[2].as_deref(), Some("compensated"));
+    let late = decide(&mut client, "confirm", &id);
+    assert_eq!(sqlstate(&late).as_deref(), Some("55000"));
+    assert_eq!(balances(cluster(), "held", &keys), ["1090", "1090"]);
+    let unknown = decide(&mut client, "confirm", "nonsense");
+    assert_eq!(sqlstate(&unknown).as_deref(), Some("42704"));
+}
+
+#[test]
 fn what_is_no_saga_is_refused() {
     let mut client = through(cluster());
     for (steps, state) in [

@@ -15,12 +15,18 @@
 //! too; if not, a late attempt finds the seal and does nothing. It is the way of [`crate::decision`].
 //!
 //! Compensations are tried until they succeed: there is nowhere to turn back to.
+//!
+//! # Reservations
+//! A saga that *holds* ([`Plan::hold_ms`]) does not end when all steps have taken effect: they are reservations, until a client
+//! confirms or cancels ([`Progress::decide`]) or the time is over. Confirmations are tried until they succeed, like
+//! compensations. Who asks and who notices the end of the time change the same row under its lock, so it is one or the other.
+//! This is the protocol known as try, confirm, cancel.
 
 /// What a saga does next, in a durable row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     pub state: State,
-    /// Forward and sealing: the step to be done. Compensating: how many steps are still to be compensated.
+    /// Forward, sealing and confirming: the step to be done. Compensating: how many steps are still to be compensated.
     pub position: u32,
     /// Attempts at this position that failed.
     pub tries: u32,
@@ -31,7 +37,10 @@ pub enum State {
     Forward,
     Sealing,
     Compensating,
-    /// All steps have taken effect.
+    /// All steps have taken effect, and wait for a decision.
+    Reserved,
+    Confirming,
+    /// All steps have taken effect, and their confirmations too.
     Done,
     /// Of all steps that took effect the compensation did too.
     Compensated,
@@ -43,6 +52,8 @@ impl State {
             State::Forward => "running",
             State::Sealing => "turning back",
             State::Compensating => "compensating",
+            State::Reserved => "reserved",
+            State::Confirming => "confirming",
             State::Done => "done",
             State::Compensated => "compensated",
         }
@@ -53,6 +64,8 @@ impl State {
             State::Forward,
             State::Sealing,
             State::Compensating,
+            State::Reserved,
+            State::Confirming,
             State::Done,
             State::Compensated,
         ]
@@ -70,6 +83,10 @@ pub enum Action {
     Seal(u32),
     /// The compensation and its record, in one transaction.
     Compensate(u32),
+    /// The confirmation and its record, in one transaction.
+    Confirm(u32),
+    /// Nothing: the time of the reservation is over.
+    Expire,
     Finished,
 }
 
@@ -92,6 +109,15 @@ pub struct Plan {
     pub steps: u32,
     /// Attempts at a step until the saga turns back.
     pub most_tries: u32,
+    /// How long the steps are held for a decision. `None`: the saga ends with its last step.
+    pub hold_ms: Option<u64>,
+}
+
+/// What a client may decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Confirm,
+    Cancel,
 }
 
 /// The first pause after a failure; each is twice as long as the one before.
@@ -110,9 +136,13 @@ impl Progress {
             State::Forward if self.position < plan.steps => Action::Run(self.position),
             State::Sealing => Action::Seal(self.position),
             State::Compensating if self.position > 0 => Action::Compensate(self.position - 1),
-            State::Forward | State::Compensating | State::Done | State::Compensated => {
-                Action::Finished
-            }
+            State::Confirming if self.position < plan.steps => Action::Confirm(self.position),
+            State::Reserved => Action::Expire,
+            State::Forward
+            | State::Compensating
+            | State::Confirming
+            | State::Done
+            | State::Compensated => Action::Finished,
         }
     }
 
@@ -124,7 +154,7 @@ impl Progress {
                 position,
                 tries: 0,
             };
-            (progress.settled(plan), 0)
+            progress.settled(plan)
         };
         match (self.state, outcome) {
             (State::Forward, Outcome::Done) => to(State::Forward, self.position + 1),
@@ -140,8 +170,10 @@ impl Progress {
             (State::Compensating, Outcome::Done) => {
                 to(State::Compensating, self.position.saturating_sub(1))
             }
+            (State::Confirming, Outcome::Done) => to(State::Confirming, self.position + 1),
+            (State::Reserved, _) => to(State::Compensating, plan.steps),
             (State::Done | State::Compensated, _) => (self, 0),
-            (State::Forward | State::Sealing | State::Compensating, _) => {
+            (State::Forward | State::Sealing | State::Compensating | State::Confirming, _) => {
                 let pause = FIRST_PAUSE_MS << self.tries.min(16);
                 let progress = Progress {
                     tries: self.tries.saturating_add(1),
@@ -152,14 +184,42 @@ impl Progress {
         }
     }
 
-    /// With nothing left to do it has ended.
-    fn settled(self, plan: Plan) -> Self {
-        let state = match (self.state, self.next(plan)) {
-            (State::Forward, Action::Finished) => State::Done,
-            (State::Compensating, Action::Finished) => State::Compensated,
-            (state, _) => state,
+    /// The progress after a client's decision; `None` if it comes too late, or too early: nothing is confirmed that is not
+    /// reserved. The same decision twice is no error.
+    pub fn decide(self, plan: Plan, verdict: Verdict) -> Option<Progress> {
+        let to = |state, position| {
+            let progress = Progress {
+                state,
+                position,
+                tries: 0,
+            };
+            Some(progress.settled(plan).0)
         };
-        Self { state, ..self }
+        match (self.state, verdict) {
+            (State::Reserved, Verdict::Confirm) => to(State::Confirming, 0),
+            (State::Reserved, Verdict::Cancel) => to(State::Compensating, plan.steps),
+            (State::Forward, Verdict::Cancel) => to(State::Sealing, self.position),
+            (State::Confirming | State::Done, Verdict::Confirm)
+            | (State::Sealing | State::Compensating | State::Compensated, Verdict::Cancel) => {
+                Some(self)
+            }
+            (State::Confirming | State::Done, Verdict::Cancel)
+            | (
+                State::Forward | State::Sealing | State::Compensating | State::Compensated,
+                Verdict::Confirm,
+            ) => None,
+        }
+    }
+
+    /// With nothing left to do it has ended, or is held.
+    fn settled(self, plan: Plan) -> (Self, u64) {
+        let (state, pause) = match (self.state, self.next(plan), plan.hold_ms) {
+            (State::Forward, Action::Finished, Some(hold_ms)) => (State::Reserved, hold_ms),
+            (State::Forward | State::Confirming, Action::Finished, _) => (State::Done, 0),
+            (State::Compensating, Action::Finished, _) => (State::Compensated, 0),
+            (state, ..) => (state, 0),
+        };
+        (Self { state, ..self }, pause)
     }
 }
 
@@ -177,6 +237,7 @@ mod tests {
     const PLAN: Plan = Plan {
         steps: 2,
         most_tries: 2,
+        hold_ms: None,
     };
 
     fn walk(outcomes: &[Outcome]) -> Progress {
@@ -232,6 +293,35 @@ mod tests {
             State::Compensated,
             Action::Finished,
         );
+    }
+
+    #[test]
+    fn reservations() {
+        use Verdict::{Cancel, Confirm};
+        let plan = Plan {
+            hold_ms: Some(9),
+            ..PLAN
+        };
+        let running = Progress::START.after(plan, Outcome::Done).0;
+        let (reserved, pause) = running.after(plan, Outcome::Done);
+        assert_eq!((reserved.state, pause), (State::Reserved, 9));
+        assert_eq!(reserved.next(plan), Action::Expire);
+        let expired = reserved.after(plan, Outcome::Done).0;
+        assert_eq!(expired.next(plan), Action::Compensate(1));
+        assert_eq!(expired.decide(plan, Confirm), None);
+        assert_eq!(expired.decide(plan, Cancel), Some(expired));
+        let confirmed = reserved.decide(plan, Confirm).unwrap();
+        assert_eq!(confirmed.next(plan), Action::Confirm(0));
+        assert_eq!(confirmed.decide(plan, Cancel), None);
+        let half = confirmed.after(plan, Outcome::Done).0;
+        assert_eq!(half.decide(plan, Confirm), Some(half));
+        assert_eq!(half.after(plan, Outcome::Done).0.state, State::Done);
+        let cancelled = reserved.decide(plan, Cancel).unwrap();
+        assert_eq!(cancelled, expired);
+        // One that is still at its steps can be cancelled, and not be confirmed.
+        assert_eq!(running.decide(plan, Confirm), None);
+        let sealing = running.decide(plan, Cancel).unwrap();
+        assert_eq!(sealing.next(plan), Action::Seal(1));
     }
 
     #[test]

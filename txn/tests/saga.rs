@@ -16,16 +16,14 @@ mod random;
 use std::collections::BTreeMap;
 
 use random::Random;
-use txn::saga::{Action, Outcome, Plan, Progress, State};
+use txn::saga::{Action, Outcome, Plan, Progress, State, Verdict};
 
-const PLAN: Plan = Plan {
-    steps: 4,
-    most_tries: 3,
-};
+const STEPS: u32 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Forward,
+    Confirm,
     Back,
 }
 
@@ -47,6 +45,7 @@ enum Attempt {
 }
 
 struct World {
+    plan: Plan,
     random: Random,
     saved: Progress,
     /// The router that holds the row's lock.
@@ -68,6 +67,15 @@ impl World {
     }
 
     fn work(&mut self) {
+        if self.lock.is_none() && self.random.one_in(60) {
+            let verdict = match self.random.one_in(3) {
+                true => Verdict::Cancel,
+                false => Verdict::Confirm,
+            };
+            if let Some(decided) = self.saved.decide(self.plan, verdict) {
+                self.saved = decided;
+            }
+        }
         let router = self.random.below(self.attempts.len());
         if self.random.one_in(12) {
             // Killed. What was uncommitted is rolled back, or is committed after all: COMMIT was on its way.
@@ -88,7 +96,9 @@ impl World {
         }
         match self.attempts[router] {
             None => {
-                if self.lock.is_none() && self.saved.next(PLAN) != Action::Finished {
+                // A reservation's time is long.
+                let waits = self.saved.state == State::Reserved && !self.random.one_in(50);
+                if self.lock.is_none() && !waits && self.saved.next(self.plan) != Action::Finished {
                     self.lock = Some(router);
                     self.attempts[router] = Some(Attempt::Acting(self.saved));
                 }
@@ -117,7 +127,7 @@ impl World {
                 self.attempts[router] = None;
                 // Without the lock its transaction at the home is gone.
                 if self.lock == Some(router) {
-                    self.saved = progress.after(PLAN, outcome).0;
+                    self.saved = progress.after(self.plan, outcome).0;
                     self.lock = None;
                 }
             }
@@ -125,10 +135,15 @@ impl World {
     }
 
     fn act(&mut self, router: usize, progress: Progress) {
-        let (step, kind, record) = match progress.next(PLAN) {
+        let (step, kind, record) = match progress.next(self.plan) {
             Action::Run(step) => (step, Kind::Forward, Record::Done),
             Action::Seal(step) => (step, Kind::Forward, Record::Abandoned),
             Action::Compensate(step) => (step, Kind::Back, Record::Done),
+            Action::Confirm(step) => (step, Kind::Confirm, Record::Done),
+            Action::Expire => {
+                self.attempts[router] = Some(Attempt::Saving(progress, Outcome::Done));
+                return;
+            }
             Action::Finished => return,
         };
         if self.is_in_flight(step, kind) {
@@ -164,11 +179,17 @@ impl World {
 
 fn run(seed: u64) -> Result<State, String> {
     let mut random = Random::new(seed);
+    let plan = Plan {
+        steps: STEPS,
+        most_tries: 3,
+        hold_ms: random.one_in(2).then_some(1_000),
+    };
     let bad = match random.one_in(2) {
         true => random.pick(&[0, 1, 2, 3]),
         false => None,
     };
     let mut world = World {
+        plan,
         random,
         saved: Progress::START,
         lock: None,
@@ -180,7 +201,7 @@ fn run(seed: u64) -> Result<State, String> {
     for _ in 0..20_000 {
         world.work();
         let idle = world.attempts.iter().all(Option::is_none);
-        if idle && world.saved.next(PLAN) == Action::Finished {
+        if idle && world.saved.next(plan) == Action::Finished {
             return check(&world);
         }
     }
@@ -193,18 +214,25 @@ fn check(world: &World) -> Result<State, String> {
         .take_while(|(_, (_, kind))| *kind == Kind::Forward)
         .map(|(_, (step, _))| *step)
         .collect();
-    let back: Vec<u32> = world.effects[forward.len()..]
-        .iter()
-        .map(|(step, _)| *step)
-        .collect();
+    let later = &world.effects[forward.len()..];
+    let of = |kind: Kind| -> Vec<u32> {
+        let effects = later.iter().filter(|(_, other)| *other == kind);
+        effects.map(|(step, _)| *step).collect()
+    };
+    let (back, confirmed) = (of(Kind::Back), of(Kind::Confirm));
     let problem = || Err(format!("{:?}: {:?}", world.saved.state, world.effects));
     if !forward.iter().copied().eq(0..forward.len() as u32) {
         return problem();
     }
     let good = match world.saved.state {
-        State::Done => forward.len() == PLAN.steps as usize && back.is_empty(),
-        State::Compensated => back.iter().eq(forward.iter().rev()),
-        State::Forward | State::Sealing | State::Compensating => false,
+        State::Done => {
+            let wanted = world.plan.hold_ms.map_or(0, |_| STEPS);
+            forward.len() == STEPS as usize
+                && back.is_empty()
+                && confirmed.into_iter().eq(0..wanted)
+        }
+        State::Compensated => back.iter().eq(forward.iter().rev()) && confirmed.is_empty(),
+        _ => false,
     };
     if good {
         Ok(world.saved.state)

@@ -6,11 +6,13 @@ CREATE TABLE pgweave.saga (
     idempotency_key  text UNIQUE,
     started_by       name NOT NULL,
     search_path      text NOT NULL,
-    -- Of each step: shard, sql, parameters, compensation, compensation_parameters.
+    -- Of each step: shard, sql, parameters, compensation, confirmation, and the parameters of each.
     steps            jsonb NOT NULL,
     most_tries       integer NOT NULL CHECK (most_tries > 0),
+    -- How long all steps are held for a decision; null: there is none to wait for.
+    hold_ms          bigint CHECK (hold_ms > 0),
     state            text NOT NULL DEFAULT 'running'
-                     CHECK (state IN ('running', 'turning back', 'compensating', 'done', 'compensated')),
+                     CHECK (state IN ('running', 'turning back', 'compensating', 'reserved', 'confirming', 'done', 'compensated')),
     position         integer NOT NULL DEFAULT 0,
     tries            integer NOT NULL DEFAULT 0,
     next_at          timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),

@@ -2,7 +2,7 @@
 CREATE TABLE pgweave.saga_step (
     saga       uuid NOT NULL,
     step       integer NOT NULL,
-    direction  text NOT NULL CHECK (direction IN ('forward', 'back')),
+    direction  text NOT NULL CHECK (direction IN ('forward', 'confirm', 'back')),
     outcome    text NOT NULL CHECK (outcome IN ('done', 'abandoned')),
     at         timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (saga, step, direction)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use catalog::{Catalog, ShardId};
 use tokio::time::{sleep, timeout};
-use txn::saga::{Action, Outcome, Plan, Progress, State, is_transient};
+use txn::saga::{Action, Outcome, Plan, Progress, State, Verdict, is_transient};
 use txn::sql::{quote_literal, set_role};
 
 use super::recovery::connect;
@@ -38,6 +38,9 @@ pub struct Step {
     pub compensation: Option<String>,
     #[serde(default)]
     pub compensation_parameters: Vec<Option<String>>,
+    pub confirmation: Option<String>,
+    #[serde(default)]
+    pub confirmation_parameters: Vec<Option<String>>,
 }
 
 /// How long a saga is remembered that has ended, and with it its idempotency key.
@@ -122,7 +125,7 @@ pub async fn advance(store: &Store) -> Result<bool, Error> {
     let home = store.home().await?;
     let rows = home
         .rows(
-            "BEGIN; SELECT id, state, position, tries, most_tries, steps, started_by, search_path FROM pgweave.saga \
+            "BEGIN; SELECT id, state, position, tries, most_tries, steps, started_by, search_path, hold_ms FROM pgweave.saga \
              WHERE ended_at IS NULL AND next_at <= pg_catalog.clock_timestamp() ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED",
         )
         .await?;
@@ -193,8 +196,7 @@ fn read(row: &[Option<String>]) -> Result<Saga, Error> {
     };
     let steps: Vec<Step> = serde_json::from_str(part(5)?)
         .map_err(|error| Error::corrupt(format!("steps of a saga that cannot be read: {error}")))?;
-    let state = State::parse(part(1)?)
-        .ok_or_else(|| Error::corrupt("a saga in a state that this router does not know"))?;
+    let state = read_state(part(1)?)?;
     Ok(Saga {
         id: part(0)?.to_owned(),
         progress: Progress {
@@ -205,11 +207,79 @@ fn read(row: &[Option<String>]) -> Result<Saga, Error> {
         plan: Plan {
             steps: u32::try_from(steps.len()).unwrap_or(u32::MAX),
             most_tries: number(4)?,
+            hold_ms: read_hold(row.get(8))?,
         },
         steps,
         user: part(6)?.to_owned(),
         search_path: part(7)?.to_owned(),
     })
+}
+
+fn read_state(text: &str) -> Result<State, Error> {
+    State::parse(text)
+        .ok_or_else(|| Error::corrupt("a saga in a state that this router does not know"))
+}
+
+fn read_hold(value: Option<&Option<String>>) -> Result<Option<u64>, Error> {
+    let Some(Some(text)) = value else {
+        return Ok(None);
+    };
+    let wrong = |_| Error::corrupt("a saga that is held for no time");
+    text.parse().map(Some).map_err(wrong)
+}
+
+/// How a client's decision was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decided {
+    /// The saga's state from here on.
+    Taken(State),
+    /// The saga is in this state, in which it cannot be decided so.
+    Refused(State),
+    NoSuchSaga,
+}
+
+/// Confirms or cancels a saga. Waits while a router is at one of its steps.
+pub async fn decide(store: &Store, id: &str, verdict: Verdict) -> Result<Decided, Error> {
+    let home = store.home().await?;
+    let rows = home
+        .rows(&format!(
+            "BEGIN; SELECT state, position, tries, most_tries, pg_catalog.jsonb_array_length(steps), hold_ms \
+             FROM pgweave.saga WHERE id::text = {} FOR UPDATE",
+            quote_literal(id)
+        ))
+        .await?;
+    let decided = match rows.first() {
+        None => Decided::NoSuchSaga,
+        Some(row) => {
+            let number = |index| {
+                text(row, index, "pgweave.saga")?
+                    .parse::<u32>()
+                    .map_err(|_| Error::corrupt("a row of pgweave.saga with a number that is none"))
+            };
+            let progress = Progress {
+                state: read_state(text(row, 0, "pgweave.saga")?)?,
+                position: number(1)?,
+                tries: number(2)?,
+            };
+            let plan = Plan {
+                most_tries: number(3)?,
+                steps: number(4)?,
+                hold_ms: read_hold(row.get(5))?,
+            };
+            match progress.decide(plan, verdict) {
+                None => Decided::Refused(progress.state),
+                Some(same) if same == progress => Decided::Taken(progress.state),
+                Some(next) => {
+                    home.batch(&save_text(id, next, 0, None, plan)).await?;
+                    store.give_back(home);
+                    return Ok(Decided::Taken(next.state));
+                }
+            }
+        }
+    };
+    home.batch("ROLLBACK").await?;
+    store.give_back(home);
+    Ok(decided)
 }
 
 /// What failed first is what made the saga turn back; a later error is kept only while the saga still tries.
@@ -240,19 +310,20 @@ async fn perform(store: &Store, catalog: &Catalog, saga: &Saga) -> Result<Outcom
         Action::Run(step) => (step, "forward", "done"),
         Action::Seal(step) => (step, "forward", "abandoned"),
         Action::Compensate(step) => (step, "back", "done"),
-        Action::Finished => return Ok(Outcome::Done),
+        Action::Confirm(step) => (step, "confirm", "done"),
+        Action::Expire | Action::Finished => return Ok(Outcome::Done),
     };
     let step = saga
         .steps
         .get(number as usize)
         .ok_or_else(|| Error::corrupt("a saga that is beyond its last step"))?;
-    let statement = match (direction, outcome) {
-        (_, "abandoned") => None,
-        ("back", _) => match &step.compensation {
-            Some(compensation) => Some((compensation, &step.compensation_parameters)),
-            None => return Ok(Outcome::Done),
-        },
-        _ => Some((&step.sql, &step.parameters)),
+    let (sql, parameters) = match direction {
+        "back" => (step.compensation.as_ref(), &step.compensation_parameters),
+        "confirm" => (step.confirmation.as_ref(), &step.confirmation_parameters),
+        _ => (Some(&step.sql), &step.parameters),
+    };
+    let Some(sql) = sql else {
+        return Ok(Outcome::Done);
     };
     let shard = ShardId(step.shard);
     if catalog.shard(shard).is_none() {
@@ -281,7 +352,7 @@ async fn perform(store: &Store, catalog: &Catalog, saga: &Saga) -> Result<Outcom
             _ => Outcome::Done,
         });
     }
-    if let Some((sql, parameters)) = statement {
+    if outcome == "done" {
         run(store, &connection, saga, sql, parameters).await?;
     }
     connection.batch("COMMIT").await?;

@@ -1,10 +1,11 @@
-//! `pgweave.saga_start`, `saga_status` and `saga_list`: what clients say and see of sagas. [`crate::drive::saga`] carries them on.
+//! `pgweave.saga_start`, `saga_confirm`, `saga_cancel`, `saga_status` and `saga_list`: what clients say and see of sagas. [`crate::drive::saga`] carries them on.
 
 use std::sync::Arc;
 
 use catalog::Catalog;
 use planner::{AdminArg, AdminCall};
 use serde_json::Value;
+use txn::saga::Verdict;
 use txn::sql::{quote_identifier, quote_literal};
 
 use super::outbox::nullable;
@@ -12,7 +13,8 @@ use super::report::Report;
 use super::show::shard_of_key;
 use super::{Session, Step};
 use crate::admin::{Arguments, Output};
-use crate::drive::saga;
+use crate::drive::saga::{self, Decided};
+use crate::store::Connection;
 
 /// Attempts at a step until a saga turns back, unless it says otherwise.
 const MOST_TRIES: u32 = 10;
@@ -36,6 +38,7 @@ pub fn columns(function: &str) -> Option<Vec<String>> {
     let columns: &[&str] = match function {
         "saga_start" => &["id"],
         "saga_status" | "saga_list" => &STATUS,
+        "saga_confirm" | "saga_cancel" => &["state"],
         _ => return None,
     };
     Some(columns.iter().map(|name| (*name).to_owned()).collect())
@@ -50,11 +53,16 @@ impl Session {
         columns: Vec<String>,
     ) -> Step<Output> {
         let name = call.name.as_str();
+        if matches!(name, "saga_confirm" | "saga_cancel") {
+            let arguments = Arguments::bind(name, &["id"], given)?;
+            return self
+                .decide_saga(name, &arguments.required("id")?, columns)
+                .await;
+        }
         let bind = |parameters| Arguments::bind(name, parameters, given);
-        let user = quote_literal(self.identity.user());
         let sql = match name {
             "saga_start" => {
-                let arguments = bind(&["name", "steps", "idempotency_key", "most_tries"])?;
+                let arguments = bind(&["name", "steps", "idempotency_key", "most_tries", "hold"])?;
                 self.start_text(&arguments)?
             }
             "saga_status" => {
@@ -66,29 +74,7 @@ impl Session {
                 format!("{} ORDER BY started_at DESC LIMIT {LISTED}", status_text())
             }
         };
-        let home = self
-            .router
-            .store
-            .home()
-            .await
-            .map_err(crate::ddl::Error::from)?;
-        // Steps run on connections of the router's, which a statement could use beyond its own role's rights.
-        let permitted = format!(
-            "SELECT pg_catalog.pg_has_role(r.oid, n.nspowner, 'USAGE') FROM pg_catalog.pg_roles AS r, \
-             pg_catalog.pg_namespace AS n WHERE r.rolname = {user} AND n.nspname = 'pgweave'"
-        );
-        let permitted = home
-            .rows(&permitted)
-            .await
-            .map_err(crate::ddl::Error::from)?;
-        if permitted.first().and_then(|row| row.first()?.as_deref()) != Some("t") {
-            return Err(Report::error(
-                "42501",
-                format!("role {} may not start or see sagas", self.identity.user()),
-            )
-            .hint("It takes a superuser, or a member of the role that owns schema pgweave.")
-            .into());
-        }
+        let home = self.home_for_sagas().await?;
         let mut rows = home.rows(&sql).await.map_err(crate::ddl::Error::from)?;
         self.router.store.give_back(home);
         if name == "saga_start" {
@@ -111,6 +97,65 @@ impl Session {
         })
     }
 
+    /// The catalog's home, if the user may have sagas.
+    async fn home_for_sagas(&self) -> Step<Connection> {
+        // Steps run on connections of the router's, which a statement could use beyond its own role's rights.
+        let permitted = format!(
+            "SELECT pg_catalog.pg_has_role(r.oid, n.nspowner, 'USAGE') FROM pg_catalog.pg_roles AS r, \
+             pg_catalog.pg_namespace AS n WHERE r.rolname = {} AND n.nspname = 'pgweave'",
+            quote_literal(self.identity.user())
+        );
+        let asked = async {
+            let home = self.router.store.home().await?;
+            let permitted = home.rows(&permitted).await?;
+            Ok((home, permitted))
+        };
+        let (home, permitted) = asked.await.map_err(crate::ddl::Error::Store)?;
+        if permitted.first().and_then(|row| row.first()?.as_deref()) == Some("t") {
+            return Ok(home);
+        }
+        Err(Report::error(
+            "42501",
+            format!("role {} may not start or see sagas", self.identity.user()),
+        )
+        .hint("It takes a superuser, or a member of the role that owns schema pgweave.")
+        .into())
+    }
+
+    async fn decide_saga(&mut self, name: &str, id: &str, columns: Vec<String>) -> Step<Output> {
+        let store = self.router.store.clone();
+        store.give_back(self.home_for_sagas().await?);
+        let (verdict, verb) = match name {
+            "saga_confirm" => (Verdict::Confirm, "confirmed"),
+            _ => (Verdict::Cancel, "cancelled"),
+        };
+        let decided = saga::decide(&store, id, verdict)
+            .await
+            .map_err(crate::ddl::Error::Store)?;
+        let state = match decided {
+            Decided::Taken(state) => state,
+            Decided::Refused(state) => {
+                return Err(Report::error(
+                    "55000",
+                    format!("saga {id} is {} and cannot be {verb}", state.as_str()),
+                )
+                .hint("A saga is confirmed while it is reserved, and cancelled until it is confirmed or done.")
+                .into());
+            }
+            Decided::NoSuchSaga => {
+                return Err(Report::error("42704", format!("there is no saga {id}"))
+                    .hint("SELECT * FROM pgweave.saga_list() shows the latest.")
+                    .into());
+            }
+        };
+        self.router.saga_wanted.notify_waiters();
+        Ok(Output {
+            columns,
+            rows: vec![vec![Some(state.as_str().to_owned())]],
+            notices: Vec::new(),
+        })
+    }
+
     /// Inserts the saga, or finds the one with the same key.
     fn start_text(&self, arguments: &Arguments<'_>) -> Step<String> {
         let catalog = self.catalog();
@@ -129,13 +174,14 @@ impl Session {
             .map(|schema| quote_identifier(schema))
             .collect();
         Ok(format!(
-            "INSERT INTO pgweave.saga AS known (name, idempotency_key, started_by, search_path, steps, most_tries) \
-             VALUES ({name}, {}, {}, {}, {steps}::jsonb, {most_tries}) \
+            "INSERT INTO pgweave.saga AS known (name, idempotency_key, started_by, search_path, steps, most_tries, hold_ms) \
+             VALUES ({name}, {}, {}, {}, {steps}::jsonb, {most_tries}, (extract(epoch FROM {}::interval) * 1000)::bigint) \
              ON CONFLICT (idempotency_key) DO UPDATE SET name = known.name \
              RETURNING id, name = {name} AND steps = {steps}::jsonb",
             nullable(arguments.text("idempotency_key")?),
             quote_literal(self.identity.user()),
             quote_literal(&search_path.join(", ")),
+            nullable(arguments.text("hold")?),
         ))
     }
 }
@@ -150,7 +196,7 @@ fn status_text() -> String {
 fn read_steps(text: &str, catalog: &Arc<Catalog>) -> Step<Vec<saga::Step>> {
     let bad = |number: usize, what: &str| {
         Report::error("22023", format!("step {number} of the saga: {what}")).hint(
-            "A step is {\"shard\": name} or {\"key\": \"table=value\"} with \"sql\", and, if wanted, \"parameters\", \"compensation\", \"compensation_parameters\".",
+            "A step is {\"shard\": name} or {\"key\": \"table=value\"} with \"sql\", and, if wanted, \"compensation\", \"confirmation\" and parameters of each.",
         )
     };
     let value: Value = serde_json::from_str(text)
@@ -165,13 +211,15 @@ fn read_steps(text: &str, catalog: &Arc<Catalog>) -> Step<Vec<saga::Step>> {
         let object = item
             .as_object()
             .ok_or_else(|| bad(number, "is no object"))?;
-        const KNOWN: [&str; 6] = [
+        const KNOWN: [&str; 8] = [
             "shard",
             "key",
             "sql",
             "parameters",
             "compensation",
             "compensation_parameters",
+            "confirmation",
+            "confirmation_parameters",
         ];
         if let Some(name) = object.keys().find(|name| !KNOWN.contains(&name.as_str())) {
             return Err(bad(number, &format!("\"{name}\" means nothing")).into());
@@ -212,6 +260,8 @@ fn read_steps(text: &str, catalog: &Arc<Catalog>) -> Step<Vec<saga::Step>> {
             parameters: parameters("parameters")?,
             compensation: statement("compensation")?,
             compensation_parameters: parameters("compensation_parameters")?,
+            confirmation: statement("confirmation")?,
+            confirmation_parameters: parameters("confirmation_parameters")?,
         });
     }
     Ok(steps)
