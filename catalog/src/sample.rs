@@ -70,6 +70,7 @@ pub fn column(definition: &str) -> Column {
         has_default: default_expression.is_some(),
         default_expression,
         sorts_by_bytes,
+        equal_by_bytes: true,
         in_primary_key,
     }
 }

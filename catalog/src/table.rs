@@ -50,6 +50,8 @@ pub struct Column {
     pub default_expression: Option<String>,
     /// Text whose order is that of its bytes: its collation is C, POSIX or C.UTF-8.
     pub sorts_by_bytes: bool,
+    /// Text that equals other text only if the bytes are the same: its collation is deterministic.
+    pub equal_by_bytes: bool,
     /// Part of the primary key.
     pub in_primary_key: bool,
 }

@@ -14,7 +14,7 @@
 use crate::bind::Binder;
 use crate::distribute::Split;
 use crate::facts::Variable;
-use crate::parse::{LimitOption, Node, NodeList, SortByDir, SortByNulls, nodes};
+use crate::parse::{GroupingSetKind, LimitOption, Node, NodeList, SortByDir, SortByNulls, nodes};
 use crate::query::{Level, QueryId, QueryKind};
 use crate::rewrite::{SelectEdit, expression, integer, replaced};
 use crate::scatter::{is_plain_text, limits};
@@ -74,9 +74,8 @@ pub(crate) fn combine(
         return Ok(Vec::new());
     };
     let computes = level.computes;
-    let aggregates = computes.aggregates || level.grouped.is_some();
+    let aggregates = computes.aggregates || computes.grouping_sets || level.grouped.is_some();
     if !aggregates
-        || computes.grouping_sets
         || computes.windows
         || computes.locks
         || !query.positions_known
@@ -89,7 +88,9 @@ pub(crate) fn combine(
         return Ok(Vec::new());
     };
     let mut ways = Vec::new();
-    if let Some(scatter) = rows(select, level, split, binder, &keys, statement)? {
+    if !computes.grouping_sets
+        && let Some(scatter) = rows(select, level, split, binder, &keys, statement)?
+    {
         ways.push(Combining::Rows(scatter));
     }
     let rewriter = Rewriter {
@@ -106,54 +107,75 @@ pub(crate) fn combine(
     Ok(ways)
 }
 
-/// The expressions of GROUP BY.
+/// The expressions of GROUP BY, those of all grouping sets together.
 fn keys<'t>(
     select: &'t nodes::SelectStmt,
     binder: &Binder<'_, '_>,
 ) -> Result<Option<Vec<Key<'t>>>, Error> {
-    let mut keys = Vec::new();
-    for node in select.group_clause() {
-        let meant = match (integer(node), node) {
-            (Some(position), _) => {
-                let Some(target) = position
-                    .checked_sub(1)
-                    .and_then(|at| select.target_list().iter().nth(at))
-                else {
-                    return Ok(None);
-                };
-                target.val()
+    let mut keys: Vec<Key<'t>> = Vec::new();
+    let mut stack: Vec<(Node<'t>, bool)> = select
+        .group_clause()
+        .iter()
+        .map(|node| (node, false))
+        .collect();
+    stack.reverse();
+    while let Some((node, in_set)) = stack.pop() {
+        match node {
+            Node::GroupingSet(set) => {
+                stack.extend(set.content().iter().rev().map(|node| (node, true)));
+                continue;
             }
-            (None, Node::ColumnRef(reference)) => match binder.root_column(reference) {
-                Some(_) => node,
-                // Not a column of FROM: an output's name.
-                None => {
-                    let name = only_name(reference.fields());
-                    let target = select
-                        .target_list()
-                        .iter()
-                        .find(|target| target.name().is_some() && target.name() == name);
-                    match target {
-                        Some(target) => target.val(),
-                        None => return Ok(None),
-                    }
-                }
-            },
-            (None, Node::A_Const(_) | Node::GroupingSet(_)) => return Ok(None),
-            (None, node) => node,
+            // Several expressions that are grouped by together.
+            Node::RowExpr(row) if in_set => {
+                stack.extend(row.args().iter().rev().map(|node| (node, true)));
+                continue;
+            }
+            _ => {}
+        }
+        let Some(meant) = grouped(node, select, binder) else {
+            return Ok(None);
         };
         if holds_a_query(meant)? || matches!(meant, Node::A_Const(_) | Node::ParamRef(_)) {
             return Ok(None);
         }
-        keys.push(Key {
+        let key = Key {
             node: meant,
             text: expression(meant)?,
             variable: match meant {
                 Node::ColumnRef(reference) => binder.root_column(reference),
                 _ => None,
             },
-        });
+        };
+        if !in_set || keys.iter().all(|known| known.text != key.text) {
+            keys.push(key);
+        }
     }
     Ok(Some(keys))
+}
+
+/// What an element of GROUP BY stands for: positions and names of outputs are outputs.
+fn grouped<'t>(
+    node: Node<'t>,
+    select: &'t nodes::SelectStmt,
+    binder: &Binder<'_, '_>,
+) -> Option<Node<'t>> {
+    match (integer(node), node) {
+        (Some(position), _) => {
+            let at = position.checked_sub(1)?;
+            Some(select.target_list().iter().nth(at)?.val())
+        }
+        (None, Node::ColumnRef(reference)) if binder.root_column(reference).is_none() => {
+            // Not a column of FROM: an output's name.
+            let name = only_name(reference.fields());
+            let target = select
+                .target_list()
+                .iter()
+                .find(|target| target.name().is_some() && target.name() == name)?;
+            Some(target.val())
+        }
+        (None, Node::A_Const(_)) => None,
+        (None, node) => Some(node),
+    }
 }
 
 /// Which of the keys an expression is.
@@ -421,9 +443,18 @@ impl Rewriter<'_, '_, '_, '_> {
         }
         sql.push_str(&targets.join(", "));
         sql.push_str(&format!(" FROM {OWN}relation"));
-        if !self.keys.is_empty() {
-            let groups: Vec<String> = (0..self.keys.len()).map(key_name).collect();
-            sql.push_str(&format!(" GROUP BY {}", groups.join(", ")));
+        let groups = select.group_clause();
+        if !groups.is_empty() {
+            let mut elements = Vec::new();
+            for node in groups {
+                elements.push(self.grouping(node, select)?);
+            }
+            let distinct = if select.group_distinct {
+                "DISTINCT "
+            } else {
+                ""
+            };
+            sql.push_str(&format!(" GROUP BY {distinct}{}", elements.join(", ")));
         }
         if !matches!(select.having_clause(), Node::None) {
             let having = self.rewrite(select.having_clause())?;
@@ -475,6 +506,46 @@ impl Rewriter<'_, '_, '_, '_> {
             learned: Learned::default(),
             otherwise: None,
         }))
+    }
+
+    /// An element of GROUP BY over the shards' columns.
+    fn grouping(&mut self, node: Node<'_>, select: &nodes::SelectStmt) -> Result<String, Error> {
+        let mut list = |nodes: &NodeList| -> Result<String, Error> {
+            let mut elements = Vec::new();
+            for node in nodes {
+                elements.push(match node {
+                    Node::RowExpr(row) => {
+                        let mut together = Vec::new();
+                        for node in row.args() {
+                            together.push(self.grouping(node, select)?);
+                        }
+                        format!("({})", together.join(", "))
+                    }
+                    node => self.grouping(node, select)?,
+                });
+            }
+            Ok(elements.join(", "))
+        };
+        if let Node::GroupingSet(set) = node {
+            return Ok(match set.kind {
+                GroupingSetKind::GROUPING_SET_EMPTY => "()".to_owned(),
+                GroupingSetKind::GROUPING_SET_ROLLUP => {
+                    format!("ROLLUP ({})", list(set.content())?)
+                }
+                GroupingSetKind::GROUPING_SET_CUBE => format!("CUBE ({})", list(set.content())?),
+                GroupingSetKind::GROUPING_SET_SETS => {
+                    format!("GROUPING SETS ({})", list(set.content())?)
+                }
+                _ => {
+                    self.possible = false;
+                    String::new()
+                }
+            });
+        }
+        let key = grouped(node, select, self.binder)
+            .and_then(|meant| key_of(meant, &self.keys, self.binder));
+        self.possible &= key.is_some();
+        Ok(key.map_or(String::new(), key_name))
     }
 
     /// What each shard is asked: keys first, then partial results.
@@ -676,7 +747,6 @@ fn holds_a_query(node: Node<'_>) -> Result<bool, Error> {
         match node {
             Node::SelectStmt(_)
             | Node::SubLink(_)
-            | Node::GroupingFunc(_)
             | Node::JsonObjectAgg(_)
             | Node::JsonArrayAgg(_) => {
                 return Ok(true);

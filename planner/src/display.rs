@@ -223,7 +223,19 @@ fn gather_tree(gather: &Gather) -> Tree {
             Some(condition) => format!(" where {condition}"),
             None => String::new(),
         };
-        children.push(Tree::leaf(format!("{what}{columns}{condition}")));
+        let mut line = format!("{what}{columns}{condition}");
+        if let Some(matches) = &table.matches {
+            let other = &gather.tables[matches.table];
+            let name = &other.columns[matches.other].0;
+            line += &format!(", {} in {}.{name}", matches.column, other.name.name);
+            if matches.keys.is_some() {
+                line += " by key";
+            }
+        }
+        if let Some(keys) = &table.keys {
+            line += &format!(", {keys}");
+        }
+        children.push(Tree::leaf(line));
     }
     for (name, served) in &gather.served {
         children.push(Tree::leaf(match served {

@@ -12,6 +12,7 @@ use catalog::{Column, ShardId, Table, TableKind};
 
 use crate::bind::Needed;
 use crate::distribute::apart;
+use crate::narrow::Narrowing;
 use crate::piece::{identifier_end, quoted_identifier_end, skip_blank};
 use crate::query::{Appearance, Appears, Bound, Findings, QueryKind, TableOid, ViewUse};
 use crate::{
@@ -23,6 +24,7 @@ use crate::{
 pub(crate) fn gather(
     bound: &Bound<'_>,
     needed: Option<&Needed>,
+    narrowing: &Narrowing,
     span: (usize, usize),
     sql: &str,
     context: &Context<'_>,
@@ -47,6 +49,7 @@ pub(crate) fn gather(
         servers,
         in_place: findings.in_place,
         groups: findings.groups_rows,
+        over_subqueries: over_subqueries(findings, needed),
         parameters: u16::try_from(findings.parameters.len()).unwrap_or(u16::MAX),
         learned: Learned::default(),
         combine: None,
@@ -54,7 +57,9 @@ pub(crate) fn gather(
     let mut gathering = Gathering {
         bound,
         needed,
+        narrowing,
         gather,
+        named: Vec::new(),
     };
     let mentions = gathering
         .mentions(None, sql, span)
@@ -75,10 +80,8 @@ pub(crate) fn gather(
                 "Its rows cannot be gathered on one server: the place where it names {name} is not understood.",
             ))
         })?;
-    Ok(Gather {
-        mentions: in_order(mentions),
-        ..gathering.gather
-    })
+    gathering.gather.mentions = in_order(mentions);
+    Ok(gathering.arranged())
 }
 
 fn in_order(mut mentions: Vec<Mention>) -> Vec<Mention> {
@@ -158,10 +161,13 @@ pub(crate) fn servers(findings: &Findings, context: &Context<'_>) -> Result<Vec<
 struct Gathering<'b, 'c> {
     bound: &'b Bound<'c>,
     needed: Option<&'b Needed>,
+    narrowing: &'b Narrowing,
     gather: Gather,
+    /// Where each of the tables is named.
+    named: Vec<Vec<&'b Appearance<'c>>>,
 }
 
-impl Gathering<'_, '_> {
+impl<'b, 'c> Gathering<'b, 'c> {
     /// The places where a text names tables and views: the query's own, or a view's definition. Fails with a name whose place
     /// is not understood.
     fn mentions(
@@ -171,7 +177,8 @@ impl Gathering<'_, '_> {
         span: (usize, usize),
     ) -> Result<Vec<Mention>, String> {
         let mut mentions = Vec::new();
-        for (index, appearance) in self.bound.findings.appearances.iter().enumerate() {
+        let bound: &'b Bound<'c> = self.bound;
+        for (index, appearance) in bound.findings.appearances.iter().enumerate() {
             if appearance.within != within {
                 continue;
             }
@@ -300,25 +307,35 @@ impl Gathering<'_, '_> {
     }
 
     /// What of a table's rows is to be brought.
-    fn table(&mut self, mut table: GatherTable, appearance: &Appearance<'_>) -> Mentioned {
+    fn table(&mut self, mut table: GatherTable, appearance: &'b Appearance<'c>) -> Mentioned {
         let called = appearance.alias.as_ref().unwrap_or(&table.name.name);
         let called = called.clone();
         let all = std::mem::take(&mut table.columns);
         let width = all.len();
         let mut all = all.into_iter();
         let first = all.as_slice().first().cloned();
+        let every = match self.gather.groups {
+            true => all.as_slice().to_vec(),
+            false => Vec::new(),
+        };
         match self.needed {
-            // By a primary key GROUP BY may stand for columns that it does not name.
-            Some(needed) if !self.gather.groups => table.columns.extend(all.filter(|(name, _)| {
+            Some(needed) => table.columns.extend(all.filter(|(name, _)| {
                 needed.column(appearance.relation, &called, appearance.renamed, name)
             })),
-            _ => table.columns.extend(&mut all),
+            None => table.columns.extend(&mut all),
         }
         if table.columns.is_empty() {
             // Their number matters.
             table.columns.extend(first);
         }
         table.whole = table.columns.len() == width;
+        if !table.whole {
+            table.all = every;
+        }
+        // A view's definition may stand for several uses of it.
+        if appearance.within.is_none() {
+            table.keys = self.narrowing.keys(appearance.relation);
+        }
         table.only = appearance.only;
         let conditions = self
             .needed
@@ -331,10 +348,56 @@ impl Gathering<'_, '_> {
             table.called = called;
         }
         let known = self.gather.tables.iter().position(|known| *known == table);
-        Mentioned::Table(known.unwrap_or_else(|| {
+        let index = known.unwrap_or_else(|| {
             self.gather.tables.push(table);
             self.gather.tables.len() - 1
-        }))
+        });
+        self.named.resize(self.gather.tables.len(), Vec::new());
+        self.named[index].push(appearance);
+        Mentioned::Table(index)
+    }
+
+    /// The plan with its tables in the order in which they are brought.
+    fn arranged(self) -> Gather {
+        let mut gather = self.gather;
+        let order = self.narrowing.arrange(&mut gather.tables, &self.named);
+        let place = |of: &mut Mentioned| {
+            if let Mentioned::Table(table) = of
+                && let Some(place) = order.iter().position(|index| index == table)
+            {
+                *table = place;
+            }
+        };
+        let views = gather.views.iter_mut();
+        let within_views = views.flat_map(|view| &mut view.mentions);
+        for mention in gather.mentions.iter_mut().chain(within_views) {
+            place(&mut mention.of);
+        }
+        let mut tables: Vec<Option<GatherTable>> = gather.tables.into_iter().map(Some).collect();
+        gather.tables = order
+            .iter()
+            .filter_map(|index| tables[*index].take())
+            .collect();
+        gather
+    }
+}
+
+/// Whether the query means the same over subqueries in place of its tables. A table's rows as such have a type of their own, with
+/// names of its own; GROUP BY may rely on primary keys.
+fn over_subqueries(findings: &Findings<'_>, needed: Option<&Needed>) -> Option<bool> {
+    let needed = needed?;
+    let by_columns = findings.appearances.iter().all(|appearance| {
+        let (_, name) = appearance.what.name();
+        let called = appearance.alias.as_deref().unwrap_or(name);
+        matches!(appearance.what, Appears::Table(_))
+            && appearance.within.is_none()
+            && !appearance.only
+            && !needed.row(called)
+    });
+    let plain = by_columns && findings.tableoids.is_empty() && findings.sizes.is_empty();
+    match plain {
+        false => Some(false),
+        true => (!findings.groups_rows).then_some(true),
     }
 }
 
@@ -393,6 +456,9 @@ fn described_table(table: &Table) -> GatherTable {
         whole: true,
         called: String::new(),
         condition: None,
+        all: Vec::new(),
+        keys: None,
+        matches: None,
     }
 }
 
@@ -415,6 +481,9 @@ fn described_view(used: &ViewUse<'_>, place: GatherPlace) -> GatherTable {
         whole: true,
         called: String::new(),
         condition: None,
+        all: Vec::new(),
+        keys: None,
+        matches: None,
     }
 }
 

@@ -13,6 +13,7 @@
 //!
 //! A table that no known equality ties to constants or parameters is the error that the caller reports.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use catalog::{GroupId, KeyColumn, KeyType, Table};
@@ -22,6 +23,7 @@ use crate::convert::family;
 use crate::facts::{Fact, Known, SetId, Variable};
 use crate::operand::{Operand, sources};
 use crate::query::{Bound, Insert, InsertRows, Item, ItemId, JoinKind, Level, QueryId, QueryKind};
+use crate::scope::RelationId;
 use crate::{Error, KeyRole, KeySource, KeyTuple};
 
 /// How many steps a proof may take: CTEs that refer to one another twice make it exponential.
@@ -37,18 +39,40 @@ pub(crate) fn pin(bound: &Bound<'_>, root: QueryId, sql: &str) -> Result<Vec<Key
         sql,
         ties: &[],
         tuples: Vec::new(),
+        seen: None,
         visited: vec![false; bound.queries.len()],
         steps: 0,
     };
-    let nothing = Rc::new(Known::default());
-    pinner.run(Task::Query(root, nothing.clone()))?;
-    // Later WITH queries refer to earlier ones: from the last to the first, those that nothing has reached yet.
-    for query in bound.standalone.iter().rev() {
-        if !pinner.visited[*query] {
-            pinner.run(Task::Query(*query, nothing.clone()))?;
-        }
-    }
+    pinner.all(root)?;
     Ok(pinner.tuples)
+}
+
+/// What is known of one sharded table's rows.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// At each place where the rows are used.
+    pub known: Vec<Rc<Known>>,
+    /// All keys that they may have; `None`: any.
+    pub keys: Option<Vec<KeyTuple>>,
+}
+
+/// What is known of the relevant rows of each sharded table, by its relation. `None`: too much to tell.
+pub(crate) fn seen(
+    bound: &Bound<'_>,
+    root: QueryId,
+    sql: &str,
+) -> Option<BTreeMap<RelationId, Seen>> {
+    let mut pinner = Pinner {
+        bound,
+        sql,
+        ties: &[],
+        tuples: Vec::new(),
+        seen: Some(BTreeMap::new()),
+        visited: vec![false; bound.queries.len()],
+        steps: 0,
+    };
+    pinner.all(root).ok()?;
+    pinner.seen
 }
 
 /// A row that all others are to be tied to: its key is in these sets, which stand for no values.
@@ -64,6 +88,7 @@ pub(crate) fn tied(bound: &Bound<'_>, root: QueryId, ties: &[Tie], facts: Vec<Fa
         sql: "",
         ties,
         tuples: Vec::new(),
+        seen: None,
         visited: vec![false; bound.queries.len()],
         steps: 0,
     };
@@ -78,6 +103,8 @@ struct Pinner<'b, 'c> {
     /// Rows to be tied to, instead of constants and parameters.
     ties: &'b [Tie],
     tuples: Vec<KeyTuple>,
+    /// Each table is looked at on its own.
+    seen: Option<BTreeMap<RelationId, Seen>>,
     visited: Vec<bool>,
     steps: usize,
 }
@@ -88,6 +115,20 @@ enum Task {
 }
 
 impl Pinner<'_, '_> {
+    /// All queries of the statement.
+    fn all(&mut self, root: QueryId) -> Result<(), Error> {
+        let nothing = Rc::new(Known::default());
+        self.run(Task::Query(root, nothing.clone()))?;
+        // Later WITH queries refer to earlier ones: from the last to the first, those that nothing has reached yet.
+        let bound = self.bound;
+        for query in bound.standalone.iter().rev() {
+            if !self.visited[*query] {
+                self.run(Task::Query(*query, nothing.clone()))?;
+            }
+        }
+        Ok(())
+    }
+
     /// A worklist instead of recursion: proofs may be as deep as queries.
     fn run(&mut self, task: Task) -> Result<(), Error> {
         let mut tasks = vec![task];
@@ -242,10 +283,25 @@ impl Pinner<'_, '_> {
                 key,
                 key_variables,
                 location,
+                relation,
                 ..
-            } => self
-                .table(table, *group, key, key_variables, &known)
-                .map_err(|error| error.at(self.sql, *location)),
+            } => {
+                let result = self.table(table, *group, key, key_variables, &known);
+                let Some(seen) = &mut self.seen else {
+                    return result.map_err(|error| error.at(self.sql, *location));
+                };
+                let tuples = std::mem::take(&mut self.tuples);
+                let seen = seen.entry(*relation).or_insert_with(|| Seen {
+                    known: Vec::new(),
+                    keys: Some(Vec::new()),
+                });
+                seen.known.push(known);
+                match (&mut seen.keys, result) {
+                    (Some(keys), Ok(())) => keys.extend(tuples),
+                    _ => seen.keys = None,
+                }
+                Ok(())
+            }
             Item::Derived { query, first } => {
                 // Writes in WITH are proved on their own, once.
                 if let QueryKind::Level(level) = &self.bound.queries[*query].kind

@@ -34,6 +34,7 @@ mod facts;
 mod functions;
 mod gather;
 mod key;
+mod narrow;
 mod operand;
 mod operator;
 mod parameter;

@@ -25,7 +25,7 @@ const TEXT_LIMIT_BYTES: usize = 64 << 10;
 
 /// The setting that `SHOW name` means when it is one of the operator's views.
 pub(crate) fn shown(name: &str) -> Option<String> {
-    const VIEWS: [&str; 8] = [
+    const VIEWS: [&str; 9] = [
         "shards",
         "tables",
         "placements",
@@ -34,6 +34,7 @@ pub(crate) fn shown(name: &str) -> Option<String> {
         "groups",
         "routers",
         "replicas",
+        "transactions",
     ];
     let name = name.to_ascii_lowercase();
     VIEWS

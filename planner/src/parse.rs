@@ -6,9 +6,10 @@
 
 pub(crate) use pg_raw_parse::list::NodeList;
 pub(crate) use pg_raw_parse::raw::{
-    A_Expr_Kind, AlterTableType, BoolExprType, ConstrType, DiscardMode, FetchDirection, JoinType,
-    LimitOption, ObjectType, OnCommitAction, OverridingKind, ReindexObjectType, SQLValueFunctionOp,
-    SetOperation, SortByDir, SortByNulls, SubLinkType, TransactionStmtKind, VariableSetKind,
+    A_Expr_Kind, AlterTableType, BoolExprType, ConstrType, DiscardMode, FetchDirection,
+    GroupingSetKind, JoinType, LimitOption, ObjectType, OnCommitAction, OverridingKind,
+    ReindexObjectType, SQLValueFunctionOp, SetOperation, SortByDir, SortByNulls, SubLinkType,
+    TransactionStmtKind, VariableSetKind,
 };
 pub(crate) use pg_raw_parse::{ConstValue, Node, nodes};
 

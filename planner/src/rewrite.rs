@@ -428,13 +428,18 @@ fn print(node: Node<'_>) -> Result<String, Error> {
 
 /// A tree without the places where its nodes stood.
 fn shape(node: Node<'_>) -> String {
+    /// How the names of fields end that hold such places.
+    const PLACES: [&str; 3] = ["location: ", "list_start: ", "list_end: "];
     let drawn = format!("{node:?}");
     let mut shape = String::with_capacity(drawn.len());
     let mut rest = drawn.as_str();
-    while let Some(at) = rest.find("location: ") {
-        let after = at + "location: ".len();
-        shape.push_str(&rest[..at]);
-        rest = rest[after..].trim_start_matches(|byte: char| byte == '-' || byte.is_ascii_digit());
+    while let Some(at) = rest.find(": ") {
+        let (before, after) = rest.split_at(at + ": ".len());
+        shape.push_str(before);
+        rest = match PLACES.iter().any(|place| before.ends_with(place)) {
+            true => after.trim_start_matches(|byte: char| byte == '-' || byte.is_ascii_digit()),
+            false => after,
+        };
     }
     shape.push_str(rest);
     shape

@@ -8,6 +8,7 @@ use crate::bind::Binder;
 use crate::combine::{Combining, combine};
 use crate::distribute::split;
 use crate::gather::{gather, servers};
+use crate::narrow::narrowing;
 use crate::operand::Source;
 use crate::parse::{Node, nodes, parse};
 use crate::query::{Computes, Findings, Item, QueryId, QueryKind};
@@ -49,9 +50,11 @@ pub(crate) fn several(
         return Err(error.clone());
     }
     let findings = &binder.bound.findings;
+    let narrowing = narrowing(&binder, root, source.sql);
     let gathered = gather(
         &binder.bound,
         binder.needed.as_ref(),
+        &narrowing,
         span,
         source.sql,
         context,
@@ -146,6 +149,7 @@ impl Ladder {
                         servers: self.servers.clone(),
                         in_place: false,
                         groups: false,
+                        over_subqueries: None,
                         parameters: self.parameters,
                         learned: Default::default(),
                         combine: Some(Combine {

@@ -4,6 +4,9 @@
 //! connections that work for the session at this moment. A cancel holds the handle while it is being delivered, and
 //! the session does not give a connection back to the pool before the delivery has ended: so a cancel can never hit
 //! the next client of that connection.
+//!
+//! The handle also says whether the session works or waits for its client ([`SessionHandle::moment`]), and takes the verdict
+//! that its statement is to fail because of a deadlock ([`SessionHandle::fail_in_deadlock`]).
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -13,6 +16,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 
 use crate::backend::CancelTarget;
+use crate::session::report::Report;
 
 /// A statement that goes on in spite of a cancel is cancelled again.
 const CANCEL_AGAIN: Duration = Duration::from_millis(100);
@@ -28,6 +32,17 @@ pub struct SessionHandle {
     pub statements: AtomicU64,
     secret: Box<[u8]>,
     active: Mutex<Vec<Arc<CancelTarget>>>,
+    /// Sessions of this router with several of them.
+    with_several: Arc<AtomicUsize>,
+    /// Even while the session waits for its client; grows with each change.
+    turn: AtomicU64,
+    /// Grows when a server connection comes or goes.
+    changes: AtomicU64,
+    /// When the open block began, in microseconds of the Unix epoch; 0 without a block.
+    block_began_us: AtomicU64,
+    /// The transaction that is being committed over several shards.
+    committing: Mutex<Option<txn::Gid>>,
+    verdict: Mutex<Option<Verdict>>,
     deliveries: AtomicUsize,
     delivered: Notify,
     /// Set when a cancel arrives.
@@ -37,17 +52,134 @@ pub struct SessionHandle {
     pub terminate: AtomicBool,
 }
 
+/// A state of a session. While it stays the same, the same connections work for the same turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    turn: u64,
+    changes: u64,
+}
+
+impl Moment {
+    /// The session does something for its client.
+    pub fn is_busy(self) -> bool {
+        self.turn % 2 == 1
+    }
+}
+
+/// Why a statement is cancelled by the router itself.
+struct Verdict {
+    turn: u64,
+    report: Report,
+}
+
 impl SessionHandle {
+    /// The session waits for its client from here on, or does not any more.
+    pub fn pass_turn(&self) {
+        self.turn.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub fn moment(&self) -> Moment {
+        Moment {
+            turn: self.turn.load(Ordering::Acquire),
+            changes: self.changes.load(Ordering::Acquire),
+        }
+    }
+
+    /// The server connections that work for the session.
+    pub fn connections(&self) -> Vec<Arc<CancelTarget>> {
+        lock(&self.active).clone()
+    }
+
+    /// Whether more than one server connection works for the session.
+    pub fn has_several_connections(&self) -> bool {
+        lock(&self.active).len() > 1
+    }
+
+    /// A block begins.
+    pub fn block_begins(&self) {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let began_us = since_epoch.map_or(1, |since| {
+            u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+        });
+        self.block_began_us.store(began_us, Ordering::Release);
+    }
+
+    pub fn block_ends(&self) {
+        self.block_began_us.store(0, Ordering::Release);
+    }
+
+    /// When the open block began; `None` without one.
+    pub fn block_began(&self) -> Option<SystemTime> {
+        match self.block_began_us.load(Ordering::Acquire) {
+            0 => None,
+            began_us => Some(SystemTime::UNIX_EPOCH + Duration::from_micros(began_us)),
+        }
+    }
+
+    /// A commit over several shards begins under this name, or has ended.
+    pub fn commits(&self, gid: Option<txn::Gid>) {
+        *lock(&self.committing) = gid;
+    }
+
+    pub fn committing(&self) -> Option<txn::Gid> {
+        *lock(&self.committing)
+    }
+
+    /// Cancels what one of the session's servers is doing; the client gets `report` instead of the server's answer to that.
+    /// Does nothing and returns false if the session has gone on since `moment`.
+    pub async fn fail_in_deadlock(
+        self: &Arc<Self>,
+        moment: Moment,
+        target: &Arc<CancelTarget>,
+        report: Report,
+    ) -> bool {
+        let delivery = {
+            let active = lock(&self.active);
+            if self.moment() != moment || !active.iter().any(|other| Arc::ptr_eq(other, target)) {
+                return false;
+            }
+            self.deliveries.fetch_add(1, Ordering::AcqRel);
+            Delivery(self)
+        };
+        *lock(&self.verdict) = Some(Verdict {
+            turn: moment.turn,
+            report,
+        });
+        let delivered = target.cancel().await;
+        drop(delivery);
+        if let Err(error) = delivered {
+            tracing::warn!(%error, server = %target, "a deadlock's victim could not be cancelled");
+            return false;
+        }
+        true
+    }
+
+    /// The error that a statement cancelled by the router is to have.
+    pub fn take_verdict(&self) -> Option<Report> {
+        let verdict = lock(&self.verdict).take()?;
+        (verdict.turn == self.turn.load(Ordering::Acquire)).then_some(verdict.report)
+    }
+
     /// The server connections that a cancel is to reach from now on.
     pub fn working_on(&self, target: &Arc<CancelTarget>) {
-        lock(&self.active).push(target.clone());
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        let mut active = lock(&self.active);
+        active.push(target.clone());
+        if active.len() == 2 {
+            self.with_several.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
     /// The connection no longer works for this session. The caller must await [`Self::settled`] before anybody else
     /// may use it, if this returns true.
     pub fn done_with(&self, target: &Arc<CancelTarget>) -> bool {
+        self.changes.fetch_add(1, Ordering::AcqRel);
         let mut active = lock(&self.active);
+        let before = active.len();
         active.retain(|other| !Arc::ptr_eq(other, target));
+        if before > 1 && active.len() < 2 {
+            self.with_several.fetch_sub(1, Ordering::AcqRel);
+        }
         self.deliveries.load(Ordering::Acquire) > 0
     }
 
@@ -134,6 +266,7 @@ impl Drop for Delivery<'_> {
 pub struct Sessions {
     next: AtomicU32,
     by_process_id: Mutex<HashMap<u32, Arc<SessionHandle>>>,
+    with_several: Arc<AtomicUsize>,
 }
 
 impl Sessions {
@@ -166,6 +299,13 @@ impl Sessions {
             statements: AtomicU64::new(0),
             secret,
             active: Mutex::default(),
+            with_several: self.with_several.clone(),
+            // Its first turn is the startup.
+            turn: AtomicU64::new(1),
+            changes: AtomicU64::new(0),
+            block_began_us: AtomicU64::new(0),
+            committing: Mutex::default(),
+            verdict: Mutex::default(),
             deliveries: AtomicUsize::new(0),
             delivered: Notify::new(),
             cancel_requested: AtomicBool::new(false),
@@ -195,6 +335,11 @@ impl Sessions {
         let mut list: Vec<_> = lock(&self.by_process_id).values().cloned().collect();
         list.sort_by_key(|handle| handle.process_id);
         list
+    }
+
+    /// How many sessions work on several server connections.
+    pub fn with_several_connections(&self) -> usize {
+        self.with_several.load(Ordering::Acquire)
     }
 
     pub fn len(&self) -> usize {

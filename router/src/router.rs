@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use planner::PlanCache;
@@ -19,6 +19,7 @@ use crate::health::Health;
 use crate::pool::{PoolIdentity, Pools};
 use crate::session::budget::Budget;
 use crate::session::prepared::StatementRegistry;
+use crate::session::shapes::TableShapes;
 use crate::session::start::Template;
 use crate::store::{CatalogHandle, Connector, Store};
 use crate::wire::frame::Limits;
@@ -30,8 +31,21 @@ pub struct Router {
     draining: AtomicBool,
     closing: AtomicBool,
     left_behind: Mutex<BTreeSet<txn::Gid>>,
+    /// What has happened since the router began.
+    pub counters: Counters,
     /// Somebody has left a prepared transaction behind: recovery need not wait for its next turn.
     pub recovery_wanted: Notify,
+    /// A saga has been started: nobody need wait for the next look.
+    pub saga_wanted: Notify,
+}
+
+/// Events since the router began.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Transactions of this router that were failed to end a deadlock over shards.
+    pub deadlocks: AtomicU64,
+    /// Prepared transactions that were found in doubt for longer than the operator wants, each counted once.
+    pub long_in_doubt: AtomicU64,
 }
 
 /// What a router is made of.
@@ -49,6 +63,7 @@ pub struct Parts {
     pub statements: StatementRegistry,
     pub sessions: Sessions,
     pub templates: Cache<(Box<str>, u64, AppliedSettings), Template>,
+    pub shapes: TableShapes,
     pub auth: AuthSettings,
     pub startup: StartupSettings,
     /// For clients' unfinished messages.
@@ -73,7 +88,9 @@ impl Router {
             draining: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             left_behind: Mutex::default(),
+            counters: Counters::default(),
             recovery_wanted: Notify::new(),
+            saga_wanted: Notify::new(),
         }
     }
 

@@ -22,6 +22,7 @@ use crate::pool::{PoolSettings, Pools};
 use crate::router::Router;
 use crate::session::budget::Budget;
 use crate::session::prepared::StatementRegistry;
+use crate::session::shapes::TableShapes;
 use crate::store::{self, Connector, Store};
 use crate::tls::{ClientFacing, ServerTls, TlsError};
 use crate::wire::frame::Limits;
@@ -30,6 +31,8 @@ use crate::worker::{WorkerId, WorkerLocal};
 
 /// Templates of new sessions that are remembered.
 const TEMPLATES: usize = 1000;
+/// Tables whose columns are remembered for queries over several shards.
+const SHAPES: usize = 1000;
 /// How often shards' sequences are looked at, so that the next block is leased before one runs out.
 const SEQUENCES_INTERVAL: Duration = Duration::from_secs(2);
 /// How often the end of the last session is looked for during a drain.
@@ -101,6 +104,11 @@ pub async fn run(
     );
     let recovering = tokio::spawn(crate::drive::recovery::watch(router.clone()));
     let collecting = tokio::spawn(crate::drive::collection::watch(store.clone()));
+    let untangling = tokio::spawn(crate::drive::deadlock::watch(router.clone()));
+    let mut sagas = vec![tokio::spawn(crate::drive::saga::forget(store.clone()))];
+    for _ in 0..crate::drive::saga::AT_ONCE {
+        sagas.push(tokio::spawn(crate::drive::saga::watch(router.clone())));
+    }
     let warming = tokio::spawn(crate::warm::keep(router.clone()));
     let workers = Workers::start(&router, locals).map_err(ServeError::Worker)?;
     ready(local_address);
@@ -113,6 +121,10 @@ pub async fn run(
     watching.abort();
     recovering.abort();
     collecting.abort();
+    untangling.abort();
+    for saga in &sagas {
+        saga.abort();
+    }
     warming.abort();
     drop((following, leasing));
     if let Err(error) = store.farewell().await {
@@ -183,6 +195,7 @@ fn assemble(
         statements: StatementRegistry::new(config.planner.plan_cache_entries),
         sessions: Sessions::default(),
         templates: Cache::new(TEMPLATES),
+        shapes: TableShapes::new(SHAPES),
         health: Arc::new(Health::new(config.replicas.clone())),
         budget: Budget::new(config.listen.max_buffered_bytes),
         client_limits: Limits::client(config.listen.max_message_bytes),

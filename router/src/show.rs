@@ -5,6 +5,8 @@ use std::time::SystemTime;
 
 use catalog::{Catalog, TableKind};
 
+use crate::cancel::SessionHandle;
+use crate::drive::doubt;
 use crate::router::Router;
 
 /// Rows of text; `None` is NULL.
@@ -60,6 +62,19 @@ pub fn columns(name: &str) -> Option<Vec<String>> {
             "connected_s",
             "statements",
         ],
+        "transactions" => &[
+            "session", "user", "client", "began", "age_ms", "shards", "state", "gid",
+        ],
+        "in_doubt" => &[
+            "gid",
+            "shard",
+            "owner",
+            "age_ms",
+            "coordinating_shard",
+            "decision",
+            "problem",
+        ],
+        "counters" => &["counter", "value"],
         "epoch" => &["epoch"],
         _ => return None,
     };
@@ -67,7 +82,7 @@ pub fn columns(name: &str) -> Option<Vec<String>> {
 }
 
 /// `SHOW pgweave.name`; `None` if there is no such thing.
-pub fn show(name: &str, router: &Router, catalog: &Catalog) -> Option<Table> {
+pub async fn show(name: &str, router: &Router, catalog: &Catalog) -> Option<Table> {
     let rows = match name {
         "shards" => shards(catalog),
         "servers" => servers(router, catalog),
@@ -75,6 +90,9 @@ pub fn show(name: &str, router: &Router, catalog: &Catalog) -> Option<Table> {
         "placements" => placements(catalog),
         "pools" => pools(router),
         "sessions" => sessions(router),
+        "transactions" => transactions(router, catalog),
+        "in_doubt" => in_doubt(router, catalog).await,
+        "counters" => counters(router),
         "epoch" => vec![vec![Some(catalog.epoch().to_string())]],
         _ => return None,
     };
@@ -82,6 +100,117 @@ pub fn show(name: &str, router: &Router, catalog: &Catalog) -> Option<Table> {
         columns: columns(name)?,
         rows,
     })
+}
+
+/// The open transactions of this router's sessions that have come to several shards.
+fn transactions(router: &Router, catalog: &Catalog) -> Vec<Vec<Option<String>>> {
+    let now = SystemTime::now();
+    let row = |session: &std::sync::Arc<SessionHandle>| {
+        let gid = session.committing();
+        let mut shards = Vec::new();
+        for target in session.connections() {
+            let mut known = catalog.shards().iter();
+            if let Some(shard) = known.find(|shard| shard.primary == *target.server())
+                && !shards.contains(&shard.name.as_str())
+            {
+                shards.push(shard.name.as_str());
+            }
+        }
+        if shards.len() < 2 && gid.is_none() {
+            return None;
+        }
+        let began = session.block_began();
+        let age = began.map(|began| now.duration_since(began).unwrap_or_default());
+        let state = match gid {
+            Some(_) => "committing",
+            None if session.moment().is_busy() => "active",
+            None => "idle in transaction",
+        };
+        Some(vec![
+            Some(session.process_id.to_string()),
+            Some(session.user.clone()),
+            Some(session.address.clone()),
+            began.map(utc),
+            age.map(|age| age.as_millis().to_string()),
+            Some(shards.join(", ")),
+            Some(state.to_owned()),
+            gid.map(|gid| gid.to_string()),
+        ])
+    };
+    router.sessions.list().iter().filter_map(row).collect()
+}
+
+/// What is prepared on any shard and belongs to this cluster.
+async fn in_doubt(router: &Router, catalog: &Catalog) -> Vec<Vec<Option<String>>> {
+    let shards = doubt::prepared(&router.store).await;
+    let mut rows = Vec::new();
+    for (shard, found) in shards {
+        let shard = doubt::shard_name(catalog, shard);
+        let Some(found) = found else {
+            let mut row = vec![None; 7];
+            row[1] = Some(shard);
+            row[6] = Some("the shard does not answer".to_owned());
+            rows.push(row);
+            continue;
+        };
+        rows.extend(found.into_iter().map(|one| {
+            let (decision, problem) = match one.decision {
+                doubt::Known::Decided(decision) => (Some(decision.as_str().to_owned()), None),
+                doubt::Known::Nothing => (None, None),
+                doubt::Known::NoAnswer => {
+                    let problem = "the coordinating shard does not answer";
+                    (None, Some(problem.to_owned()))
+                }
+            };
+            vec![
+                Some(one.gid.gid.to_string()),
+                Some(shard.clone()),
+                Some(one.owner),
+                Some(one.age_ms.to_string()),
+                Some(doubt::shard_name(catalog, one.gid.gid.coordinating)),
+                decision,
+                problem,
+            ]
+        }));
+    }
+    rows
+}
+
+fn counters(router: &Router) -> Vec<Vec<Option<String>>> {
+    let counters = [
+        ("deadlocks", &router.counters.deadlocks),
+        ("long_in_doubt", &router.counters.long_in_doubt),
+    ];
+    let row = |(name, value): (&str, &std::sync::atomic::AtomicU64)| {
+        vec![
+            Some(name.to_owned()),
+            Some(value.load(Ordering::Relaxed).to_string()),
+        ]
+    };
+    counters.into_iter().map(row).collect()
+}
+
+/// A moment as `2026-01-31 23:59:59Z`. By Howard Hinnant's `civil_from_days`.
+fn utc(time: SystemTime) -> String {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    let seconds = since.unwrap_or_default().as_secs();
+    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    let year = year + era * 400 + u64::from(month <= 2);
+    let (hour, minute) = (second / 3_600, second / 60 % 60);
+    format!(
+        "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{:02}Z",
+        second % 60
+    )
 }
 
 fn shards(catalog: &Catalog) -> Vec<Vec<Option<String>>> {
@@ -221,4 +350,21 @@ fn sessions(router: &Router) -> Vec<Vec<Option<String>>> {
             ]
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments() {
+        let check = |seconds, text: &str| {
+            let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+            assert_eq!(utc(time), text);
+        };
+        check(0, "1970-01-01 00:00:00Z");
+        check(951_782_399, "2000-02-28 23:59:59Z");
+        check(951_782_400, "2000-02-29 00:00:00Z");
+        check(1_767_225_599, "2025-12-31 23:59:59Z");
+    }
 }

@@ -619,6 +619,7 @@ fn the_example_is_valid_as_it_is_and_shows_the_defaults() {
         "pool",
         "replicas",
         "planner",
+        "transactions",
         "log",
         "shutdown",
         "auth_query.query",

@@ -221,7 +221,7 @@ SELECT k.kind, count(e.n) FROM kinds k LEFT JOIN entries e USING (kind) GROUP BY
 SELECT count(*) FROM accounts a JOIN entries e ON e.account = a.id WHERE a.level > 1;
 SELECT a.level, sum(e.amount) FROM accounts a LEFT JOIN entries e ON e.account = a.id GROUP BY a.level ORDER BY 1;
 SELECT level, level + 1, count(*) FROM accounts GROUP BY level, level + 1 ORDER BY 1;
-SELECT level + 1 FROM accounts GROUP BY level ORDER BY level DESC;
+SELECT level + 1 FROM accounts GROUP BY level ORDER BY level DESC NULLS LAST;
 SELECT id, owner FROM accounts GROUP BY id ORDER BY id LIMIT 2;
 SELECT level, id FROM accounts GROUP BY level;
 SELECT level, count(*) FROM accounts GROUP BY ROLLUP (level) ORDER BY level, 2;

@@ -127,7 +127,7 @@ fn free_port() -> Result<u16, Failure> {
 
 /// The `pgweave` of this build. A test of another package cannot ask cargo to build it beforehand, so it is built here,
 /// which takes a moment if nothing changed.
-fn binary() -> Result<PathBuf, Failure> {
+pub fn binary() -> Result<PathBuf, Failure> {
     static BINARY: OnceLock<Result<PathBuf, Failure>> = OnceLock::new();
     BINARY.get_or_init(build).clone()
 }

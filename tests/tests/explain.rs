@@ -286,3 +286,75 @@ fn the_extended_protocol_explains_too() {
         .unwrap();
     assert_eq!(sqlstate(&answer), None, "{answer:?}");
 }
+
+#[test]
+fn a_join_off_the_key_brings_what_can_match() {
+    let mut client = with_table("narrow");
+    for statement in [
+        "CREATE TABLE narrow_notes (note text PRIMARY KEY, k bigint)",
+        "SELECT pgweave.shard_table('narrow_notes', 'note')",
+    ] {
+        ask(&mut client, statement);
+    }
+    for key in 1..=100 {
+        ask(
+            &mut client,
+            &format!("INSERT INTO narrow_notes VALUES ('{key}', {key})"),
+        );
+    }
+    let sql = "SELECT price FROM narrow JOIN narrow_notes AS n ON narrow.k = n.k WHERE n.note IN ('7', '8')";
+    let asked = |client: &mut Client, sql: &str| {
+        let tree = json(client, &format!("EXPLAIN (ANALYZE, FORMAT JSON) {sql}"));
+        let mut all = Vec::new();
+        for bring in nodes(&tree["Plan"], "Bring") {
+            let name = bring["Relation"].as_str().unwrap().to_owned();
+            all.push((name, sum(&nodes(bring, "Shard"), "Actual Rows")));
+        }
+        all
+    };
+    assert_eq!(
+        asked(&mut client, sql),
+        [
+            ("public.narrow_notes".to_owned(), 2),
+            ("public.narrow".to_owned(), 2),
+        ]
+    );
+    // Rows that find nothing are shown as well: all are needed.
+    let outer = sql.replace("JOIN", "FULL JOIN").replace("WHERE", "AND");
+    assert_eq!(
+        asked(&mut client, &outer),
+        [
+            ("public.narrow".to_owned(), 100),
+            ("public.narrow_notes".to_owned(), 100),
+        ]
+    );
+    let shown = lines(&mut client, &format!("EXPLAIN {sql}"));
+    let narrowed = "with k in pgweave_1.k, if those are few, on the shards of these keys";
+    assert!(
+        shown.iter().any(|line| line.contains(narrowed)),
+        "{shown:?}"
+    );
+}
+
+#[test]
+fn queries_are_finished_where_the_configuration_says() {
+    let _ = with_table("finished");
+    let options = Options {
+        settings: vec!["gather.servers=[\"s2\"]".to_owned()],
+        ..Options::default()
+    };
+    let router = SHARED.cluster().another_router(&options).unwrap();
+    for _ in 0..4 {
+        let mut client = Client::connect(router.address, &[]).unwrap();
+        for sql in [
+            "SELECT rank() OVER (ORDER BY price) FROM finished",
+            "SELECT avg(price) FROM finished",
+        ] {
+            let shown = lines(&mut client, &format!("EXPLAIN {sql}"));
+            assert!(shown[0].contains(" on s2: "), "{shown:?}");
+        }
+        let port = SHARED.cluster().local.shards()[1].primary.port();
+        let sql = "SELECT inet_server_port() FROM (SELECT price FROM finished LIMIT 1) AS one";
+        assert_eq!(lines(&mut client, sql), [port.to_string()]);
+    }
+}

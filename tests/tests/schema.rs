@@ -496,3 +496,43 @@ async fn reading_the_catalog_does_not_wait_for_an_open_alter_table() -> Result<(
     .await??;
     Ok(())
 }
+
+#[tokio::test]
+async fn a_single_shard_keeps_the_rows_it_has() -> Result<(), Error> {
+    let cluster = Cluster::start(Options {
+        shards: 1,
+        ..Options::default()
+    })
+    .await?;
+    let client = cluster.connect().await?;
+    client
+        .batch_execute(
+            "CREATE TABLE countries (code text PRIMARY KEY);
+             CREATE TABLE users (id serial PRIMARY KEY, country text REFERENCES countries, name text);
+             CREATE TABLE bills (user_id int REFERENCES users, id bigint GENERATED ALWAYS AS IDENTITY, total numeric, PRIMARY KEY (user_id, id));
+             CREATE TABLE loose (id int, note text);
+             INSERT INTO countries VALUES ('de'), ('fr');
+             INSERT INTO users (country, name) SELECT 'de', 'user ' || n FROM generate_series(1, 100) AS n;
+             INSERT INTO bills (user_id, total) SELECT n % 50 + 1, n FROM generate_series(1, 500) AS n;
+             INSERT INTO loose VALUES (1, 'a'), (NULL, 'b');",
+        )
+        .await?;
+    ask(&client, "SELECT pgweave.reference_table('countries')").await?;
+    ask(&client, "SELECT pgweave.shard_table('users', 'id')").await?;
+    let colocated = "SELECT pgweave.shard_table('bills', 'user_id', colocate_with => 'users')";
+    ask(&client, colocated).await?;
+    // A row without a key has no place.
+    let unkeyed = "SELECT pgweave.shard_table('loose', 'id')";
+    assert_eq!(sqlstate(&client, unkeyed).await, "23502");
+    settled(&cluster, &["bills", "users"]).await?;
+    let sums = "SELECT count(*), sum(total), (SELECT count(*) FROM users), (SELECT count(*) FROM loose) FROM bills";
+    assert_eq!(ask(&client, sums).await?, ["500|125250|100|2"]);
+    // What is drawn from the sequences goes on where it was.
+    let inserted = "INSERT INTO users (country, name) VALUES ('fr', 'new') RETURNING id";
+    assert_eq!(ask(&client, inserted).await?, ["101"]);
+    let inserted = "INSERT INTO bills (user_id, total) VALUES (101, 1) RETURNING id";
+    assert_eq!(ask(&client, inserted).await?, ["501"]);
+    let stray = "INSERT INTO bills (user_id, total) VALUES (999, 1)";
+    assert_eq!(sqlstate(&client, stray).await, "23503");
+    cluster.stop().await
+}

@@ -24,6 +24,8 @@ async fn folder(name: &str) {
     };
     let options = Options {
         shards: 3,
+        // Few rows and many take different ways: here few are many.
+        settings: vec!["gather.max_inline_bytes=300".to_owned()],
         ..Options::default()
     };
     let (server, cluster) = tokio::join!(

@@ -1,4 +1,4 @@
-//! Transactions over several shards: two-phase commit and its recovery, as state machines without IO.
+//! Transactions over several shards: two-phase commit, its recovery, and deadlocks, as state machines without IO.
 //!
 //! Nothing here reads a clock, draws a random number or opens a socket. A machine takes an input and
 //! answers with actions; the router performs the actions and feeds the results back. The same machines run
@@ -12,7 +12,9 @@
 //! 4. [`recovery`]: what any router does with prepared transactions whose coordinator is gone.
 //! 5. [`collection`]: when a decision row may be deleted.
 //! 6. [`proof`]: why nobody else can decide.
-//! 7. [`gid`] and [`sql`]: names and texts.
+//! 7. [`deadlock`]: transactions that wait for each other on different shards.
+//! 8. [`saga`]: several transactions that take effect together or are compensated.
+//! 9. [`gid`] and [`sql`]: names and texts.
 //!
 //! # The argument in one paragraph
 //!
@@ -26,6 +28,7 @@
 
 pub mod collection;
 pub mod coordinator;
+pub mod deadlock;
 pub mod decision;
 pub mod error;
 pub mod gid;
@@ -33,6 +36,7 @@ pub mod outcome;
 pub mod proof;
 pub mod recovery;
 pub mod request;
+pub mod saga;
 pub mod sql;
 
 pub use collection::Collection;

@@ -124,6 +124,16 @@ pub fn list_decisions(
     )
 }
 
+/// Reads a decision without making one: columns `outcome`, `participants` (bigint[]), `age_ms` (bigint); no row if there is
+/// none, or none that is committed yet.
+pub fn read_decision(gid: Gid) -> String {
+    format!(
+        "SELECT outcome, participants, (extract(epoch FROM pg_catalog.clock_timestamp() - decided_at) * 1000)::bigint \
+         FROM pgweave.decision WHERE gid = {}",
+        quote_literal(&gid.to_string())
+    )
+}
+
 /// Deletes decisions.
 pub fn delete_decisions(gids: &[Gid]) -> String {
     let mut text = String::from("DELETE FROM pgweave.decision WHERE gid = ANY (ARRAY[");
@@ -135,6 +145,37 @@ pub fn delete_decisions(gids: &[Gid]) -> String {
     }
     text.push_str("]::text[])");
     text
+}
+
+/// Lists who waits for whom on a server: columns `pid`, `transaction`, `since_us`, `blocker_pid`, `blocker_transaction` (both
+/// virtual ids), `lock` (words). Further rows have no `since_us`: the transactions that the processes `pids` are in.
+///
+/// `pg_locks` is seen by every role. Before version 14 it does not say since when somebody waits; there the start of the
+/// statement counts, which a role without `pg_read_all_stats` does not see of others.
+pub fn list_waits(pids: &[u32]) -> String {
+    let mut list = String::new();
+    for (index, pid) in pids.iter().enumerate() {
+        // Writing to a String cannot fail.
+        let _ = write!(list, "{}{pid}", if index == 0 { "" } else { "," });
+    }
+    format!(
+        "WITH lock AS MATERIALIZED (SELECT * FROM pg_catalog.pg_locks), \
+         running AS MATERIALIZED (SELECT pid, virtualtransaction FROM lock \
+         WHERE locktype = 'virtualxid' AND granted AND virtualxid = virtualtransaction) \
+         SELECT waiting.pid, waiting.virtualtransaction, \
+         (extract(epoch FROM coalesce((pg_catalog.to_jsonb(waiting) ->> 'waitstart')::timestamptz, activity.query_start)) * 1000000)::bigint, \
+         running.pid, running.virtualtransaction, \
+         waiting.mode || ' on ' || CASE waiting.locktype \
+         WHEN 'transactionid' THEN 'transaction ' || waiting.transactionid \
+         WHEN 'relation' THEN 'relation ' || waiting.relation::regclass \
+         WHEN 'tuple' THEN pg_catalog.format('tuple (%s,%s) of relation %s', waiting.page, waiting.tuple, waiting.relation::regclass) \
+         WHEN 'advisory' THEN pg_catalog.format('advisory lock [%s,%s,%s]', waiting.classid, waiting.objid, waiting.objsubid) \
+         ELSE waiting.locktype END \
+         FROM lock AS waiting LEFT JOIN pg_catalog.pg_stat_activity AS activity ON activity.pid = waiting.pid \
+         CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(waiting.pid)) AS blocking (pid) \
+         JOIN running ON running.pid = blocking.pid WHERE NOT waiting.granted \
+         UNION ALL SELECT pid, virtualtransaction, NULL, NULL, NULL, NULL FROM running WHERE pid = ANY ('{{{list}}}'::integer[])"
+    )
 }
 
 /// For recovery whose role is not a superuser: become the owner before ending a prepared transaction.

@@ -90,7 +90,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
         let first = self.allocate(table.columns.iter().map(|column| {
             match key.iter().find(|key| key.name == column.name) {
                 Some(key) => Some(family(key.key_type)),
-                None => column_family(column.type_oid),
+                None => column_family(column),
             }
         }));
         let relation = self.add_relation(BoundRelation {

@@ -6,7 +6,7 @@ use super::Binder;
 use crate::convert::{Family, family, key_type_of};
 use crate::facts::{Fact, Known, Variable};
 use crate::operand::{Operand, any_operands, is_equality, is_kind, operand, operand_list};
-use crate::parse::{A_Expr_Kind, BoolExprType, Node, nodes};
+use crate::parse::{A_Expr_Kind, BoolExprType, Node, SubLinkType, nodes};
 use crate::query::{QueryId, QueryKind};
 use crate::scope::{Resolved, Scope};
 
@@ -28,8 +28,65 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 Node::A_Expr(expression) if self.is_own_equality(expression) => {
                     self.equality(expression, scope, facts);
                 }
+                Node::SubLink(link) => self.found_in(link, scope, facts),
                 _ => {}
             }
+        }
+    }
+
+    /// What `EXISTS (…)` and `… IN (…)` say of the rows for which they hold: some row of the query has what equals. Only such rows
+    /// of the query matter.
+    fn found_in(&mut self, link: &nodes::SubLink, scope: &Scope<'_>, facts: &mut Vec<Fact>) {
+        let address = std::ptr::from_ref(link).addr();
+        let Some((_, query)) = self.sublinks.iter().rfind(|(known, _)| *known == address) else {
+            return;
+        };
+        let query = &self.bound.queries[*query];
+        let QueryKind::Level(level) = &query.kind else {
+            return;
+        };
+        match link.sub_link_type {
+            SubLinkType::EXISTS_SUBLINK if !level.unconditional => {
+                facts.extend(level.facts_of_output(query.first_inner));
+            }
+            SubLinkType::ANY_SUBLINK
+                if self.is_in(link) && !level.barrier && !level.unconditional =>
+            {
+                let outputs: Vec<Option<Variable>> = query
+                    .outputs
+                    .iter()
+                    .map(|output| {
+                        let grouped = level.grouped.as_ref();
+                        let variable = output.variable?;
+                        grouped
+                            .is_none_or(|grouped| grouped.contains(&variable))
+                            .then_some(variable)
+                    })
+                    .collect();
+                let tests: Vec<Node<'_>> = match link.testexpr() {
+                    Node::RowExpr(row) => row.args().iter().collect(),
+                    test => vec![test],
+                };
+                if tests.len() != outputs.len() {
+                    return;
+                }
+                for (test, output) in tests.into_iter().zip(outputs) {
+                    if let (Some(test), Some(output)) = (self.column(test, scope), output) {
+                        self.same(test, output, facts);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the operator is PostgreSQL's own `=`.
+    fn is_in(&self, link: &nodes::SubLink) -> bool {
+        let names: Vec<&str> = link.oper_name().iter().filter_map(Node::as_str).collect();
+        match names.as_slice() {
+            [] | ["="] => self.trusted_equality,
+            ["pg_catalog", "="] => true,
+            _ => false,
         }
     }
 
@@ -195,10 +252,10 @@ impl<'c: 's, 's> Binder<'c, 's> {
     }
 }
 
-/// What equality on a column of this type is worth. Text is left out unless it is a shard key: an unknown column may have a
-/// collation under which different texts are equal.
-pub(crate) fn column_family(type_oid: u32) -> Option<Family> {
-    match key_type_of(type_oid)? {
+/// What equality on a column of this type is worth. Text is left out whose collation may make different texts equal.
+pub(crate) fn column_family(column: &catalog::Column) -> Option<Family> {
+    match key_type_of(column.type_oid)? {
+        KeyType::Text | KeyType::Varchar if column.equal_by_bytes => Some(Family::Text),
         KeyType::Text | KeyType::Varchar | KeyType::Bpchar => None,
         other => Some(family(other)),
     }

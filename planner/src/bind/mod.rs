@@ -41,7 +41,7 @@ pub(crate) struct Binder<'c: 's, 's> {
     pub context: Context<'c>,
     pub source: Source<'s>,
     pub bound: Bound<'c>,
-    relations: Relations<'c>,
+    pub relations: Relations<'c>,
     depth: u32,
     /// The recursive CTE being bound was referred to by itself.
     recursion_used: bool,
@@ -54,6 +54,8 @@ pub(crate) struct Binder<'c: 's, 's> {
     reacted: usize,
     /// Calls so far that may be aggregates over rows of a query around the one they stand in.
     aggregates_outside: usize,
+    /// Queries in expressions by the addresses of their nodes, for as long as the tree that is being bound lives.
+    sublinks: Vec<(usize, QueryId)>,
     /// What the query needs of its tables, if that is asked.
     pub needed: Option<Needed>,
     /// What FROM made visible in the level that was bound last: in the end, the root.
@@ -83,6 +85,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             reacted: 0,
             aggregates_outside: 0,
             outer_aggregates: 0,
+            sublinks: Vec::new(),
             needed: None,
             last_namespace: Namespace::default(),
         }
@@ -145,7 +148,9 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 Node::None => continue,
                 Node::SubLink(link) => {
                     stack.push(link.testexpr());
-                    subqueries.push(self.query(link.subselect(), scope)?);
+                    let query = self.query(link.subselect(), scope)?;
+                    self.sublinks.push((std::ptr::from_ref(link).addr(), query));
+                    subqueries.push(query);
                     continue;
                 }
                 Node::SelectStmt(_) => {

@@ -22,6 +22,10 @@ pub(crate) struct Needed {
     columns: HashSet<String>,
     /// Names that may stand for a whole row.
     rows: HashSet<String>,
+    /// Names of relations before a star that stands for columns.
+    starred: HashSet<String>,
+    /// Where such stars are.
+    expanded: HashSet<i32>,
     /// Relations whose columns are all shown.
     whole: HashSet<RelationId>,
     /// What is shown could not be told.
@@ -37,7 +41,13 @@ impl Needed {
             || renamed
             || self.whole.contains(&relation)
             || self.rows.contains(called)
+            || self.starred.contains(called)
             || self.columns.contains(column)
+    }
+
+    /// Whether a row of what is called so may be used as a whole.
+    pub fn row(&self, called: &str) -> bool {
+        self.everything || self.rows.contains(called)
     }
 
     /// What rows of a relation must satisfy.
@@ -50,6 +60,13 @@ impl<'c: 's, 's> Binder<'c, 's> {
     /// From here on what is needed is noted.
     pub fn collect(&mut self) {
         self.needed = Some(Needed::default());
+    }
+
+    /// A star among the outputs stands for columns.
+    pub(super) fn note_output(&mut self, target: &nodes::ResTarget) {
+        if let (Some(needed), Node::ColumnRef(reference)) = (&mut self.needed, target.val()) {
+            needed.expanded.insert(reference.location);
+        }
     }
 
     pub(super) fn note_reference(&mut self, reference: &nodes::ColumnRef, scope: &Scope<'_>) {
@@ -78,7 +95,11 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 }
             }
             [.., relation] => {
-                needed.rows.insert((*relation).to_owned());
+                // As an argument it is the whole row.
+                match needed.expanded.contains(&reference.location) {
+                    true => needed.starred.insert((*relation).to_owned()),
+                    false => needed.rows.insert((*relation).to_owned()),
+                };
                 let mut around = Some(scope);
                 while let Some(here) = around {
                     let entries = here.namespace.entries.iter();

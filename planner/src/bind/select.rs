@@ -70,6 +70,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
         let outside = self.aggregates_outside;
         let outer_aggregates = self.outer_aggregates;
         for target in select.target_list() {
+            self.note_output(target);
             self.expression(Node::ResTarget(target), &scope, &mut subqueries)?;
         }
         self.expression(select.having_clause(), &scope, &mut subqueries)?;

@@ -5,13 +5,14 @@ use std::ops::Range;
 
 use catalog::{GroupId, ShardId};
 
-use crate::{Learned, Name, Served};
+use crate::{KeyRoute, Learned, Name, Served};
 
 /// A query, and what it needs in one place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gather {
     /// The statement's bytes in the text that was planned.
     pub statement: Range<usize>,
+    /// In the order in which they are brought.
     pub tables: Vec<GatherTable>,
     /// Views that are read over them; those that others read come before these.
     pub views: Vec<GatherView>,
@@ -29,8 +30,10 @@ pub struct Gather {
     pub servers: Vec<ShardId>,
     /// Tables are reached through functions, which read them where they are.
     pub in_place: bool,
-    /// The query groups rows, and may rely on primary keys for that.
+    /// The query groups rows, and may rely on primary keys for that. A server tells whether it does.
     pub groups: bool,
+    /// It means the same over subqueries in place of its tables. `None`: a server has to say.
+    pub over_subqueries: Option<bool>,
     /// The highest `$n`.
     pub parameters: u16,
     pub learned: Learned,
@@ -90,11 +93,28 @@ pub struct GatherTable {
     pub place: GatherPlace,
     /// Names and type identifiers of those that are needed, in the table's order.
     pub columns: Vec<(String, u32)>,
+    /// The same of all, if a query that groups needs only some: by a primary key GROUP BY may stand for columns that it does
+    /// not name, and a copy has it only if the table is copied as it is.
+    pub all: Vec<(String, u32)>,
     /// All columns are: the copy is made like the table.
     pub whole: bool,
     /// What the query calls it, and the conditions that rows must satisfy to matter.
     pub called: String,
     pub condition: Option<String>,
+    /// The keys that rows which matter have; `None`: any.
+    pub keys: Option<KeyRoute>,
+    pub matches: Option<Match>,
+}
+
+/// Only rows of a table matter whose column has a value that one of another table has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Match {
+    pub column: String,
+    /// Index into [`Gather::tables`] of a table that is brought before, and into its columns.
+    pub table: usize,
+    pub other: usize,
+    /// If the column is the shard key: where such rows lie. The values are the first parameter, an array.
+    pub keys: Option<KeyRoute>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -67,19 +67,35 @@ pub struct Learned(Arc<RwLock<Vec<Arc<Types>>>>);
 /// So many ways to declare the parameters of one plan are remembered.
 const DECLARATIONS: usize = 8;
 
-/// `pg_type.oid`s.
+/// What a server says of a query, most of it `pg_type.oid`s.
 #[derive(Debug, Clone, Default)]
 pub struct Types {
     /// Of the parameters, as the client has declared them: 0 and missing ones are left to the server.
     pub declared: Vec<u32>,
     /// Of the columns of the shards' rows.
     pub columns: Vec<u32>,
+    /// What the shards call these columns.
+    pub names: Vec<String>,
+    /// `pg_attribute.atttypmod` of these columns, or what else their types are made with; -1: nothing.
+    pub modifiers: Vec<i32>,
     /// Of the parameters, as the server has it.
     pub parameters: Vec<u32>,
     /// The body of RowDescription of the client's own statement, if shards are asked another.
     pub description: Vec<u8>,
     /// All values of the columns are the same bytes on all servers.
     pub portable: bool,
+    /// Of the columns. Empty: nobody has asked.
+    pub shapes: Vec<Shape>,
+    /// The query means the same over subqueries in place of its tables. `None`: nobody has asked.
+    pub over_subqueries: Option<bool>,
+}
+
+/// What a column's type leaves open, as SQL.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shape {
+    pub collation: Option<String>,
+    /// The type with its modifier, if it has one: `numeric(10,2)`.
+    pub modified: Option<String>,
 }
 
 impl Learned {
@@ -95,6 +111,7 @@ impl Learned {
     pub fn note(&self, types: Types) -> Arc<Types> {
         let types = Arc::new(types);
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|known| known.declared != types.declared);
         if known.len() >= DECLARATIONS {
             known.remove(0);
         }

@@ -13,6 +13,7 @@ mod refresh;
 mod shard_map;
 mod shard_table;
 mod subject;
+mod transactions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use planner::AdminArg;
 
 pub use crate::ddl::error::{Answer, Error};
 use crate::store::Store;
-use arguments::Arguments;
+pub(crate) use arguments::Arguments;
 pub use atomic::AtomicChange;
 pub use subject::parse_name;
 
@@ -59,7 +60,11 @@ pub fn columns(function: &str) -> Option<Vec<String>> {
     let columns: &[&str] = match function {
         "shard_table" | "reference_table" | "unsharded_table" | "auto_shard" => &["result"],
         "refresh" => &["finding"],
-        _ => return None,
+        "transaction_status" => &["status"],
+        other => {
+            return crate::session::outbox::columns(other)
+                .or_else(|| crate::session::saga::columns(other));
+        }
     };
     Some(columns.iter().map(|column| (*column).to_owned()).collect())
 }
@@ -89,9 +94,12 @@ pub async fn call(
             bind(&[])?;
             refresh::refresh(store, caller).await?
         }
+        "transaction_status" => {
+            return transactions::status(store, &bind(&["gid"])?).await;
+        }
         other => {
             return Err(Answer::new(format!("function pgweave.{other} does not exist"))
-                .hint("There are shard_table, reference_table, unsharded_table, auto_shard and refresh.")
+                .hint("There are shard_table, reference_table, unsharded_table, auto_shard, refresh and transaction_status.")
                 .undefined_function());
         }
     };

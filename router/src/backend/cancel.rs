@@ -29,6 +29,10 @@ impl CancelTarget {
         self.process_id
     }
 
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
     /// Sends the request and waits until the server has acted on it, which it shows by closing the connection.
     pub async fn cancel(&self) -> io::Result<()> {
         timeout(PATIENCE, self.deliver())

@@ -1,4 +1,4 @@
-//! The command line: `pgweave serve`, `init`, `check`, `demo`, `explain` and `advise`.
+//! The command line: `pgweave serve`, `init`, `check`, `demo`, `explain`, `txn` and `advise`.
 //!
 //! Entry point: [`main`]. Exit status: 0 done, 1 failed (the reason and the remedy are on standard error), 2 the
 //! command line itself is wrong.
@@ -14,6 +14,7 @@ mod progress;
 mod serve;
 mod shard;
 mod signals;
+mod txn;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ pub use demo::DemoOptions;
 pub use init::InitOptions;
 pub use plan::ExplainOptions;
 pub use shard::ShardArgument;
+pub use txn::TxnOptions;
 
 /// Makes a fleet of plain PostgreSQL servers behave as one database.
 #[derive(Debug, Parser)]
@@ -54,6 +56,8 @@ pub enum Command {
     Check(InitOptions),
     /// Show how a statement would be run, without running it
     Explain(ExplainOptions),
+    /// Look at transactions over several shards that are not finished, and finish one
+    Txn(TxnOptions),
     /// Show what share of a workload's statements each rung would answer under other shard keys
     Advise(AdviseOptions),
 }
@@ -112,6 +116,7 @@ fn run(command: Command) -> miette::Result<ExitCode> {
             Command::Init(options) => init::init(options).await,
             Command::Check(options) => init::check(options).await,
             Command::Explain(options) => plan::run(options).await,
+            Command::Txn(options) => txn::run(options).await,
             Command::Advise(options) => advise::run(options).await,
         }
     })

@@ -34,7 +34,7 @@ pub use passfile::Passfile;
 pub use rule::{AuthMethod, AuthRule, NameMatch, ScatterRule};
 pub use sections::{
     Gather, Listen, Log, LogFormat, LogLevel, Planner, Pool, ReadPreference, Replicas, ScatterMode,
-    Shutdown, Tls, TlsMode,
+    Shutdown, Tls, TlsMode, Transactions,
 };
 pub use value::Secret;
 
@@ -58,6 +58,7 @@ pub struct Config {
     pub gather: Gather,
     /// The first that matches a session decides; without a match, what `planner` says.
     pub scatter: Vec<ScatterRule>,
+    pub transactions: Transactions,
     pub log: Log,
     pub shutdown: Shutdown,
 }

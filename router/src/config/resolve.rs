@@ -10,7 +10,7 @@ use super::error::Error;
 use super::login::{RawCatalog, RawServers, RawUser};
 use super::{
     AuthMethod, AuthQuery, AuthRule, Config, Gather, Listen, Log, Planner, Pool, Replicas,
-    ScatterRule, Secret, Shutdown, Tls, TlsMode,
+    ScatterRule, Secret, Shutdown, Tls, TlsMode, Transactions,
 };
 
 /// The largest message that PostgreSQL accepts.
@@ -46,6 +46,8 @@ pub(super) struct Raw {
     #[serde(default)]
     scatter: Vec<ScatterRule>,
     #[serde(default)]
+    transactions: Transactions,
+    #[serde(default)]
     log: Log,
     #[serde(default)]
     shutdown: Shutdown,
@@ -71,6 +73,7 @@ pub(super) fn resolve(
         planner,
         gather,
         scatter,
+        transactions,
         log,
         shutdown,
         ..
@@ -112,6 +115,7 @@ pub(super) fn resolve(
         planner,
         gather,
         scatter,
+        transactions,
         log,
         shutdown,
     })

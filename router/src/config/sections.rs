@@ -205,6 +205,10 @@ pub struct Gather {
     /// What one query may move.
     pub max_bytes: u64,
     pub max_rows: u64,
+    /// Up to this size they are parameters of the query that finishes; beyond, temporary tables are made for them.
+    pub max_inline_bytes: u64,
+    /// Names of the shards whose servers finish queries, where one of them can. None: all, in turn.
+    pub servers: Vec<String>,
 }
 
 impl Default for Gather {
@@ -212,6 +216,8 @@ impl Default for Gather {
         Gather {
             max_bytes: 1 << 30,
             max_rows: 10_000_000,
+            max_inline_bytes: 1 << 20,
+            servers: Vec::new(),
         }
     }
 }
@@ -243,6 +249,23 @@ pub enum LogFormat {
     #[default]
     Text,
     Json,
+}
+
+/// `[transactions]`: those over several shards.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Transactions {
+    /// One that is in doubt for longer is worth a warning.
+    #[serde(rename = "in_doubt_warning_ms", deserialize_with = "milliseconds")]
+    pub in_doubt_warning: Duration,
+}
+
+impl Default for Transactions {
+    fn default() -> Self {
+        Transactions {
+            in_doubt_warning: Duration::from_secs(60),
+        }
+    }
 }
 
 /// `[shutdown]`

@@ -2,7 +2,7 @@
 //!
 //! Entry points: [`Distribution::sharded`], [`Distribution::reference`], [`Distribution::moved`]. They run in open transactions of
 //! the shards (see [`Participants`]) that commit or roll back together, and return what the catalog is to record.
-//! Invariants: the table is empty and locked; it is made from the definition that the source has; a sharded table has its
+//! Invariants: the table is locked, and empty unless its rows stay where they are; it is made from the definition that the source has; a sharded table has its
 //! placement guard, and sequences that draw from blocks of their own, before any other transaction can see it.
 
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ use crate::store::connection::truth;
 use crate::store::quote::{identifier, literal};
 use crate::store::{Block, Division, ServerError};
 
-/// An empty table that is on `source` now.
+/// A table that is on `source` now.
 pub struct Distribution<'a> {
     pub participants: &'a mut dyn Participants,
     pub source: ShardId,
@@ -38,8 +38,11 @@ impl Distribution<'_> {
         choice: GroupChoice,
         group: &Group,
     ) -> Result<Edits, Error> {
-        self.refuse_rows().await?;
         let shards = group.map.shards();
+        // Rows that stay where they are need no copying; the guard looks at them.
+        if !shards.iter().eq([&self.source]) {
+            self.refuse_rows().await?;
+        }
         for column in &mut self.table.columns {
             column.not_null |= key.iter().any(|key_column| key_column.name == column.name);
         }
@@ -81,9 +84,10 @@ impl Distribution<'_> {
 
     /// Puts a full copy on every shard.
     pub async fn reference(mut self, shards: &[ShardId]) -> Result<Edits, Error> {
-        self.refuse_rows().await?;
-        self.create_on(&Vec::from_iter(shards.iter().copied()))
-            .await?;
+        if shards != [self.source] {
+            self.refuse_rows().await?;
+        }
+        self.create_on(shards).await?;
         Ok(Edits(vec![self.place(Placing::Reference)]))
     }
 
@@ -103,7 +107,7 @@ impl Distribution<'_> {
         if rows.first().is_some_and(|row| truth(row, 0)) {
             let name = self.table.display_name();
             return Err(Answer::new(format!("table {name} is not empty"))
-                .detail("Tables with rows cannot be distributed yet.")
+                .detail("Tables with rows cannot be distributed over several shards yet.")
                 .hint(format!(
                     "ALTER TABLE {name} RENAME TO {0}_old, CREATE TABLE {name} (LIKE {0}_old INCLUDING ALL), distribute it while it is \
                      empty, and copy the rows over.",
@@ -292,6 +296,7 @@ pub fn catalog_columns(table: &TableDefinition) -> Vec<Column> {
             default_expression,
             // Read with the snapshot that follows.
             sorts_by_bytes: false,
+            equal_by_bytes: false,
             in_primary_key: false,
         }
     };

@@ -3,8 +3,14 @@
 //!
 //! [`commit`] carries one session's two-phase commit over the session's own links. [`recovery`] looks, at start and on
 //! a schedule, for prepared transactions whose coordinator is gone. [`collection`] deletes, on a schedule, the decisions that
-//! nobody can need any more.
+//! nobody can need any more. [`deadlock`] ends deadlocks over shards, by what [`waits`] reads of the servers. [`doubt`] tells what has become of a
+//! transaction, and finishes one that an operator names. [`saga`]
+//! carries sagas on.
 
 pub mod collection;
 pub mod commit;
+pub mod deadlock;
+pub mod doubt;
 pub mod recovery;
+pub mod saga;
+mod waits;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use catalog::{Catalog, ShardId};
@@ -27,15 +28,15 @@ const LOCK_TIMEOUT_MS: u32 = 2_000;
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks whether a transaction is finished.
 const FINISH_POLL: Duration = Duration::from_millis(100);
-/// Older than this, a transaction that cannot be finished is worth a warning.
-const WARN_AGE_MS: u64 = 60_000;
 
 /// Runs passes until dropped.
 pub async fn watch(router: Arc<Router>) {
+    let mut long = BTreeSet::new();
     loop {
         let urgent = router.take_left_behind();
         let report = pass(&router.store, urgent).await;
         log(&report);
+        long = warn(&router, &report, &long);
         tokio::select! {
             () = sleep(INTERVAL) => {}
             () = router.recovery_wanted.notified() => {
@@ -176,7 +177,7 @@ pub(super) async fn list(
     Ok(prepared)
 }
 
-async fn finish(
+pub(super) async fn finish(
     store: &Store,
     catalog: &Catalog,
     gid: ParticipantGid,
@@ -235,13 +236,27 @@ fn log(report: &Report) {
     for gid in &report.rolled_back {
         tracing::info!(%gid, "recovery rolled a prepared transaction back");
     }
-    for doubt in report
-        .in_doubt
-        .iter()
-        .filter(|doubt| doubt.age_ms >= WARN_AGE_MS)
-    {
+}
+
+/// Speaks of what is in doubt for longer than the operator wants, and counts what was not among `before`. Returns those.
+fn warn(router: &Router, report: &Report, before: &BTreeSet<String>) -> BTreeSet<String> {
+    let limit_ms = router.config.transactions.in_doubt_warning.as_millis();
+    let mut long = BTreeSet::new();
+    for doubt in &report.in_doubt {
+        if u128::from(doubt.age_ms) < limit_ms {
+            continue;
+        }
         tracing::warn!(gid = %doubt.gid, age_ms = doubt.age_ms, reason = ?doubt.reason, "a prepared transaction is still in doubt");
+        let gid = doubt.gid.to_string();
+        if !before.contains(&gid) {
+            router
+                .counters
+                .long_in_doubt
+                .fetch_add(1, Ordering::Relaxed);
+        }
+        long.insert(gid);
     }
+    long
 }
 
 /// The moments at which a commit stops waiting, counted from its start.

@@ -109,6 +109,17 @@ impl Arrays {
         Ok(())
     }
 
+    /// Adds a row of one value.
+    pub fn add_value(&mut self, value: &[u8]) {
+        if let [column] = self.columns.as_mut_slice() {
+            // A cell's length has fitted into a message.
+            column.elements.put_u32(value.len() as u32);
+            column.elements.put_slice(value);
+            self.rows += 1;
+            self.bytes += value.len();
+        }
+    }
+
     pub fn rows(&self) -> u32 {
         self.rows
     }

@@ -83,6 +83,14 @@ impl Block {
             .push(Replay::Savepoint(name.into(), self.edits.len()));
     }
 
+    /// The savepoint set last that is still there.
+    pub fn last_savepoint(&self) -> Option<&str> {
+        self.replay.iter().rev().find_map(|step| match step {
+            Replay::Savepoint(name, _) => Some(&**name),
+            Replay::Local(_) => None,
+        })
+    }
+
     pub fn has_savepoint(&self, name: &str) -> bool {
         self.position(name).is_some()
     }

@@ -13,10 +13,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::budget::{Budget, Charge};
 use super::prepared::{ServerName, Statement};
+use crate::cancel::SessionHandle;
 use crate::tls::ClientStream;
 use crate::wire::ProtocolError;
+use crate::wire::backend::sqlstate;
+use crate::wire::encode;
 use crate::wire::frame::{self, Frame, Limits};
 use crate::worker::WorkerLocal;
+
+/// What a server answers to a cancel.
+const QUERY_CANCELED: &[u8; 5] = b"57014";
 
 /// A buffer that has grown beyond this is not kept for an idle session.
 const KEEP_BYTES: usize = 16 * 1024;
@@ -32,6 +38,9 @@ pub struct ClientIo {
     pub statements: HashMap<Box<[u8]>, Arc<Statement>>,
     /// ParameterStatus messages of statements that the router ran itself: PostgreSQL sends them before ReadyForQuery.
     pub late: BytesMut,
+    /// A statement has failed because of a deadlock: others wait for what the session still holds.
+    pub deadlocked: bool,
+    handle: Option<Arc<SessionHandle>>,
     /// Rows are not for the client: EXPLAIN ANALYZE.
     discarding: Option<Box<Discarding>>,
     input: BytesMut,
@@ -53,12 +62,19 @@ impl ClientIo {
             reported: Parameters::default(),
             statements: HashMap::new(),
             late: BytesMut::new(),
+            deadlocked: false,
+            handle: None,
             discarding: None,
             input: BytesMut::new(),
             limits,
             worker,
             charge: Charge::nothing(budget),
         }
+    }
+
+    /// The session that the connection serves; it may be told of a deadlock.
+    pub fn serves(&mut self, handle: Arc<SessionHandle>) {
+        self.handle = Some(handle);
     }
 
     /// The next whole message in the input, if it is there.
@@ -138,8 +154,18 @@ impl ClientIo {
         discarding.rows
     }
 
-    /// The body of a server's error with the client's own names of its statements in place of the server's.
-    pub fn with_own_names<'a>(&self, body: &'a [u8]) -> Cow<'a, [u8]> {
+    /// The body of a server's error with the client's own names of its statements in place of the server's. The answer to a
+    /// cancel by which the router ends a deadlock says so.
+    pub fn with_own_names<'a>(&mut self, body: &'a [u8]) -> Cow<'a, [u8]> {
+        if sqlstate(body) == Some(*QUERY_CANCELED)
+            && let Some(report) = self
+                .handle
+                .as_ref()
+                .and_then(|handle| handle.take_verdict())
+        {
+            self.deadlocked = true;
+            return Cow::Owned(encode::error_body(&report));
+        }
         let prefix = b"pgweave_";
         if memchr::memmem::find(body, prefix).is_none() {
             return Cow::Borrowed(body);

@@ -1,7 +1,7 @@
 //! A query over partial aggregates: shards aggregate their own rows, and one server finishes over what they say.
 //!
-//! The shards' rows become a temporary table of a merge session, without being looked at: a DataRow in binary has the bytes of
-//! a row of binary COPY.
+//! Few rows become parameters of the finishing query (`small`), which one of the shards runs that gave them. More become a
+//! temporary table of a merge session, without being looked at: a DataRow in binary has the bytes of a row of binary COPY.
 
 use std::sync::Arc;
 
@@ -12,14 +12,29 @@ use super::gather::{Moved, SEND_AT_BYTES, Sent, Wanted};
 use super::links::Need;
 use super::report::{Failure, Report};
 use super::scatter::{Asked, MOMENT, Question, Source, TIMESTAMPTZ};
+use super::small::{Held, partial_relation};
 use super::{Session, Step};
 use crate::execute::expect::Expect;
 use crate::execute::{Link, LinkError};
+use crate::merge::arrays::array_type;
 use crate::wire::frontend::ShardBind;
 use crate::wire::{backend, encode, frame, frontend};
 
+/// What is moved, for an error.
+const PARTIAL: &str = "partial aggregates";
+
 /// The temporary table of the shards' rows.
 const RELATION: &str = "pg_temp.pgweave_relation";
+
+/// What the finishing query is told besides the client's own values.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Told<'a> {
+    /// The time of the transaction.
+    pub moment: Option<&'a str>,
+    /// Rows as arrays, in binary, and the types of their elements.
+    pub arrays: &'a [Vec<u8>],
+    pub array_types: &'a [u32],
+}
 
 impl Session {
     /// Runs the query and leaves its answer in the client's output. `whole`: the text that was planned.
@@ -45,13 +60,15 @@ impl Session {
             let mut learned = self
                 .learn_types(links[0], (own, offset, true), &combine.sql, &declared, sent)
                 .await?;
-            if !learned.portable {
+            if learned.portable {
+                learned.shapes = self.partial_shapes(links[0], combine, &learned).await?;
+            } else {
                 learned.portable = self.are_enums(links[0], &learned.columns).await?;
             }
             combine.learned.note(learned);
         }
         let types = combine.learned.types(sent.declared());
-        let finish = types.and_then(|types| Some((finish_text(combine, &types)?, types)));
+        let finish = types.and_then(|types| Some((finish_text(combine, &types, RELATION)?, types)));
         let Some((finish, types)) = finish else {
             return match &combine.otherwise {
                 Some(gather) => {
@@ -82,28 +99,57 @@ impl Session {
             false => None,
         };
         let moment = moment.as_deref();
-        let parameter_types = own_types(&types, &combine.sql, moment);
+        let parameter_types = own_types(&types, &combine.sql, combine.moment);
         let question = Question {
             own: (own, offset),
             sql: Some(&combine.sql),
             types: &parameter_types,
             bind: ShardBind {
                 moment,
-                limit: None,
-                rows: None,
                 hidden: width,
-                columns: 0,
+                ..ShardBind::default()
             },
             asked: Asked::Rows(0),
         };
         self.ask_shards(&links, question, sent).await?;
         let mut sources = Source::of(&links);
+        let mut held = Held::default();
+        if sent.takes_values()
+            && let Some(relation) = partial_relation(&types, combine.moment)
+            && let Some(finish) = finish_text(combine, &types, &relation)
+        {
+            let mut moved = Moved::default();
+            held = self.hold(&mut sources, PARTIAL, &mut moved).await?;
+            if held.is_all {
+                let arrays = held.arrays(&types.columns)?;
+                let told = Told {
+                    moment,
+                    arrays: &arrays,
+                    array_types: &types.columns,
+                };
+                let finishing = self.finishing_shard(gather)?;
+                let mut among = links.iter().copied();
+                let here = among.find(|link| self.links[*link].shard == finishing);
+                let here = here.unwrap_or(links[0]);
+                return self
+                    .finish_here(here, &finish, &types, told, sent)
+                    .await
+                    .map(|()| None);
+            }
+        }
         let mut merge = self.merge_link(gather, catalog).await?;
         let result = match self.open_merge(&mut merge).await {
             Ok(()) => {
                 let finish = (finish.as_str(), moment);
-                self.combine_on(&mut merge, combine, &types, &mut sources, finish, sent)
-                    .await
+                self.combine_on(
+                    &mut merge,
+                    combine,
+                    &types,
+                    (&mut sources, &held),
+                    finish,
+                    sent,
+                )
+                .await
             }
             failed => failed,
         };
@@ -111,12 +157,28 @@ impl Session {
         result.map(|()| kept)
     }
 
+    /// Runs the finishing query on a connection of the session's own.
+    pub(super) async fn finish_here(
+        &mut self,
+        index: usize,
+        finish: &str,
+        types: &Types,
+        told: Told<'_>,
+        sent: Sent<'_>,
+    ) -> Step {
+        let mut link = self.links.remove(index);
+        let result = self.finish_on(&mut link, finish, types, told, sent).await;
+        self.links.insert(index, link);
+        result
+    }
+
+    /// Finishes over a temporary table of the shards' rows, and of those that have been read already.
     async fn combine_on(
         &mut self,
         merge: &mut Link,
         combine: &Combine,
         types: &Types,
-        sources: &mut [Source],
+        (sources, held): (&mut [Source], &Held),
         (finish, moment): (&str, Option<&str>),
         sent: Sent<'_>,
     ) -> Step {
@@ -137,7 +199,7 @@ impl Session {
             out,
             b"",
             make.as_bytes(),
-            &own_types(types, &combine.sql, moment),
+            &own_types(types, &combine.sql, combine.moment),
         );
         bind.write(out, b"", client.as_ref(), b"");
         encode::execute(out, b"", 0);
@@ -147,9 +209,13 @@ impl Session {
         self.await_merge(merge, b'Z').await?;
         let copy = format!("COPY {RELATION} FROM STDIN (FORMAT binary)");
         let mut moved = Moved::default();
-        self.copy_rows(merge, &copy, sources, "partial aggregates", &mut moved)
+        self.copy_rows(merge, &copy, (sources, held), PARTIAL, &mut moved)
             .await?;
-        self.finish_on(merge, finish, types, moment, sent).await
+        let told = Told {
+            moment,
+            ..Told::default()
+        };
+        self.finish_on(merge, finish, types, told, sent).await
     }
 
     /// Runs the finishing query, whose answer is the client's.
@@ -158,20 +224,24 @@ impl Session {
         merge: &mut Link,
         sql: &str,
         types: &Types,
-        moment: Option<&str>,
+        told: Told<'_>,
         sent: Sent<'_>,
     ) -> Step {
         let out = merge.backend.out();
         let bind = ShardBind {
-            moment,
+            moment: told.moment,
+            values: told.arrays,
             ..ShardBind::default()
         };
         if let Sent::Bound(_, _, Wanted::Copy(around)) = sent {
             return self.copy_from_merge(merge, sql, around).await;
         }
+        let mut parameter_types = own_types(types, sql, told.moment.is_some());
+        let array_types = told.array_types.iter().filter_map(|oid| array_type(*oid));
+        parameter_types.extend(array_types);
         let declared = sent.opening().and_then(|opening| opening.declare.as_ref());
         let asked = declared.map_or(String::new(), String::clone) + sql;
-        encode::parse(out, b"", asked.as_bytes(), &own_types(types, sql, moment));
+        encode::parse(out, b"", asked.as_bytes(), &parameter_types);
         match sent {
             Sent::Simple => {
                 bind.write(out, b"", None, b"");
@@ -217,14 +287,19 @@ impl Session {
         self.exchange_merge(merge).await
     }
 
-    /// Moves all rows of the sources, in binary, from whichever has some. `what` they are, for an error.
+    /// Moves all rows of the sources, in binary, from whichever has some. `held`: those that have been read.
+    /// `what` they are, for an error.
     pub(super) async fn pour(
         &mut self,
         merge: &mut Link,
-        sources: &mut [Source],
+        (sources, held): (&mut [Source], &Held),
         what: &str,
         moved: &mut Moved,
     ) -> Step {
+        for row in held.rows() {
+            encode::copy_data(merge.backend.out(), row);
+            moved.add(row);
+        }
         // Nothing of the shards' own descriptions is for the client.
         let mut described = true;
         loop {
@@ -235,8 +310,7 @@ impl Session {
                     let total = frame::total_length(input).unwrap_or(0);
                     let row = input.get(5..total).unwrap_or_default();
                     encode::copy_data(merge.backend.out(), row);
-                    moved.rows += 1;
-                    moved.bytes += row.len() as u64;
+                    moved.add(row);
                     self.links[source.link].backend.consume(total);
                     if merge.backend.out().len() >= SEND_AT_BYTES {
                         self.check_moved(what, moved)?;
@@ -291,9 +365,9 @@ pub(super) fn portable_types(types: &[u32], sql: &str) -> Vec<u32> {
 }
 
 /// The types of the client's parameters and of the router's own.
-fn own_types(types: &Types, sql: &str, moment: Option<&str>) -> Vec<u32> {
+pub(super) fn own_types(types: &Types, sql: &str, moment: bool) -> Vec<u32> {
     let mut types = portable_types(&types.parameters, sql);
-    types.extend(moment.map(|_| TIMESTAMPTZ));
+    types.extend(moment.then_some(TIMESTAMPTZ));
     types
 }
 
@@ -301,7 +375,7 @@ fn own_types(types: &Types, sql: &str, moment: Option<&str>) -> Vec<u32> {
 const TEXT: u32 = 25;
 
 /// The finishing query, now that types are known. `None`: it would not be exact.
-fn finish_text(combine: &Combine, types: &Types) -> Option<String> {
+fn finish_text(combine: &Combine, types: &Types, relation: &str) -> Option<String> {
     if !types.portable {
         return None;
     }
@@ -311,7 +385,7 @@ fn finish_text(combine: &Combine, types: &Types) -> Option<String> {
     for piece in &combine.finish {
         match piece {
             Piece::Text(text) => sql.push_str(text),
-            Piece::Relation => sql.push_str(RELATION),
+            Piece::Relation => sql.push_str(relation),
             Piece::Count(column) => sql.push_str(&format!(
                 "(COALESCE(pg_catalog.sum({}), 0)::pg_catalog.int8)",
                 name(column)

@@ -80,7 +80,11 @@ impl Session {
             recording,
             at_home: None,
         };
-        let outcome = Box::pin(commit::run(request, &mut committing)).await?;
+        let handle = committing.session.handle.clone();
+        handle.commits(gid);
+        let outcome = Box::pin(commit::run(request, &mut committing)).await;
+        handle.commits(None);
+        let outcome = outcome?;
         let recording = committing.recording;
         if let (Outcome::Committed { unfinished }, Some(gid)) = (&outcome, gid) {
             for &shard in unfinished {
@@ -174,6 +178,7 @@ impl Participants for Committing<'_> {
             .await;
         let link = &session.links[index];
         if let Some(body) = session.notes.own_error.take() {
+            let body = session.client.with_own_names(&body).into_owned();
             return Completion::Failed(ServerError {
                 sqlstate: backend::sqlstate(&body).unwrap_or(*b"XX000"),
                 fatal: backend::is_fatal(&body),

@@ -425,6 +425,8 @@ fn shares_block(statement: &Statement) -> bool {
     match statement.plan() {
         Some(Plan::Everywhere(everywhere)) => !everywhere.no_block,
         Some(Plan::Scatter(_) | Plan::Gather(_) | Plan::CopyOut(_)) => true,
+        // They take part in the client's transaction.
+        Some(Plan::Admin(call)) => super::outbox::columns(&call.name).is_some(),
         Some(Plan::Session(session)) => matches!(
             session,
             SessionStatement::Set {

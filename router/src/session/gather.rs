@@ -9,23 +9,28 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use catalog::{Catalog, ShardId, quote_identifier};
-use planner::{Access, Gather, GatherPlace, GatherTable, Mentioned, Name, Pins, Target};
+use planner::{
+    Access, Gather, GatherPlace, GatherTable, KeyRoute, Name, Pins, Route, Target, Types,
+};
 
-use super::combine::portable_types;
+use super::combine::Told;
 use super::copy_out::Around;
+use super::extended::BindValues;
 use super::links::Need;
 use super::prepared::Statement;
 use super::report::{Failure, Report};
 use super::scatter::{Asked, Question, Source};
 use super::served::ServedRows;
 use super::settings::{local_statements_between, push_literal, statements_between};
+use super::small::Held;
+use super::work::{Asking, Work};
 use super::{Session, Step};
 use crate::backend::AppliedSettings;
 use crate::execute::relay::Pause;
 use crate::execute::{Link, LinkError};
 use crate::merge::copy::{BINARY_END, BINARY_HEADER};
 use crate::session::settings::Assignment;
-use crate::wire::frontend::ShardBind;
+use crate::wire::frontend::{self, ShardBind};
 use crate::wire::{backend, encode, frame};
 
 /// Rows are sent on when this much has gathered.
@@ -78,6 +83,14 @@ impl<'a> Sent<'a> {
         }
     }
 
+    /// Whether what it makes of the query takes parameters.
+    pub fn takes_values(self) -> bool {
+        match self {
+            Self::Simple | Self::Bound(_, _, Wanted::Rows(_)) => true,
+            Self::Bound(_, _, Wanted::Cursor(_) | Wanted::Copy(_)) => false,
+        }
+    }
+
     /// The types of the parameters, as far as the client has declared them.
     pub fn declared(&self) -> &[u32] {
         match self {
@@ -92,6 +105,13 @@ impl<'a> Sent<'a> {
 pub(super) struct Moved {
     pub bytes: u64,
     pub rows: u64,
+}
+
+impl Moved {
+    pub fn add(&mut self, row: &[u8]) {
+        self.rows += 1;
+        self.bytes += row.len() as u64;
+    }
 }
 
 impl Session {
@@ -141,7 +161,7 @@ impl Session {
         }
         let mut sources: Vec<(usize, Vec<ShardId>)> = Vec::new();
         for (index, table) in gather.tables.iter().enumerate() {
-            if let Some(shards) = self.sources_of(table, gather, catalog)? {
+            if let Some(shards) = self.sources_of(table, gather, sent, catalog)? {
                 sources.push((index, shards));
             }
         }
@@ -170,15 +190,38 @@ impl Session {
             .await?;
         // What opens a block is answered first: from here on only rows are expected.
         self.drain().await?;
+        let types = gather.learned.types(sent.declared()).ok_or_else(|| {
+            Report::error(
+                "XX000",
+                "a query is to be finished before its types are known",
+            )
+        })?;
         if self.block.is_some() {
             self.check_own_locks(gather).await?;
         }
+        let mut work = Work {
+            gather,
+            whole,
+            types: &types,
+            keyless: types.over_subqueries == Some(true),
+            sources: &sources,
+            linked: &linked,
+            catalog,
+            served: &served,
+            held: Vec::new(),
+            moved: Moved::default(),
+        };
+        let finishing = self.finishing_shard(gather)?;
+        let here = linked.iter().find(|(shard, _)| *shard == finishing);
+        if let Some((_, here)) = here
+            && sent.takes_values()
+            && self.finish_small(&mut work, *here, sent).await?
+        {
+            return Ok(None);
+        }
         let mut merge = self.merge_link(gather, catalog).await?;
         let result = match self.open_merge(&mut merge).await {
-            Ok(()) => {
-                self.gather_on(&mut merge, gather, &sources, &served, (whole, sent))
-                    .await
-            }
+            Ok(()) => self.gather_on(&mut merge, work, sent).await,
             failed => failed,
         };
         let kept = self.keep_or_close(merge, sent, result.is_ok()).await;
@@ -209,7 +252,12 @@ impl Session {
         catalog: &Arc<Catalog>,
         served: &ServedRows,
     ) -> Step {
-        if gather.learned.types(sent.declared()).is_some() {
+        let known = gather.learned.types(sent.declared());
+        // In a block the question would fail the block if the answer is no.
+        let may_ask = self.block.is_none();
+        if let Some(known) = &known
+            && (known.over_subqueries.is_some() || !may_ask)
+        {
             return Ok(());
         }
         let target = Target::Shard(self.finishing_shard(gather)?);
@@ -226,17 +274,26 @@ impl Session {
         };
         let own = whole.get(gather.statement.clone()).unwrap_or(whole);
         let text = judged.as_deref().unwrap_or(own);
-        let learned = self
-            .learn_types(index, (text, offset, false), text, &[], sent)
-            .await?;
+        let mut learned = match known {
+            Some(known) => Types::clone(&known),
+            None => {
+                self.learn_types(index, (text, offset, false), text, &[], sent)
+                    .await?
+            }
+        };
+        if may_ask {
+            self.learn_over_subqueries(index, gather, whole, &mut learned)
+                .await?;
+        }
         gather.learned.note(learned);
         Ok(())
     }
 
-    /// One of the shards whose servers can finish the query: the same for all queries of a session.
+    /// One of the shards whose servers can finish the query, and are to: the same for all queries of a session.
     pub(super) fn finishing_shard(&self, gather: &Gather) -> Step<ShardId> {
-        let at = self.handle.process_id as usize % gather.servers.len().max(1);
-        gather.servers.get(at).copied().ok_or_else(|| {
+        let chosen = &self.router.config.gather.servers;
+        let process_id = self.handle.process_id;
+        finishing_server(gather, chosen, process_id, &self.catalog()).ok_or_else(|| {
             Report::error("XX000", "a query is to be gathered, but on no server").into()
         })
     }
@@ -246,12 +303,18 @@ impl Session {
         &self,
         table: &GatherTable,
         gather: &Gather,
+        sent: Sent<'_>,
         catalog: &Catalog,
     ) -> Step<Option<Vec<ShardId>>> {
         // Within a block another connection does not see what the block has done.
         let in_block = self.block.is_some();
         Ok(match table.place {
             GatherPlace::Group(group) => {
+                if let Some(keys) = &table.keys
+                    && let Some(shards) = shards_of_keys(keys, sent, catalog)
+                {
+                    return Ok(Some(shards));
+                }
                 let group = catalog.group(group).ok_or_else(|| {
                     Report::error(
                         "XX000",
@@ -357,23 +420,16 @@ impl Session {
         self.ask_merge(link, &opening).await
     }
 
-    async fn gather_on(
-        &mut self,
-        merge: &mut Link,
-        gather: &Gather,
-        sources: &[(usize, Vec<usize>)],
-        served: &ServedRows,
-        (whole, sent): (&str, Sent<'_>),
-    ) -> Step {
+    async fn gather_on(&mut self, merge: &mut Link, mut work: Work<'_>, sent: Sent<'_>) -> Step {
+        let gather = work.gather;
+        let indexes = match work.keeps_indexes() {
+            true => " INCLUDING INDEXES",
+            false => "",
+        };
         let mut make = String::new();
-        for (index, _) in sources {
+        for (index, _) in work.sources {
             let table = &gather.tables[*index];
-            let indexes = if gather.groups {
-                " INCLUDING INDEXES"
-            } else {
-                ""
-            };
-            make.push_str(&match table.whole {
+            make.push_str(&match work.is_whole(table) {
                 true => format!(
                     "CREATE TEMP TABLE {} (LIKE {}{indexes}) ON COMMIT DROP;",
                     relation(*index),
@@ -382,38 +438,42 @@ impl Session {
                 false => format!(
                     "CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA;",
                     relation(*index),
-                    column_list(table),
+                    column_list(work.columns(table)),
                     qualified(&table.name)
                 ),
             });
         }
         self.ask_merge(merge, &make).await?;
-        let brought = |table: usize| sources.iter().any(|(index, _)| *index == table);
-        // A table that stays where it is goes by its full name: a temporary one must not hide it.
-        let table = |table: usize| match brought(table) {
-            true => relation(table),
-            false => qualified(&gather.tables[table].name),
-        };
-        let instead = |of: Mentioned| served.instead(gather, of, table);
-        self.make_sizes(merge, served).await?;
-        self.make_views(merge, gather, instead).await?;
-        let mut moved = Moved::default();
+        self.make_sizes(merge, work.served).await?;
+        self.make_views(merge, gather, |of| work.instead(of, relation))
+            .await?;
         let mut analyze = Vec::new();
-        for (index, links) in sources {
+        let mut moved = Moved::default();
+        for (at, (index, links)) in work.sources.iter().enumerate() {
             let table = &gather.tables[*index];
+            let columns = work.columns(table);
             let before = moved.rows;
             if let Some(measures) = &mut self.measures {
                 measures.step = *index;
             }
-            if table
-                .columns
-                .iter()
-                .all(|(_, oid)| is_exact_in_binary(*oid))
-            {
-                self.bring_binary(merge, gather, *index, links, sent, &mut moved)
+            if columns.iter().all(|(_, oid)| is_exact_in_binary(*oid)) {
+                if at == work.held.len() {
+                    let sources = self.ask_for_rows(&work.asking(at)?, sent).await?;
+                    work.held.push((Held::default(), sources));
+                }
+                let (held, sources) = &mut work.held[at];
+                let copy = format!(
+                    "COPY {} ({}) FROM STDIN (FORMAT binary)",
+                    relation(*index),
+                    column_list(columns)
+                );
+                self.copy_rows(merge, &copy, (sources, held), &table.name.name, &mut moved)
                     .await?;
             } else {
-                self.bring(merge, *index, table, links, &mut moved).await?;
+                // Later tables cannot be narrowed by it.
+                work.held.push((Held::default(), Vec::new()));
+                self.bring(merge, *index, (table, columns), links, &mut moved)
+                    .await?;
             }
             // Of few rows a server plans well enough without.
             if moved.rows - before >= ANALYZE_AT_ROWS {
@@ -424,16 +484,9 @@ impl Session {
             self.ask_merge(merge, &format!("ANALYZE {}", analyze.join(", ")))
                 .await?;
         }
-        let sql = gather.text(whole, instead).ok_or_else(|| {
-            Report::error("XX000", "a plan does not fit the text that it was made for")
-        })?;
-        let types = gather.learned.types(sent.declared()).ok_or_else(|| {
-            Report::error(
-                "XX000",
-                "a query is to be finished before its types are known",
-            )
-        })?;
-        self.finish_on(merge, &sql, &types, None, sent).await
+        let sql = work.finishing(|of| work.instead(of, relation))?;
+        self.finish_on(merge, &sql, work.types, Told::default(), sent)
+            .await
     }
 
     /// Brings one table's rows from its shards into its temporary table.
@@ -441,11 +494,11 @@ impl Session {
         &mut self,
         merge: &mut Link,
         index: usize,
-        table: &GatherTable,
+        (table, columns): (&GatherTable, &[(String, u32)]),
         links: &[usize],
         moved: &mut Moved,
     ) -> Step {
-        let columns = column_list(table);
+        let columns = column_list(columns);
         let (exact, current) = self.exact_settings();
         let before = local_statements_between(&current, &exact);
         let after = local_statements_between(&exact, &current);
@@ -487,55 +540,34 @@ impl Session {
         self.ask_merge(merge, &after).await
     }
 
-    /// Brings rows whose values are the same bytes everywhere, and of them those that matter.
-    async fn bring_binary(
+    /// Asks shards for rows whose values are the same bytes everywhere.
+    pub(super) async fn ask_for_rows(
         &mut self,
-        merge: &mut Link,
-        gather: &Gather,
-        index: usize,
-        links: &[usize],
+        asking: &Asking,
         sent: Sent<'_>,
-        moved: &mut Moved,
-    ) -> Step {
-        let table = &gather.tables[index];
-        let columns = column_list(table);
-        let only = if table.only { "ONLY " } else { "" };
-        let mut sql = format!("SELECT {columns} FROM {only}{}", qualified(&table.name));
-        if let Some(condition) = &table.condition {
-            let called = quote_identifier(&table.called);
-            sql.push_str(&format!(" AS {called} WHERE {condition}"));
-        }
-        let types = gather.learned.types(sent.declared());
-        let types = types.map_or(Vec::new(), |types| portable_types(&types.parameters, &sql));
+    ) -> Step<Vec<Source>> {
         let question = Question {
             own: ("", 0),
-            sql: Some(&sql),
-            types: &types,
+            sql: Some(&asking.sql),
+            types: &asking.types,
             bind: ShardBind {
-                moment: None,
-                limit: None,
-                rows: None,
-                hidden: u16::try_from(table.columns.len()).unwrap_or(u16::MAX),
-                columns: 0,
+                values: &asking.values,
+                hidden: u16::try_from(asking.columns).unwrap_or(u16::MAX),
+                ..ShardBind::default()
             },
             asked: Asked::Rows(0),
         };
-        self.ask_shards(links, question, sent).await?;
-        let mut sources = Source::of(links);
-        let copy = format!(
-            "COPY {} ({columns}) FROM STDIN (FORMAT binary)",
-            relation(index)
-        );
-        self.copy_rows(merge, &copy, &mut sources, &table.name.name, moved)
-            .await
+        self.ask_shards(&asking.links, question, sent).await?;
+        Ok(Source::of(&asking.links))
     }
 
-    /// Has the merge session take all rows of the sources by binary COPY. `what` they are, for an error.
+    /// Has the merge session take all rows of the sources by binary COPY, after those that have been read already. `what`
+    /// they are, for an error.
     pub(super) async fn copy_rows(
         &mut self,
         merge: &mut Link,
         copy: &str,
-        sources: &mut [Source],
+        sources: (&mut [Source], &Held),
         what: &str,
         moved: &mut Moved,
     ) -> Step {
@@ -570,8 +602,7 @@ impl Session {
                 match frame.tag {
                     b'd' => {
                         copy_data(merge.backend.out(), body);
-                        moved.rows += 1;
-                        moved.bytes += body.len() as u64;
+                        moved.add(body);
                     }
                     b'E' => failed = Some(body.to_vec()),
                     b'S' => {
@@ -739,6 +770,41 @@ impl Session {
     }
 }
 
+/// Of the servers that can finish a query one of those that are chosen, or of all if none of these can: sessions take turns.
+pub(super) fn finishing_server(
+    gather: &Gather,
+    chosen: &[String],
+    process_id: u32,
+    catalog: &Catalog,
+) -> Option<ShardId> {
+    let is_chosen = |id: &&ShardId| {
+        let shard = catalog.shard(**id);
+        shard.is_some_and(|shard| chosen.contains(&shard.name))
+    };
+    let mut servers: Vec<&ShardId> = gather.servers.iter().filter(is_chosen).collect();
+    if servers.is_empty() {
+        servers.extend(&gather.servers);
+    }
+    let at = process_id as usize % servers.len().max(1);
+    servers.get(at).map(|id| **id)
+}
+
+/// The shards that keys lead to with the values of this execution. `None`: a server has to judge them.
+fn shards_of_keys(keys: &KeyRoute, sent: Sent<'_>, catalog: &Catalog) -> Option<Vec<ShardId>> {
+    let route = Route::Key(keys.clone());
+    match sent {
+        Sent::Simple => planner::resolve_all(&route, catalog, &()).ok(),
+        Sent::Bound(statement, message, _) => {
+            let bind = frontend::parse_bind(message.get(5..)?).ok()?;
+            let values = BindValues {
+                types: &statement.parameter_types,
+                bind: &bind,
+            };
+            planner::resolve_all(&route, catalog, &values).ok()
+        }
+    }
+}
+
 /// The temporary table of the nth table.
 fn relation(index: usize) -> String {
     format!("pg_temp.pgweave_{}", index + 1)
@@ -760,9 +826,8 @@ pub(super) fn regclass(name: &Name) -> String {
     sql
 }
 
-fn column_list(table: &GatherTable) -> String {
-    let columns: Vec<String> = table
-        .columns
+pub(super) fn column_list(columns: &[(String, u32)]) -> String {
+    let columns: Vec<String> = columns
         .iter()
         .map(|(name, _)| quote_identifier(name).to_string())
         .collect();

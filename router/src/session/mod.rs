@@ -28,23 +28,28 @@ mod local;
 mod locking;
 mod merging;
 mod need;
+pub mod outbox;
 mod portal;
 pub mod prepared;
 mod preparing;
 pub mod report;
 mod rest;
+pub mod saga;
 mod savepoints;
 mod scatter;
 mod schema;
 mod served;
 pub mod settings;
+pub mod shapes;
 mod show;
 mod simple;
+mod small;
 pub mod start;
 mod statement;
 mod temporary;
 mod transaction;
 mod views;
+mod work;
 
 use std::sync::Arc;
 
@@ -178,7 +183,10 @@ impl Session {
                 let message = self.client.take(frame);
                 self.dispatch(frame.tag, message).await?;
             }
-            self.idle().await?;
+            self.handle.pass_turn();
+            let waited = self.idle().await;
+            self.handle.pass_turn();
+            waited?;
             if self.client.fill().await.map_err(client_end)? == 0 {
                 return Err(End::Closed.into());
             }
@@ -302,6 +310,9 @@ impl Session {
         self.handle
             .statements
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if std::mem::take(&mut self.client.deadlocked) {
+            Box::pin(self.leave_deadlock()).await?;
+        }
         if self.block.is_none() {
             if !self.portals.is_empty() || !self.open_cursors.is_empty() {
                 self.end_portals().await?;

@@ -131,6 +131,7 @@ impl Ready {
         ShardBind {
             moment,
             limit: self.amounts.pushed,
+            values: &[],
             rows: None,
             hidden: scatter.hidden,
             columns: scatter.columns,
@@ -395,20 +396,35 @@ impl Session {
             let found = backend::messages(&described).find(|(tag, _)| *tag == b'T');
             columns = found.map_or(Vec::new(), |(_, body)| body.to_vec());
         }
-        let columns: Vec<u32> = backend::columns(&columns)
-            .map(|(_, fixed)| backend::type_oid(&columns, fixed))
-            .collect();
+        let described = columns;
+        let mut names = Vec::new();
+        let mut modifiers = Vec::new();
+        let mut columns = Vec::new();
+        for (name, fixed) in backend::columns(&described) {
+            names.push(String::from_utf8_lossy(name).into_owned());
+            modifiers.push(backend::type_modifier(&described, fixed));
+            columns.push(backend::type_oid(&described, fixed));
+        }
         Ok(Types {
             declared: sent.declared().to_vec(),
             portable: columns.iter().all(|oid| is_exact_in_binary(*oid)),
+            shapes: Vec::new(),
+            over_subqueries: None,
             columns,
+            names,
+            modifiers,
             parameters,
             description,
         })
     }
 
     /// What a server says to Describe of a text.
-    async fn describe_text(&mut self, index: usize, sql: &str, types: &[u32]) -> Step<Vec<u8>> {
+    pub(super) async fn describe_text(
+        &mut self,
+        index: usize,
+        sql: &str,
+        types: &[u32],
+    ) -> Step<Vec<u8>> {
         let link = &mut self.links[index];
         encode::parse(link.backend.out(), b"", sql.as_bytes(), types);
         encode::describe(link.backend.out(), b'S', b"");

@@ -17,7 +17,7 @@ const TEXT: u32 = 25;
 
 impl Session {
     /// `SHOW pgweave.name`.
-    pub(super) fn show(&mut self, name: &str, catalog: &Arc<Catalog>) -> Step {
+    pub(super) async fn show(&mut self, name: &str, catalog: &Arc<Catalog>) -> Step {
         let table = match name {
             "session" => self.session_table(),
             "shard" => one("pgweave.shard", self.own_value("pgweave.shard")),
@@ -27,7 +27,9 @@ impl Session {
                 read_preference_name(self.derived.read_preference).to_owned(),
             ),
             "scatter" => one("pgweave.scatter", self.derived.scatter.name().to_owned()),
-            other => show::show(other, &self.router, catalog).ok_or_else(|| unknown(other))?,
+            other => Box::pin(show::show(other, &self.router, catalog))
+                .await
+                .ok_or_else(|| unknown(other))?,
         };
         let columns: Vec<(&str, u32)> = table
             .columns
@@ -258,6 +260,11 @@ impl Session {
         call: &AdminCall,
         arguments: Vec<(Option<String>, planner::AdminArg)>,
     ) -> Step {
+        if let Some(columns) = super::outbox::columns(&call.name) {
+            let output = Box::pin(self.outbox(call, &arguments, columns)).await?;
+            self.answer_call(call, &output);
+            return Ok(());
+        }
         // It works on connections of its own, which do not see what others have not committed, and wait for their locks.
         let begun = self.links.iter().any(|link| link.in_block);
         if begun || self.block.as_ref().is_some_and(|block| block.explicit) {
@@ -270,6 +277,11 @@ impl Session {
             )
             .hint("Several statements in one query are one transaction: send this one by itself.")
             .into());
+        }
+        if let Some(columns) = super::saga::columns(&call.name) {
+            let output = Box::pin(self.saga(call, &arguments, columns)).await?;
+            self.answer_call(call, &output);
+            return Ok(());
         }
         // What the function changes belongs to whoever calls it: the server judges whether that user may.
         let caller = admin::Caller {
@@ -286,6 +298,11 @@ impl Session {
         for notice in &table.notices {
             self.notice(Report::warning("01000", notice.clone()));
         }
+        self.answer_call(call, &table);
+        Ok(())
+    }
+
+    fn answer_call(&mut self, call: &AdminCall, table: &admin::Output) {
         let columns: Vec<(&str, u32)> = if call.from_clause {
             table
                 .columns
@@ -306,7 +323,6 @@ impl Session {
         }
         let tag = format!("SELECT {}", table.rows.len());
         encode::command_complete(&mut self.client.out, &tag);
-        Ok(())
     }
 
     pub(super) fn admin_columns(&self, call: &AdminCall) -> Step<Vec<(String, u32)>> {
@@ -320,7 +336,7 @@ impl Session {
 
 /// `SET pgweave.shard_key = '42'`, or `'table=42'` where tables are sharded in several ways. Key columns are separated
 /// by commas.
-fn shard_of_key(text: &str, catalog: &Catalog) -> Step<ShardId> {
+pub(super) fn shard_of_key(text: &str, catalog: &Catalog) -> Step<ShardId> {
     let bad = |message: String| {
         Report::error("22023", message)
             .hint("Give the key as 'value', or as 'schema.table=value' where tables are sharded in several ways.")
@@ -455,7 +471,7 @@ fn unknown(name: &str) -> Report {
         "42704",
         format!("unrecognized configuration parameter \"pgweave.{name}\""),
     )
-    .hint("SHOW pgweave.shards, tables, placements, servers, pools, sessions, session, epoch.")
+    .hint("SHOW pgweave.shards, tables, placements, servers, pools, sessions, session, transactions, in_doubt, counters, epoch.")
 }
 
 #[cfg(test)]

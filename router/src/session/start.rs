@@ -161,6 +161,7 @@ async fn begin(
         router.budget.clone(),
     );
     client.out = welcome;
+    client.serves(handle.clone());
     let mut session = Session::new(
         router.clone(),
         worker.clone(),

@@ -103,7 +103,7 @@ impl Session {
                     .as_deref()
                     .and_then(|name| name.strip_prefix("pgweave."))
                 {
-                    self.show(name, catalog)?;
+                    self.show(name, catalog).await?;
                     return Ok(false);
                 }
                 return self.forward_session(statement, part, catalog).await;

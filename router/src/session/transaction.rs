@@ -45,6 +45,7 @@ impl Session {
     /// From here on a ROLLBACK returns to what the session is now.
     pub(super) fn open_block(&mut self, block: Block) {
         self.block = Some(block);
+        self.handle.block_begins();
         self.settings.begin();
         self.temporary.begin();
         self.portal_marks.begin(self.number_portals + 1);
@@ -155,6 +156,7 @@ impl Session {
             link.wrote = false;
         }
         self.block = None;
+        self.handle.block_ends();
         self.end_portals().await?;
         result
     }
@@ -227,20 +229,7 @@ impl Session {
             .filter(|&index| self.links[index].in_block)
             .collect();
         for &index in participants.iter().rev() {
-            let link = &mut self.links[index];
-            link.backend.query(b"ROLLBACK");
-            link.expects.push_back(Expect::Own);
-            if let Some(applied) = link.applied_at_begin.take() {
-                link.backend.set_applied(applied);
-            }
-            link.in_block = false;
-            link.wrote = false;
-            match self.exchange(index).await {
-                // A connection that broke has rolled back by itself.
-                Ok(()) | Err(Failure::Report(_) | Failure::Sent) => {}
-                Err(end) => return Err(end),
-            }
-            self.notes.own_error = None;
+            self.rollback_link(index).await?;
         }
         for link in &mut self.links {
             // Left by a failed commit in two phases: it depends on how far that came which settings are in force.
@@ -253,11 +242,65 @@ impl Session {
         let changed = self.settings.rollback();
         self.temporary.rollback();
         self.block = None;
+        self.handle.block_ends();
         self.end_portals().await?;
         if changed {
             self.adopt_settings();
             if !self.links.is_empty() {
                 self.report_settings().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Rolls one participant back, which leaves the block.
+    async fn rollback_link(&mut self, index: usize) -> Step {
+        let link = &mut self.links[index];
+        link.backend.query(b"ROLLBACK");
+        link.expects.push_back(Expect::Own);
+        if let Some(applied) = link.applied_at_begin.take() {
+            link.backend.set_applied(applied);
+        }
+        link.in_block = false;
+        link.wrote = false;
+        self.told_to_undo(index).await
+    }
+
+    /// Waits for the answer to a rollback. A connection that broke has rolled back by itself.
+    async fn told_to_undo(&mut self, index: usize) -> Step {
+        match self.exchange(index).await {
+            Ok(()) | Err(Failure::Report(_) | Failure::Sent) => {}
+            Err(end) => return Err(end),
+        }
+        self.notes.own_error = None;
+        Ok(())
+    }
+
+    /// A statement has failed to end a deadlock. PostgreSQL gives back at once what a failed transaction holds, up to the
+    /// savepoint set last; so must the other participants, for which somebody waits.
+    pub(super) async fn leave_deadlock(&mut self) -> Step {
+        let Some(block) = &mut self.block else {
+            return Ok(());
+        };
+        let undo = block.last_savepoint().map(|name| {
+            let mut sql = String::from("ROLLBACK TO SAVEPOINT ");
+            push_identifier(&mut sql, name);
+            sql
+        });
+        // Without a savepoint there is no way back into the block.
+        block.lost |= undo.is_none();
+        let participants: smallvec::SmallVec<[usize; 4]> = (0..self.links.len())
+            .filter(|&index| self.links[index].in_block)
+            .collect();
+        for &index in participants.iter().rev() {
+            match &undo {
+                None => self.rollback_link(index).await?,
+                Some(sql) => {
+                    let link = &mut self.links[index];
+                    link.backend.query(sql.as_bytes());
+                    link.expects.push_back(Expect::Own);
+                    self.told_to_undo(index).await?;
+                }
             }
         }
         Ok(())

@@ -351,6 +351,7 @@ fn fit(kind: TableKind, mut columns: Vec<Column>) -> (TableKind, Vec<Column>) {
                 has_default: false,
                 default_expression: None,
                 sorts_by_bytes: false,
+                equal_by_bytes: false,
                 in_primary_key: false,
             }),
         }

@@ -59,6 +59,7 @@ pub async fn tables(
                          WHERE k.oid = a.attcollation \
                            AND (k.collprovider = 'c' AND k.collcollate IN ({BYTEWISE}) \
                                 OR k.collprovider = 'd' AND {DATABASE_BYTEWISE})), \
+                EXISTS (SELECT FROM pg_collation k WHERE k.oid = a.attcollation AND k.collisdeterministic), \
                 coalesce(a.attnum = ANY (i.indkey), false) \
            FROM pg_class c \
            JOIN pg_namespace n ON n.oid = c.relnamespace \
@@ -90,7 +91,8 @@ pub async fn tables(
                 has_default: truth(&row, 6),
                 default_expression: row[7].clone(),
                 sorts_by_bytes: truth(&row, 8),
-                in_primary_key: truth(&row, 9),
+                equal_by_bytes: truth(&row, 9),
+                in_primary_key: truth(&row, 10),
             });
         }
     }

@@ -149,7 +149,6 @@ pub fn parse_parameter_status(body: &[u8]) -> Result<(&str, &str), ProtocolError
     Ok((text(name)?, text(value)?))
 }
 
-/// Process id and key of a BackendKeyData.
 /// The columns of a RowDescription's body: each name, and where in the body the 18 bytes after it begin (table, column
 /// number, type, size, modifier, format).
 pub fn columns(body: &[u8]) -> impl Iterator<Item = (&[u8], usize)> {
@@ -180,6 +179,13 @@ pub fn copy_origins(body: &mut [u8], from: &[u8]) {
     for (place, (_, fixed)) in places.into_iter().zip(columns(from)) {
         body[place..place + ORIGIN_BYTES].copy_from_slice(&from[fixed..fixed + ORIGIN_BYTES]);
     }
+}
+
+/// The modifier of the type of a column whose fixed part begins there; -1: none.
+pub fn type_modifier(body: &[u8], fixed: usize) -> i32 {
+    body.get(fixed + 12..fixed + 16)
+        .and_then(|bytes| bytes.try_into().ok())
+        .map_or(-1, i32::from_be_bytes)
 }
 
 /// Writes a RowDescription without its first columns.

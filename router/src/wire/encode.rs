@@ -145,6 +145,13 @@ pub fn error_response(out: &mut BytesMut, report: &Report) {
     message(out, b'E', |out| report_fields(out, report));
 }
 
+/// The body of an ErrorResponse.
+pub fn error_body(report: &Report) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    report_fields(&mut out, report);
+    out.into()
+}
+
 pub fn notice_response(out: &mut BytesMut, report: &Report) {
     message(out, b'N', |out| report_fields(out, report));
 }
@@ -228,6 +235,19 @@ pub fn bind(out: &mut BytesMut, portal: &[u8], statement: &[u8]) {
         string(out, portal);
         string(out, statement);
         out.extend_from_slice(&[0; 6]);
+    });
+}
+
+/// Bind of the unnamed portal to the unnamed statement with so many NULLs; results as text.
+pub fn bind_nulls(out: &mut BytesMut, parameters: usize) {
+    message(out, b'B', |out| {
+        out.extend_from_slice(&[0; 4]);
+        // Counts of 16 bits: the planner gives no statement more parameters.
+        out.put_u16(parameters as u16);
+        for _ in 0..parameters {
+            out.put_i32(-1);
+        }
+        out.put_u16(0);
     });
 }
 

@@ -213,6 +213,8 @@ pub struct ShardBind<'a> {
     pub moment: Option<&'a str>,
     /// A further parameter, of type bigint: `Some(None)` is NULL.
     pub limit: Option<Option<i64>>,
+    /// Further parameters, in binary.
+    pub values: &'a [Vec<u8>],
     /// A last parameter, as text: the rows that are meant.
     pub rows: Option<&'a str>,
     /// So many columns, in binary, come before the client's.
@@ -241,6 +243,7 @@ impl ShardBind<'_> {
         let total = parameters
             + usize::from(self.moment.is_some())
             + usize::from(self.limit.is_some())
+            + self.values.len()
             + usize::from(self.rows.is_some());
         // Counts of 16 bits: the planner gives no statement more parameters.
         out.put_u16(total as u16);
@@ -251,7 +254,7 @@ impl ShardBind<'_> {
         if self.moment.is_some() {
             out.put_u16(0);
         }
-        if self.limit.is_some() {
+        for _ in 0..usize::from(self.limit.is_some()) + self.values.len() {
             out.put_u16(1);
         }
         if self.rows.is_some() {
@@ -272,6 +275,10 @@ impl ShardBind<'_> {
                 out.put_i32(8);
                 out.put_i64(rows);
             }
+        }
+        for value in self.values {
+            out.put_u32(value.len() as u32);
+            out.put_slice(value);
         }
         if let Some(rows) = self.rows {
             out.put_u32(rows.len() as u32);

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use catalog::Catalog;
 use planner::{Access, Explain, ExplainFormat, Plan, Planned, Single};
 
-use super::gather::Sent;
+use super::gather::{Sent, finishing_server};
 use super::links::Need;
 use super::simple::Part;
 use super::{Session, Step};
@@ -228,7 +228,8 @@ impl Session {
         SessionOutline {
             catalog,
             text,
-            process_id: self.handle.process_id as usize,
+            process_id: self.handle.process_id,
+            chosen: self.router.config.gather.servers.clone(),
             in_block: self.block.is_some(),
         }
     }
@@ -252,7 +253,9 @@ impl Session {
 struct SessionOutline<'a> {
     catalog: &'a Catalog,
     text: &'a str,
-    process_id: usize,
+    process_id: u32,
+    /// Names of shards that are to finish queries.
+    chosen: Vec<String>,
     in_block: bool,
 }
 
@@ -260,8 +263,7 @@ impl SessionOutline<'_> {
     fn of(&self, plan: &Plan) -> Node {
         let finishing = match plan {
             Plan::Gather(gather) => {
-                let at = self.process_id % gather.servers.len().max(1);
-                gather.servers.get(at).copied()
+                finishing_server(gather, &self.chosen, self.process_id, self.catalog)
             }
             _ => None,
         };

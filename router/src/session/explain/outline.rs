@@ -5,7 +5,8 @@
 
 use catalog::{Catalog, GroupId, ShardId, quote_identifier};
 use planner::{
-    Combine, CopyRows, Gather, GatherPlace, GatherTable, Mentioned, Plan, Scatter, Single, Target,
+    Combine, CopyRows, Gather, GatherPlace, GatherTable, KeyRoute, Mentioned, Plan, Route, Scatter,
+    Single, Target,
 };
 use serde_json::{Map, Value};
 
@@ -292,8 +293,13 @@ impl Outline<'_> {
     fn table(&self, step: usize, table: &GatherTable, gather: &Gather) -> Node {
         let only = if table.only { "ONLY " } else { "" };
         let name = format!("{only}{}.{}", table.name.schema, table.name.name);
+        let by_key = |keys: &KeyRoute| {
+            planner::resolve_all(&Route::Key(keys.clone()), self.catalog, &()).ok()
+        };
         let shards = match table.place {
-            GatherPlace::Group(group) => self.shards_of(group),
+            GatherPlace::Group(group) => {
+                (table.keys.as_ref().and_then(by_key)).unwrap_or_else(|| self.shards_of(group))
+            }
             GatherPlace::Shard(shard) if self.in_block => vec![shard],
             GatherPlace::Everywhere if self.in_block => {
                 let shard = self.finishing.or(gather.servers.first().copied());
@@ -314,12 +320,30 @@ impl Outline<'_> {
             sql.push_str(&format!(" AS {called} WHERE {condition}"));
             line.push_str(&format!(" where {}", one_line(condition)));
         }
+        let narrowed = table.matches.as_ref().map(|matches| {
+            let by = &gather.tables[matches.table].columns[matches.other].0;
+            let number = matches.table + 1;
+            let on = match matches.keys.is_some() {
+                true => ", on the shards of these keys",
+                false => "",
+            };
+            format!(
+                "{} in pgweave_{number}.{by}, if those are few{on}",
+                matches.column
+            )
+        });
+        if let Some(narrowed) = &narrowed {
+            line.push_str(&format!(" with {narrowed}"));
+        }
         let mut node = Node::new("Bring", line)
             .field("Relation", name)
             .field("Alias", format!("pgweave_{}", step + 1))
             .field("Columns", columns);
         if let Some(condition) = &table.condition {
             node = node.field("Condition", condition.as_str());
+        }
+        if let Some(narrowed) = narrowed {
+            node = node.field("Narrowed By", narrowed);
         }
         node.over(self.queries(step, &shards, &sql, false))
     }

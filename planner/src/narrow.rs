@@ -1,0 +1,219 @@
+//! Which rows of its tables a query can depend on: by their keys, and by equalities with columns of other tables.
+//!
+//! Entry point: [`narrowing`]. Every table is looked at on its own, with what the prover of shard keys knows of its relevant rows
+//! (`key`): a table may be narrowed to any rows that include them.
+
+use std::collections::BTreeMap;
+
+use catalog::{Table, TableKind};
+use smallvec::smallvec;
+
+use crate::bind::Binder;
+use crate::key::seen;
+use crate::query::{Appearance, Appears, QueryId};
+use crate::scope::{Columns, RelationId};
+use crate::{GatherTable, KeyRole, KeyRoute, KeySource, KeyTuple, Match};
+
+/// By the relations that tables are in the query.
+#[derive(Default)]
+pub(crate) struct Narrowing(BTreeMap<RelationId, Narrowed>);
+
+struct Narrowed {
+    /// The keys of all rows that matter, if they are known.
+    keys: Option<Vec<KeyTuple>>,
+    same: Vec<Same>,
+}
+
+/// A column of the rows that matter equals one of another table's.
+struct Same {
+    column: usize,
+    other: RelationId,
+    other_column: usize,
+}
+
+/// What can be said of the tables of a query.
+pub(crate) fn narrowing(binder: &Binder<'_, '_>, root: QueryId, sql: &str) -> Narrowing {
+    let relations = &binder.relations.0;
+    // The column that a variable stands for.
+    let column_of = |variable: u32| {
+        relations.iter().enumerate().find_map(|(id, relation)| {
+            let Columns::Table(table) = relation.columns else {
+                return None;
+            };
+            let column = variable.checked_sub(relation.first)? as usize;
+            (column < table.columns.len()).then_some((id, column))
+        })
+    };
+    let Some(seen) = seen(&binder.bound, root, sql) else {
+        return Narrowing::default();
+    };
+    let narrowed = seen.into_iter().map(|(id, seen)| {
+        let mut same = Vec::new();
+        let relation = &relations[id];
+        // Where the rows are used twice, each use has equalities of its own.
+        if let ([known], Columns::Table(table)) = (seen.known.as_slice(), &relation.columns) {
+            for column in 0..table.columns.len() {
+                let others = known
+                    .equals(relation.first + column as u32)
+                    .filter_map(column_of);
+                same.extend(others.filter(|(other, _)| *other != id).map(
+                    |(other, other_column)| Same {
+                        column,
+                        other,
+                        other_column,
+                    },
+                ));
+            }
+        }
+        let keys = seen.keys;
+        (id, Narrowed { keys, same })
+    });
+    Narrowing(narrowed.collect())
+}
+
+/// The table that is named there, in the query's own text.
+fn table_of<'c>(appearance: &Appearance<'c>) -> Option<&'c Table> {
+    match appearance.what {
+        Appears::Table(table) if appearance.within.is_none() => Some(table),
+        _ => None,
+    }
+}
+
+impl Narrowing {
+    /// The keys of the rows of a table that matter.
+    pub fn keys(&self, relation: RelationId) -> Option<KeyRoute> {
+        let keys = self.0.get(&relation)?.keys.clone()?;
+        Some(KeyRoute { keys, also: None })
+    }
+
+    /// Puts the tables in an order in which each can be narrowed by those before it, and says how. `named`: for each table where
+    /// it is named. Gives the order, as indexes.
+    pub fn arrange(
+        &self,
+        tables: &mut [GatherTable],
+        named: &[Vec<&Appearance<'_>>],
+    ) -> Vec<usize> {
+        let mut order: Vec<usize> = Vec::with_capacity(tables.len());
+        while order.len() < tables.len() {
+            let mut best: Option<(u8, usize, Option<Match>)> = None;
+            for index in (0..tables.len()).filter(|index| !order.contains(index)) {
+                let found = self.matching(index, tables, named, &order);
+                let by_selective = found
+                    .as_ref()
+                    .is_some_and(|found| is_selective(&tables[order[found.table]]));
+                let rank = match &tables[index] {
+                    table if table.keys.is_some() => 0,
+                    _ if by_selective => 1,
+                    table if table.condition.is_some() => 2,
+                    _ => 3,
+                };
+                if best.as_ref().is_none_or(|(known, ..)| rank < *known) {
+                    best = Some((rank, index, found));
+                }
+            }
+            let Some((_, index, found)) = best else {
+                break;
+            };
+            tables[index].matches = found;
+            order.push(index);
+        }
+        order
+    }
+
+    /// How a table is narrowed by one that comes before: preferably by its shard key.
+    fn matching(
+        &self,
+        index: usize,
+        tables: &[GatherTable],
+        named: &[Vec<&Appearance<'_>>],
+        order: &[usize],
+    ) -> Option<Match> {
+        let [appearance] = named[index].as_slice() else {
+            return None;
+        };
+        let narrowed = self.0.get(&appearance.relation)?;
+        let table = table_of(appearance)?;
+        let mut found: Option<Match> = None;
+        for same in &narrowed.same {
+            let here = |at: &usize| named[*at].iter().any(|named| named.relation == same.other);
+            let Some(position) = order.iter().position(here) else {
+                continue;
+            };
+            let Some(other) = named[order[position]]
+                .first()
+                .and_then(|other| table_of(other))
+            else {
+                continue;
+            };
+            // Others are read where they are.
+            if !matches!(other.kind, TableKind::Sharded { .. }) {
+                continue;
+            }
+            let other_column = other.columns.get(same.other_column)?;
+            let own = table.columns.get(same.column)?;
+            let brought = &tables[order[position]].columns;
+            let Some(column) = brought
+                .iter()
+                .position(|(name, _)| *name == other_column.name)
+            else {
+                continue;
+            };
+            if !is_comparable(own.type_oid, other_column.type_oid) {
+                continue;
+            }
+            let keys = by_key(table, &own.name);
+            if found.is_none() || keys.is_some() {
+                let is_key = keys.is_some();
+                found = Some(Match {
+                    column: own.name.clone(),
+                    table: position,
+                    other: column,
+                    keys,
+                });
+                if is_key {
+                    break;
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Whether a few of its rows are to be expected.
+fn is_selective(table: &GatherTable) -> bool {
+    table.keys.is_some() || table.condition.is_some() || table.matches.is_some()
+}
+
+/// Where rows lie whose column has one of several values, if it is the shard key: the values are the first parameter, an array.
+fn by_key(table: &Table, column: &str) -> Option<KeyRoute> {
+    let TableKind::Sharded { group, key, .. } = &table.kind else {
+        return None;
+    };
+    let [only] = key.as_slice() else {
+        return None;
+    };
+    (only.name == column).then(|| KeyRoute {
+        keys: vec![KeyTuple {
+            group: *group,
+            types: smallvec![only.key_type],
+            sources: smallvec![KeySource::Parameter {
+                index: 0,
+                cast: None,
+                array: true,
+                shared: false,
+                role: KeyRole::Compared,
+            }],
+        }],
+        also: None,
+    })
+}
+
+/// Whether a column of one type is compared with an array of the other as the columns are with one another.
+fn is_comparable(one: u32, other: u32) -> bool {
+    /// bigint, smallint, integer; text, character varying
+    const FAMILIES: [&[u32]; 2] = [&[20, 21, 23], &[25, 1043]];
+    one == other
+        || FAMILIES
+            .iter()
+            .any(|family| family.contains(&one) && family.contains(&other))
+}
