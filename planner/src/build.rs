@@ -232,6 +232,9 @@ pub(crate) fn route<'c>(
 /// Manual routing takes what would be refused or routed by key, and what may run anywhere.
 fn manual(findings: &Findings<'_>, context: &Context<'_>) -> Option<Route> {
     let shard = context.chosen_shard()?;
+    if findings.is_served {
+        return None;
+    }
     if context.manual.is_none()
         && findings.uses_pgweave
         && context.catalog.catalog_shard() != Some(shard)

@@ -110,6 +110,9 @@ SELECT :schema.people.name FROM :schema.people JOIN sales ON sales.id > people.i
 SELECT :schema.people.*, :schema . sales . id FROM people JOIN sales ON sales.id = :schema.people.id + 30 ORDER BY 1;
 SELECT count(:schema.people.id) FROM people WHERE EXISTS (SELECT FROM sales WHERE sales.id / 10 = :schema.people.id);
 SELECT p.name FROM people p WHERE :schema.people.id = 1;
+SELECT people.name FROM people JOIN sales ON sales.id > people.id WHERE :schema.people.id > 2 AND people.id < 5 ORDER BY 1;
+SELECT :schema.people.region, avg(:schema.people.id) + 1 FROM people GROUP BY :schema.people.region HAVING min(:schema.people.id) > 0 ORDER BY 1;
+SELECT b.heads FROM by_region b JOIN located ON :schema.located.region = b.place WHERE :schema.located.id > 1 ORDER BY 1;
 -- The table that a row is of.
 -- only simple
 SELECT tableoid::regclass, id FROM people ORDER BY id;

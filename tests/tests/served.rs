@@ -78,6 +78,19 @@ fn views_join_with_tables(cluster: &Cluster) {
         "SELECT count(*) > 0, bool_and(last_seen >= started_at) FROM pgweave.routers, things",
     );
     assert_eq!(texts(&found), [["t", "t"]]);
+    let found = both(
+        &mut client,
+        "SELECT pgweave.tables.kind FROM pgweave.tables, things WHERE things.k = 1 AND tables.table_name = 'things'",
+    );
+    assert_eq!(texts(&found), [["sharded"]]);
+    let answer = client
+        .query("COPY (SELECT t.shards, k FROM pgweave.tables t, things WHERE k < 3 AND t.table_name = 'things' ORDER BY k) TO STDOUT")
+        .unwrap();
+    let lines: Vec<_> = answer
+        .iter()
+        .filter(|message| message.tag == b'd')
+        .collect();
+    assert_eq!(lines[1].body, b"{s1,s2}\t2\n", "{answer:?}");
     // Parameters.
     let sql =
         "SELECT t.table_name FROM pgweave.tables t, things WHERE k = $1::int AND t.table_name = $2";

@@ -159,6 +159,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             Found::View(view) => self.view(view, relation, alias, columns),
             found => {
                 let default = self.context.catalog.default_shard();
+                let mut schema = None;
                 match found {
                     Found::Temporary(shard) => {
                         let why = format!("{name} is a temporary table of this session");
@@ -180,6 +181,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                                 self.bound.findings.is_served |= served == Served::Shards;
                                 let what = Appears::Served(name, served);
                                 self.appears(what, relation, alias, !columns.is_empty());
+                                schema = alias.is_none().then(|| "pgweave".to_owned());
                             }
                             None => {
                                 let why = format!("pgweave.{name} is each shard's own");
@@ -193,7 +195,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 }
                 let relation = BoundRelation {
                     name: alias.unwrap_or(name).to_owned(),
-                    schema: None,
+                    schema,
                     columns: Columns::Open,
                     renamed: columns,
                     first: 0,

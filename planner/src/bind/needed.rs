@@ -295,6 +295,8 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 {
                     return None;
                 }
+                // With its schema a column is not known by the alias that it is asked with.
+                Node::ColumnRef(reference) if reference.fields().len() > 2 => return None,
                 Node::ColumnRef(reference) => {
                     let Resolved::Column(variable) = self.relations.resolve(reference, scope)
                     else {
