@@ -175,7 +175,8 @@ pub(crate) fn route<'c>(
         .iter()
         .filter_map(|output| output.name.clone())
         .collect();
-    if !findings.reference_writes.is_empty() {
+    let alone = context.catalog.shards().len() == 1;
+    if !findings.reference_writes.is_empty() && !alone {
         every_copy(&findings)?;
         return Ok(Routed {
             to: To::EveryCopy,
@@ -183,7 +184,7 @@ pub(crate) fn route<'c>(
             columns,
         });
     }
-    if !findings.reference_locks.is_empty() {
+    if !findings.reference_locks.is_empty() && !alone {
         lock_one_copy(&mut findings, context)?;
     }
     if let Some(route) = manual(&findings, context) {

@@ -219,31 +219,24 @@ impl Pinner<'_, '_> {
                 subqueries,
                 ..
             } => {
-                let mut pushed = Vec::new();
-                if *pushable {
-                    for (index, output) in self.bound.queries[id].outputs.iter().enumerate() {
-                        let Some(variable) = output.variable else {
-                            continue;
-                        };
-                        for set in known.sets(variable) {
-                            pushed.extend(
-                                branches
-                                    .iter()
-                                    .filter_map(|branch| self.push(*branch, index, set)),
-                            );
-                        }
-                    }
-                }
-                let known = if pushed.is_empty() {
-                    known
-                } else {
-                    Rc::new(known.with(pushed))
-                };
-                tasks.extend(
-                    branches
+                let outputs = self.bound.queries[id].outputs.iter().enumerate();
+                let sets: Vec<(usize, SetId)> = outputs
+                    .filter_map(|(index, output)| Some((index, output.variable?)))
+                    .filter(|_| *pushable)
+                    .flat_map(|(index, variable)| known.sets(variable).map(move |set| (index, set)))
+                    .collect();
+                for branch in branches {
+                    // For this branch alone: what it gives may be a column from outside.
+                    let pushed: Vec<Fact> = sets
                         .iter()
-                        .map(|branch| Task::Query(*branch, known.clone())),
-                );
+                        .filter_map(|(index, set)| self.push(*branch, *index, *set))
+                        .collect();
+                    let known = match pushed.is_empty() {
+                        true => known.clone(),
+                        false => Rc::new(known.with(pushed)),
+                    };
+                    tasks.push(Task::Query(*branch, known));
+                }
                 tasks.extend(
                     subqueries
                         .iter()

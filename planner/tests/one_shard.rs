@@ -53,6 +53,16 @@ fn a_cluster_of_one_shard_needs_no_keys() {
             "INSERT INTO orders VALUES (random() * 100, 1)",
             Access::Write,
         ),
+        ("INSERT INTO products SELECT id FROM orders", Access::Write),
+        ("INSERT INTO products VALUES (1)", Access::Write),
+        (
+            "DELETE FROM products USING orders WHERE orders.id = products.id",
+            Access::Write,
+        ),
+        (
+            "SELECT * FROM products, orders WHERE orders.id = products.id FOR UPDATE",
+            Access::LockingRead,
+        ),
         ("COPY orders FROM STDIN", Access::Write),
         ("COPY products FROM STDIN", Access::Write),
         ("COPY (SELECT count(*) FROM orders) TO STDOUT", Access::Read),

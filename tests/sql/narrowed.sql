@@ -112,3 +112,16 @@ SELECT row_to_json(p) FROM people AS p (a, b) JOIN visits v ON v.person = p.a WH
 SELECT p.*, count(p.*) OVER () FROM people p JOIN visits v ON v.person = p.id ORDER BY v.place, v.n;
 SELECT p FROM people p JOIN visits v ON v.person = p.id AND v.place = 'pub' ORDER BY p.id;
 SELECT (p).name, (p.*)::text FROM people p JOIN visits v ON v.person = p.id AND v.place = 'pub' ORDER BY p.id;
+-- A branch may give a column from outside: what is asked of it holds for that branch alone.
+SELECT p.id, s.x FROM people p, LATERAL (SELECT p.boss AS x UNION ALL SELECT q.boss FROM people q WHERE q.id = p.boss) s WHERE s.x = 1 ORDER BY 1, 2;
+SELECT p.id, s.x FROM people p, LATERAL (SELECT p.boss AS x UNION ALL SELECT q.boss FROM people q WHERE q.id = p.boss) s WHERE s.x = p.id ORDER BY 1, 2;
+SELECT p.id, s.x FROM people p, LATERAL (SELECT q.boss AS x FROM people q WHERE q.id = p.boss UNION SELECT p.boss) s WHERE s.x IN (1, 2) ORDER BY 1, 2;
+SELECT p.id FROM people p WHERE p.id IN (SELECT x FROM (SELECT p.boss AS x UNION ALL SELECT q.boss FROM people q WHERE q.id = p.boss) s) ORDER BY 1;
+SELECT k.label, s.x FROM kinds k, LATERAL (SELECT k.weight::int AS x UNION ALL SELECT q.id::int FROM people q WHERE q.boss = k.weight) s WHERE s.x IN (1, 2) ORDER BY 1, 2;
+SELECT p.id, s.x FROM people p, LATERAL (SELECT p.boss AS x EXCEPT ALL SELECT q.boss FROM people q WHERE q.id = p.id) s WHERE s.x = 1 ORDER BY 1, 2;
+CREATE TABLE numbers (n bigint PRIMARY KEY);
+-- setup pgweave: SELECT pgweave.reference_table(':schema.numbers')
+INSERT INTO numbers VALUES (1), (2), (3), (4);
+-- expect-refusal 0A000
+UPDATE people p SET name = name || '!' FROM numbers k, LATERAL (SELECT k.n AS x UNION ALL SELECT q.boss FROM people q WHERE q.id = k.n) s WHERE p.id = s.x AND s.x = 2 AND k.n <> 2;
+

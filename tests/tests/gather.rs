@@ -261,3 +261,34 @@ fn what_a_block_has_lost_no_savepoint_brings_back() {
         assert_eq!(one(&mut client, &read), "x");
     }
 }
+
+#[test]
+fn what_the_finishing_server_says_before_it_goes_is_of_its_query_alone() {
+    let cluster = SHARED.cluster();
+    table(cluster, "finishing", 30);
+    let mut client = through(cluster);
+    let sql = "SELECT k, pg_sleep(0.3) FROM finishing";
+    for next in [
+        "SET work_mem = '7MB'",
+        "INSERT INTO finishing VALUES (1000)",
+        "SELECT count(*) FROM finishing",
+    ] {
+        let mut out = BytesMut::new();
+        encode::query(&mut out, sql.as_bytes());
+        client.send(&out).unwrap();
+        let kill = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(0.3)%' AND query LIKE '%unnest%' AND state = 'active' AND pid <> pg_backend_pid()";
+        let mut shard = 0;
+        while ask(&mut direct(cluster, shard), kill).is_empty() {
+            shard = (shard + 1) % 3;
+        }
+        let answer = client.until_ready().unwrap();
+        let errors = answer.iter().filter(|message| message.tag == b'E').count();
+        assert_eq!(errors, 1, "{answer:?}");
+        let answer = client.query(next).unwrap();
+        assert!(
+            answer.iter().any(|message| message.tag == b'C'),
+            "{next}: {answer:?}"
+        );
+    }
+    assert_eq!(one(&mut client, "SELECT count(*) FROM finishing"), "31");
+}

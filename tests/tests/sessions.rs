@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use router::serve::Stop;
 use router::wire::encode;
 use tests::client::{Client, ask, one, rows, sqlstate};
@@ -598,5 +599,42 @@ fn a_described_statement_keeps_its_columns_or_fails() {
     let found = play(&|| Client::connect(router, &[]).unwrap());
     for (step, (expected, found)) in expected.iter().zip(&found).enumerate() {
         assert_eq!(expected, found, "step {step}");
+    }
+}
+
+#[test]
+fn statements_of_all_shards_are_answered_when_they_were_parsed_before() {
+    let address = SHARED.cluster().router.address;
+    let mut client = Client::connect(address, &[]).unwrap();
+    ask(&mut client, "CREATE TABLE everywhere (id int)");
+    ask(&mut client, "SELECT pgweave.reference_table('everywhere')");
+    let statements = [
+        ("INSERT INTO everywhere VALUES (1)", "INSERT 0 1"),
+        ("UPDATE everywhere SET id = 2 RETURNING id", "UPDATE 1"),
+        ("TRUNCATE everywhere", "TRUNCATE TABLE"),
+        ("DROP TABLE everywhere", "DROP TABLE"),
+    ];
+    for (sql, tag) in statements {
+        let mut out = BytesMut::new();
+        encode::parse(&mut out, b"", sql.as_bytes(), &[]);
+        encode::sync(&mut out);
+        client.send(&out).unwrap();
+        client.until_ready().unwrap();
+        out.clear();
+        encode::bind(&mut out, b"", b"");
+        encode::describe(&mut out, b'P', b"");
+        encode::execute(&mut out, b"", 0);
+        encode::sync(&mut out);
+        client.send(&out).unwrap();
+        let answer = client.until_ready().unwrap();
+        let done = answer.iter().find(|message| message.tag == b'C');
+        let done = done.unwrap_or_else(|| panic!("{sql}: {answer:?}"));
+        assert_eq!(done.body, [tag.as_bytes(), b"\0"].concat());
+        let descriptions = answer.iter().filter(|message| message.tag == b'T').count();
+        assert_eq!(
+            descriptions,
+            usize::from(sql.contains("RETURNING")),
+            "{sql}"
+        );
     }
 }

@@ -32,6 +32,8 @@ pub struct ClientIo {
     pub stream: ClientStream,
     /// Bytes to be sent to the client.
     pub out: BytesMut,
+    /// How many have been sent.
+    flushed: u64,
     /// What ParameterStatus messages have told this client.
     pub reported: Parameters,
     /// The client's named statements.
@@ -63,6 +65,7 @@ impl ClientIo {
             statements: HashMap::new(),
             late: BytesMut::new(),
             deadlocked: false,
+            flushed: 0,
             handle: None,
             discarding: None,
             input: BytesMut::new(),
@@ -131,8 +134,19 @@ impl ClientIo {
             return Ok(());
         }
         self.stream.write_all(&self.out).await?;
+        self.flushed += self.out.len() as u64;
         self.out.clear();
         self.stream.flush().await
+    }
+
+    /// Where the next byte comes, counted from the first that the client was sent.
+    pub fn position(&self) -> u64 {
+        self.flushed + self.out.len() as u64
+    }
+
+    /// Where in `out` the byte of a position is, or the first if that has been sent: messages are sent whole.
+    pub fn offset_of(&self, position: u64) -> usize {
+        usize::try_from(position.saturating_sub(self.flushed)).unwrap_or(usize::MAX)
     }
 
     /// From now on results are counted and thrown away; what else is for the client waits.

@@ -758,14 +758,15 @@ impl Session {
     pub(super) async fn exchange_merge(&mut self, merge: &mut Link) -> Step {
         self.flush_merge(merge).await?;
         let relayed = merge.relay(&mut self.client, &mut self.notes);
-        match self.handle.cancelling(relayed).await? {
-            Pause::Finished => {}
-            Pause::CopyIn => return Err(LinkError::unexpected(b'G').into()),
-        }
-        self.notes.unprepared.clear();
-        match self.notes.failed.take() {
-            Some(_) => Err(Failure::Sent),
-            None => Ok(()),
+        let relayed = self.handle.cancelling(relayed).await;
+        // They are about this query alone.
+        let notes = std::mem::take(&mut self.notes);
+        match (notes.failed, relayed) {
+            // A server that says why it goes has said it all.
+            (Some(_), Ok(_) | Err(LinkError::Server(_))) => Err(Failure::Sent),
+            (None, Ok(Pause::Finished)) => Ok(()),
+            (None, Ok(Pause::CopyIn)) => Err(LinkError::unexpected(b'G').into()),
+            (_, Err(error)) => Err(error.into()),
         }
     }
 }

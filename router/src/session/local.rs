@@ -77,7 +77,7 @@ impl Session {
             offset: 0,
             bound: Some((&statement.parameter_types, message)),
         };
-        let before = self.client.out.len();
+        let before = self.client.position();
         match statement.plan() {
             None => {
                 encode::empty_query_response(&mut self.client.out);
@@ -157,13 +157,16 @@ impl Session {
         Ok(())
     }
 
-    /// Removes the first RowDescription that was written from `start` on.
-    fn strip_row_description(&mut self, start: usize) {
-        let mut at = start;
+    /// Removes the first RowDescription that was written from a position on.
+    fn strip_row_description(&mut self, start: u64) {
+        let mut at = self.client.offset_of(start);
         while let Some(&tag) = self.client.out.get(at) {
             let Some(total) = crate::wire::frame::total_length(&self.client.out[at..]) else {
                 return;
             };
+            if at + total > self.client.out.len() {
+                return;
+            }
             if tag == b'T' {
                 let tail = self.client.out.split_off(at + total);
                 self.client.out.truncate(at);
