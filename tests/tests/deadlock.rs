@@ -444,3 +444,74 @@ fn careless_transfers_all_succeed_in_the_end() {
     assert_eq!(one(&mut client, "SELECT sum(v) FROM careless"), "0");
     nothing_is_left(cluster());
 }
+
+#[test]
+fn a_write_over_several_shards_fails_as_one() {
+    let _turn = turn();
+    let keys = table("wide");
+    let router = cluster().router.address;
+    let mut first = Actor::begin(router, "wide");
+    first.update(&keys[2]);
+    first.update(&keys[0]);
+    ask(&mut first.client, "SELECT pg_sleep(0.2)");
+    let mut second = Actor::begin(router, "wide");
+    let wide = format!(
+        "UPDATE wide SET v = v + 1 WHERE k IN ({}, {})",
+        keys[0], keys[1]
+    );
+    let second = thread::spawn(move || {
+        let answer = second.client.query(&wide).unwrap();
+        (second, answer)
+    });
+    asleep(0, 1);
+    let first = first.waits_for(&keys[1]);
+    let (mut second, answer) = second.join().unwrap();
+    assert_eq!(sqlstate(&answer).as_deref(), Some("40P01"), "{answer:?}");
+    let (mut first, answer) = first.join().unwrap();
+    assert_eq!(answer.failed(), None);
+    assert!(answer.took < LIMIT, "{:?}", answer.took);
+    ask(&mut first.client, "COMMIT");
+    ask(&mut second.client, "ROLLBACK");
+    nothing_is_left(cluster());
+}
+
+#[test]
+fn a_copy_over_several_shards_fails_alike() {
+    let _turn = turn();
+    let keys = table("copied");
+    let router = cluster().router.address;
+    ask(&mut through(cluster()), "DELETE FROM copied");
+    let insert = |key: &str| format!("INSERT INTO copied VALUES ({key}, 'x')");
+    let mut first = Actor::begin(router, "copied");
+    ask(&mut first.client, &insert(&keys[2]));
+    ask(&mut first.client, &insert(&keys[0]));
+    ask(&mut first.client, "SELECT pg_sleep(0.2)");
+    let mut second = Actor::begin(router, "copied");
+    let rows = format!("{}\tx\t0\n{}\tx\t0\n", keys[1], keys[0]);
+    let second = thread::spawn(move || {
+        let mut out = bytes::BytesMut::new();
+        router::wire::encode::query(&mut out, b"COPY copied FROM STDIN");
+        second.client.send(&out).unwrap();
+        assert_eq!(second.client.receive().unwrap().tag, b'G');
+        let mut data = vec![b'd'];
+        data.extend_from_slice(&(rows.len() as u32 + 4).to_be_bytes());
+        data.extend_from_slice(rows.as_bytes());
+        data.extend_from_slice(b"c\0\0\0\x04");
+        second.client.send(&data).unwrap();
+        let answer = second.client.until_ready().unwrap();
+        (second, answer)
+    });
+    asleep(0, 1);
+    let sql = insert(&keys[1]);
+    let first = thread::spawn(move || {
+        let answer = first.client.query(&sql).unwrap();
+        (first, answer)
+    });
+    let (mut second, answer) = second.join().unwrap();
+    assert_eq!(sqlstate(&answer).as_deref(), Some("40P01"), "{answer:?}");
+    let (mut first, answer) = first.join().unwrap();
+    assert_eq!(sqlstate(&answer), None);
+    ask(&mut first.client, "COMMIT");
+    ask(&mut second.client, "ROLLBACK");
+    nothing_is_left(cluster());
+}

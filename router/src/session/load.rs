@@ -375,6 +375,7 @@ impl Session {
                 b'E' => {
                     let body = link.backend.input()[5..found.total].to_vec();
                     link.backend.consume(found.total);
+                    let body = self.client.with_own_names(&body).into_owned();
                     part.source.exhausted = true;
                     let next = loading.lines + 1;
                     let lines = &part.lines;
