@@ -120,7 +120,6 @@ SELECT * FROM (SELECT id FROM people UNION ALL SELECT person FROM sales) x ORDER
 SELECT sum(n) FROM (SELECT count(*) AS n FROM people UNION ALL SELECT count(*) FROM sales) x;
 SELECT s.person FROM sales s JOIN people p ON p.id = s.person JOIN journeys j ON j.a = p.id JOIN products x ON x.id = s.product JOIN notes n ON n.person = p.id WHERE j.b = 4 OR j.b = 8 ORDER BY s.person, s.id, j.b, n.id;
 SELECT public.people.id FROM people ORDER BY 1;
--- expect-refusal 0A000
 SELECT count(*) FROM (SELECT public.people.id FROM people LIMIT 100) s;
 SELECT id FROM public.people ORDER BY 1;
 SELECT "id" FROM "people" AS "People" ORDER BY "People"."name", "id";
