@@ -66,7 +66,7 @@ pub use error::Error;
 pub use plan::*;
 pub use resolve::{Target, resolve, resolve_all};
 pub use served::Served;
-pub use spread::errand::Errand;
+pub use spread::errand::{Errand, RowKey};
 pub use values::{Value, Values};
 
 /// Splits a text into statements and plans them, up to one after which the rest must be planned anew (see

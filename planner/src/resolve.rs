@@ -101,18 +101,18 @@ fn shards_of(
     Ok(shards)
 }
 
-/// The shard of one row that is stored; `None`: a value is NULL, or none that the column takes.
+/// The shard of one row that is stored, and its key; `None`: a value is NULL, or none that the column takes.
 pub(crate) fn row_shard(
     tuple: &KeyTuple,
     catalog: &Catalog,
     values: &dyn Values,
-) -> Result<Option<ShardId>, Error> {
+) -> Result<Option<(ShardId, SmallVec<[KeyValue; 1]>)>, Error> {
     let group = catalog.group(tuple.group).ok_or_else(|| {
         Error::internal("a plan names a colocation group that the catalog does not have")
     })?;
     let mut found = None;
     resolve_tuple(tuple, group, values, &mut |key| {
-        found = Some(shard_of(group, key)?);
+        found = Some((shard_of(group, key)?, key.iter().cloned().collect()));
         Ok(())
     })?;
     Ok(found)

@@ -52,6 +52,9 @@ SELECT count(*) FROM words;
 
 -- Conflicts.
 INSERT INTO customers (id, name) VALUES (1, 'A'), (201, 'n'), (2, 'B'), (202, 'n'), (203, 'n'), (3, 'C'), (204, 'n') ON CONFLICT DO NOTHING RETURNING id;
+INSERT INTO customers (id, name) VALUES (252, 'm'), (8, 'H'), (205, 'm'), (7, 'G'), (251, 'm'), (204, 'm'), (6, 'F'), (206, 'm'), (5, 'E'), (250, 'm'), (203, 'm'), (249, 'm'), (4, 'D'), (207, 'm') ON CONFLICT (id) DO NOTHING RETURNING *, id + 1 AS next;
+INSERT INTO words VALUES ('zz', 1), ('one', 1), ('yy', 2), ('two', 2), ('xx', 3), ('three', 3), ('ww', 4), ('', 4), ('vv', 5), ('uu', 6) ON CONFLICT (word) DO NOTHING RETURNING(word);
+INSERT INTO pairs VALUES (9, 'a', 1), (1, 'b', 2), (8, 'a', 3), (2, 'b', 4), (7, 'c', 5), (6, 'c', 5) ON CONFLICT DO NOTHING RETURNING v, b, a;
 INSERT INTO customers (id, name) VALUES (1, 'A'), (211, 'n'), (2, 'B'), (212, 'n'), (213, 'n'), (3, 'C'), (214, 'n') ON CONFLICT (id) DO NOTHING;
 INSERT INTO customers (id, name) VALUES (1, 'A'), (221, 'n'), (2, 'B'), (222, 'n'), (223, 'n'), (3, 'C'), (224, 'n') ON CONFLICT (id) DO UPDATE SET name = excluded.name || customers.name, region = 'conflict' RETURNING id, name, region;
 INSERT INTO customers AS c (id, name) VALUES (1, 'Z'), (231, 'n'), (2, 'Z'), (3, 'Z') ON CONFLICT (id) DO UPDATE SET name = excluded.name WHERE c.id > 1 RETURNING c.*;
@@ -130,6 +133,8 @@ INSERT INTO customers (id, region, name) VALUES ($1, $2, 'n'), ($3, $4, 'n'), ($
 INSERT INTO customers (id, name) VALUES ($1, $2), ($3, $4), ($5, $6), ($7, $8) RETURNING id, name;
 -- bind 501, 'a', 541, 'b', 542, 'c', 543, 'd'
 INSERT INTO customers (id, name) VALUES ($1, $2), ($3, $4), ($5, $6), ($7, $8) RETURNING id, name;
+-- bind 701, 1, 702, 2, 703, 3, 704, 4
+INSERT INTO customers (id, name) VALUES ($1, 'x'), ($2, 'x'), ($3, 'x'), ($4, 'x'), ($5, 'x'), ($6, 'x'), ($7, 'x'), ($8, 'x') ON CONFLICT DO NOTHING RETURNING name, id;
 -- bind 551, 552, 553, 'x', 'late'
 INSERT INTO customers (id, name, made) VALUES ($1, $4, now()), ($2, $4, now()), ($3, $4, now()) ON CONFLICT (id) DO UPDATE SET name = $5 RETURNING id, name;
 -- bind 551, 552, 554, 'x', 'late'

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use catalog::{GroupId, ShardId};
+use catalog::{GroupId, KeyType, ShardId};
 
 use crate::{KeyTuple, Learned, Plan, StatementTag};
 
@@ -40,6 +40,9 @@ pub struct SpreadRows {
     pub rows: Vec<SpreadRow>,
     /// A parameter is named more than once, so that another shard's part may decide its type.
     pub repeats: bool,
+    /// Rows may be left out, so that what is returned must tell which rows it is of: the key's columns come first, which the client
+    /// does not see. Empty: each row gives one.
+    pub tells: Vec<KeyType>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -57,12 +60,14 @@ pub struct Edit {
     pub what: EditKind,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EditKind {
     /// `$n`, from 0: has another number where not all parameters are sent.
     Parameter(u16),
     /// The time of the transaction, cast to this type as well if it is given.
     Moment(Option<&'static str>),
+    /// The hidden columns of RETURNING, as SQL, stand here.
+    Hidden(Arc<str>),
 }
 
 /// What is planned instead of a statement for one shard, when its values lead to several; found when it is first asked for.

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use catalog::{Catalog, ShardId};
+use catalog::{Catalog, KeyValue, ShardId};
+use smallvec::SmallVec;
 
 use crate::resolve::row_shard;
 use crate::{Edit, EditKind, Error, Spread, SpreadKind, SpreadRows, Values};
@@ -18,7 +19,12 @@ pub struct Errand {
     pub own: Option<OwnText>,
     /// Which rows of VALUES it has, from 0, in their order.
     pub rows: Vec<usize>,
+    /// Their keys, if the rows that come back tell theirs.
+    pub keys: Vec<RowKey>,
 }
+
+/// The key of one row; empty if it has none.
+pub type RowKey = SmallVec<[KeyValue; 1]>;
 
 /// A text that is made for one shard.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -84,6 +90,7 @@ impl Spread {
                         shard,
                         own: own.clone(),
                         rows: Vec::new(),
+                        keys: Vec::new(),
                     })
                     .collect())
             }
@@ -106,14 +113,15 @@ impl Spread {
     ) -> Result<Vec<Errand>, Error> {
         let mut places = Vec::with_capacity(rows.rows.len());
         for row in &rows.rows {
-            places.push(match &row.key {
+            let found = match &row.key {
                 Some(key) => row_shard(key, catalog, values)?,
                 None => None,
-            });
+            };
+            places.push(found);
         }
         // What no shard can have, any shard refuses.
-        let spare = match places.iter().flatten().min() {
-            Some(shard) => *shard,
+        let spare = match places.iter().flatten().map(|(shard, _)| *shard).min() {
+            Some(shard) => shard,
             None => *self
                 .shards_of_group(catalog)?
                 .first()
@@ -122,27 +130,32 @@ impl Spread {
         let (Some(first), Some(last)) = (rows.rows.first(), rows.rows.last()) else {
             return Err(Error::internal("an INSERT of rows that has none"));
         };
-        let mut parts: BTreeMap<ShardId, (Writer<'_>, Vec<usize>)> = BTreeMap::new();
+        let mut parts: BTreeMap<ShardId, (Writer<'_>, Vec<usize>, Vec<RowKey>)> = BTreeMap::new();
         for (index, (row, place)) in rows.rows.iter().zip(places).enumerate() {
-            let (writer, numbers) = parts.entry(place.unwrap_or(spare)).or_insert_with(|| {
+            let (shard, key) = place.unwrap_or_else(|| (spare, RowKey::new()));
+            let (writer, numbers, keys) = parts.entry(shard).or_insert_with(|| {
                 let mut writer = Writer::new(&self.edits, statement, true);
                 writer.copy(0..first.span.start);
-                (writer, Vec::new())
+                (writer, Vec::new(), Vec::new())
             });
             if !numbers.is_empty() {
                 writer.own.sql.push_str(", ");
             }
             writer.copy(row.span.clone());
             numbers.push(index);
+            if !rows.tells.is_empty() {
+                keys.push(key);
+            }
         }
         Ok(parts
             .into_iter()
-            .map(|(shard, (mut writer, rows))| {
+            .map(|(shard, (mut writer, rows, keys))| {
                 writer.copy(last.span.end..statement.len());
                 Errand {
                     shard,
                     own: Some(writer.own),
                     rows,
+                    keys,
                 }
             })
             .collect())
@@ -181,9 +194,10 @@ impl<'a> Writer<'a> {
             }
             self.plain(at..edit.range.start);
             self.own.pieces.push((self.own.sql.len(), edit.range.start));
-            match edit.what {
+            match &edit.what {
+                EditKind::Hidden(columns) => self.own.sql.push_str(columns),
                 EditKind::Parameter(index) => {
-                    let number = self.number(Some(index));
+                    let number = self.number(Some(*index));
                     self.own.sql.push_str(&format!("${number}"));
                 }
                 EditKind::Moment(cast) => {
@@ -223,9 +237,9 @@ impl<'a> Writer<'a> {
 
     /// How many parameters the client's statement has.
     fn count_of_client(&self) -> usize {
-        let numbers = self.edits.iter().filter_map(|edit| match edit.what {
-            EditKind::Parameter(index) => Some(usize::from(index) + 1),
-            EditKind::Moment(_) => None,
+        let numbers = self.edits.iter().filter_map(|edit| match &edit.what {
+            EditKind::Parameter(index) => Some(usize::from(*index) + 1),
+            EditKind::Moment(_) | EditKind::Hidden(_) => None,
         });
         numbers.max().unwrap_or(0)
     }

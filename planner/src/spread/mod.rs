@@ -83,8 +83,10 @@ pub(crate) fn spread(
         let shift = shift::shift(update, place, (group, shards), parameters, context, refused);
         return shift.map(|transfer| Plan::Transfer(Box::new(transfer)));
     }
+    // Which rows are stored is for the shards to say.
+    let skips = matches!(node, Node::InsertStmt(insert) if insert.on_conflict_clause().is_some());
     let part = is_alike_everywhere(findings)
-        .and_then(|()| part_of(&binder, root, own, shards, source.sql, &refusal));
+        .and_then(|()| part_of(&binder, root, own, shards, source.sql, skips, &refusal));
     let part = match part {
         Ok(part) => part,
         Err(error) => {
@@ -100,12 +102,13 @@ pub(crate) fn spread(
             };
         }
     };
+    let edits = edits(own, span.0, &part, &binder.bound, root)?;
     Ok(Plan::Spread(Spread {
         statement: span.0..span.1,
         tag: StatementTag(tag),
         group: part.group,
         kind: part.kind,
-        edits: edits(own, span.0, &part.outline, findings)?.into(),
+        edits: edits.into(),
         returns_rows,
         parameters,
         moment: findings.moments,
@@ -132,6 +135,7 @@ fn part_of(
     own: &str,
     shards: Option<Vec<ShardId>>,
     sql: &str,
+    skips: bool,
     refusal: &Error,
 ) -> Result<Part, Error> {
     let bound = &binder.bound;
@@ -170,6 +174,7 @@ fn part_of(
         Some(Insert {
             rows: InsertRows::Values(rows),
             table,
+            key_types,
             ..
         }) => {
             if bound.findings.sharded.len() > 1 {
@@ -186,9 +191,20 @@ fn part_of(
                 .map(|(key, span)| SpreadRow { key, span })
                 .collect();
             let repeats = repeats(&outline);
+            let tells = match skips && outline.returning.is_some() {
+                true => key_types.clone(),
+                false => Vec::new(),
+            };
             Ok(Part {
                 group,
-                kind: SpreadKind::Rows(SpreadRows { rows, repeats }.into()),
+                kind: SpreadKind::Rows(
+                    SpreadRows {
+                        rows,
+                        repeats,
+                        tells,
+                    }
+                    .into(),
+                ),
                 outline,
             })
         }
@@ -263,9 +279,11 @@ fn is_alike_everywhere(findings: &Findings<'_>) -> Result<(), Error> {
 fn edits(
     own: &str,
     start: usize,
-    outline: &Outline,
-    findings: &Findings<'_>,
+    part: &Part,
+    bound: &Bound<'_>,
+    root: QueryId,
 ) -> Result<Vec<Edit>, Error> {
+    let (outline, findings) = (&part.outline, &bound.findings);
     let mut edits: Vec<Edit> = outline
         .parameters
         .iter()
@@ -288,6 +306,22 @@ fn edits(
             return Err(moment_out_of_place("in RETURNING"));
         }
         edits.push(edit);
+    }
+    let tells = matches!(&part.kind, SpreadKind::Rows(rows) if !rows.tells.is_empty());
+    if let (true, Some(returning)) = (tells, outline.returning)
+        && let QueryKind::Level(level) = &bound.queries[root].kind
+        && let Some(insert) = &level.insert
+    {
+        let after = returning + "returning".len();
+        let columns: String = insert
+            .key_names
+            .iter()
+            .map(|name| format!(" {},", catalog::quote_identifier(name)))
+            .collect();
+        edits.push(Edit {
+            range: after..after,
+            what: EditKind::Hidden(columns.into()),
+        });
     }
     edits.sort_by_key(|edit| edit.range.start);
     Ok(edits)

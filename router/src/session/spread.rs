@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use catalog::{Catalog, ShardId};
+use catalog::{Catalog, KeyType, KeyValue, ShardId};
 use planner::{
-    Access, Errand, KeySource, Plan, Planned, Route, Single, Spread, SpreadKind, Values,
+    Access, Errand, KeySource, Plan, Planned, Route, RowKey, Single, Spread, SpreadKind, Values,
 };
 
 use super::block::Block;
@@ -20,6 +20,7 @@ use super::scatter::{MOMENT, Source, TIMESTAMPTZ};
 use super::{Session, Step};
 use crate::execute::LinkError;
 use crate::execute::expect::Expect;
+use crate::merge::row::Row;
 use crate::wire::{backend, encode, frame, frontend};
 
 /// Rows are sent on to the client when this much has gathered.
@@ -34,6 +35,34 @@ struct Dispatch<'a> {
     /// The client's statement, and how many characters come before it.
     own: &'a str,
     offset: i32,
+    /// Rows come with their keys first, of these types.
+    tells: &'a [KeyType],
+    /// And so are they.
+    is_binary: bool,
+}
+
+impl Dispatch<'_> {
+    fn hidden(&self) -> u16 {
+        u16::try_from(self.tells.len()).unwrap_or(u16::MAX)
+    }
+
+    /// The key of a row that has come; `None`: it cannot be read.
+    fn key(&self, body: &[u8]) -> Option<RowKey> {
+        let row = Row::new(body).ok()?;
+        (0u16..)
+            .zip(self.tells)
+            .map(|(column, key_type)| {
+                let value = row.cell(column).ok()??;
+                match self.is_binary {
+                    true => KeyValue::from_binary(key_type.oid(), value, *key_type).ok(),
+                    false => {
+                        let text = std::str::from_utf8(value).ok()?;
+                        KeyValue::from_text(*key_type, text).ok()
+                    }
+                }
+            })
+            .collect()
+    }
 }
 
 impl Session {
@@ -96,10 +125,19 @@ impl Session {
             true => Some(self.query_value(links[0], MOMENT).await?),
             false => None,
         };
+        let tells = match &spread.kind {
+            SpreadKind::Rows(rows) => rows.tells.as_slice(),
+            SpreadKind::Each(_) => &[],
+        };
         let dispatch = Dispatch {
             errands: &errands,
             own,
             offset,
+            tells,
+            is_binary: match sent {
+                Sent::Simple => false,
+                Sent::Bound(_, message, _) => frontend::parse_bind(&message[5..])?.is_all_binary(),
+            },
         };
         match sent {
             Sent::Simple => self.send_errands_simply(&links, &dispatch, moment.as_deref(), spread),
@@ -113,7 +151,7 @@ impl Session {
                         errand,
                         (statement, &types),
                         message,
-                        moment.as_deref(),
+                        (moment.as_deref(), hidden_columns(spread)),
                         catalog,
                     )
                     .await?;
@@ -127,7 +165,14 @@ impl Session {
         }
         let mut sources = Source::of(&links);
         let mut described = !matches!(sent, Sent::Simple);
-        let order = order_of_rows(spread, &errands);
+        if !tells.is_empty() {
+            self.pass_some_rows_on(&mut sources, &dispatch, &mut described)
+                .await?;
+        }
+        let order = match tells {
+            [] => order_of_rows(spread, &errands),
+            _ => Vec::new(),
+        };
         self.pass_rows_on(&mut sources, &dispatch, &order, &mut described)
             .await
     }
@@ -154,7 +199,7 @@ impl Session {
             };
             let out = link.backend.out();
             encode::parse(out, b"", sql.as_bytes(), &types);
-            frontend::bind_selected(out, None, b"", parameters, moment);
+            frontend::bind_selected(out, None, b"", parameters, moment, hidden_columns(spread));
             if spread.returns_rows {
                 // Every shard describes, one description is passed on: whichever comes first.
                 encode::describe(out, b'P', b"");
@@ -203,7 +248,7 @@ impl Session {
         errand: &Errand,
         (statement, types): (&Arc<Statement>, &[u32]),
         message: &[u8],
-        moment: Option<&str>,
+        (moment, hidden): (Option<&str>, u16),
         catalog: &Arc<Catalog>,
     ) -> Step {
         let client = frontend::parse_bind(&message[5..])?;
@@ -239,7 +284,9 @@ impl Session {
         let name = if passing { &b""[..] } else { name.as_bytes() };
         let out = link.backend.out();
         match &errand.own {
-            Some(own) => frontend::bind_selected(out, Some(&client), name, &own.parameters, moment),
+            Some(own) => {
+                frontend::bind_selected(out, Some(&client), name, &own.parameters, moment, hidden)
+            }
             None => {
                 let mut unnamed = client;
                 unnamed.portal = b"";
@@ -287,7 +334,7 @@ impl Session {
         for &at in order {
             while !sources[at].exhausted {
                 if self.row_of(&mut sources[at], &dispatch.errands[at], dispatch, described)? {
-                    self.pass_row(&sources[at]).await?;
+                    self.pass_row(&sources[at], dispatch).await?;
                     break;
                 }
                 if !sources[at].exhausted {
@@ -299,7 +346,7 @@ impl Session {
             let mut is_over = true;
             for (source, errand) in sources.iter_mut().zip(dispatch.errands) {
                 while !source.ready && self.row_of(source, errand, dispatch, described)? {
-                    self.pass_row(source).await?;
+                    self.pass_row(source, dispatch).await?;
                 }
                 is_over &= source.ready;
             }
@@ -307,6 +354,48 @@ impl Session {
                 return Ok(sources.iter().map(|source| source.affected).sum());
             }
             self.fill_any(sources.iter()).await?;
+        }
+    }
+
+    /// Passes on rows of which some are left out: their keys tell where in VALUES they stand.
+    async fn pass_some_rows_on(
+        &mut self,
+        sources: &mut [Source],
+        dispatch: &Dispatch<'_>,
+        described: &mut bool,
+    ) -> Step {
+        // For each source the number of its row at hand in VALUES, and how many of its rows are behind.
+        let mut at_hand: Vec<Option<usize>> = vec![None; sources.len()];
+        let mut behind = vec![0usize; sources.len()];
+        loop {
+            for at in 0..sources.len() {
+                let errand = &dispatch.errands[at];
+                while at_hand[at].is_none() && !sources[at].exhausted {
+                    if self.row_of(&mut sources[at], errand, dispatch, described)? {
+                        let input = self.links[sources[at].link].backend.input();
+                        let total = frame::total_length(input).unwrap_or(0);
+                        let key = dispatch.key(&input[5..total]);
+                        let from = behind[at];
+                        let keys = errand.keys.get(from..).unwrap_or_default();
+                        let found = keys.iter().position(|known| Some(known) == key.as_ref());
+                        let place = from + found.unwrap_or(0);
+                        behind[at] = place + 1;
+                        at_hand[at] = Some(errand.rows.get(place).copied().unwrap_or(usize::MAX));
+                    } else if !sources[at].exhausted {
+                        self.fill_any(std::iter::once(&sources[at])).await?;
+                    }
+                }
+            }
+            let next = at_hand
+                .iter()
+                .enumerate()
+                .filter_map(|(at, row)| row.map(|row| (row, at)))
+                .min();
+            let Some((_, at)) = next else {
+                return Ok(());
+            };
+            at_hand[at] = None;
+            self.pass_row(&sources[at], dispatch).await?;
         }
     }
 
@@ -319,7 +408,7 @@ impl Session {
         described: &mut bool,
     ) -> Step<bool> {
         self.look_out_for_error(source.link, errand, dispatch)?;
-        self.head(source, described, 0)
+        self.head(source, described, dispatch.hidden())
     }
 
     /// An error names a place in the shard's text, which the client knows as another.
@@ -359,11 +448,12 @@ impl Session {
         Ok(())
     }
 
-    async fn pass_row(&mut self, source: &Source) -> Step {
+    async fn pass_row(&mut self, source: &Source, dispatch: &Dispatch<'_>) -> Step {
         let link = &mut self.links[source.link];
         let total = frame::total_length(link.backend.input()).unwrap_or(0);
         let row = &link.backend.input()[..total];
-        self.client.out.extend_from_slice(row);
+        backend::data_row_without(&mut self.client.out, row, dispatch.hidden())
+            .map_err(LinkError::Protocol)?;
         link.backend.consume(total);
         if self.client.out.len() >= SEND_AT_BYTES {
             self.client.flush().await.map_err(LinkError::Client)?;
@@ -412,6 +502,14 @@ impl Session {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// How many columns come before the client's.
+fn hidden_columns(spread: &Spread) -> u16 {
+    match &spread.kind {
+        SpreadKind::Rows(rows) => u16::try_from(rows.tells.len()).unwrap_or(u16::MAX),
+        SpreadKind::Each(_) => 0,
     }
 }
 

@@ -249,6 +249,29 @@ pub fn parse_command_complete(body: &[u8]) -> Result<&str, ProtocolError> {
     std::str::from_utf8(tag).map_err(|_| ProtocolError::InvalidString)
 }
 
+/// Writes a DataRow message again without its first columns.
+pub fn data_row_without(
+    out: &mut BytesMut,
+    message: &[u8],
+    hidden: u16,
+) -> Result<(), ProtocolError> {
+    if hidden == 0 {
+        out.extend_from_slice(message);
+        return Ok(());
+    }
+    let mut reader = Reader(message.get(5..).unwrap_or_default());
+    let columns = reader.u16()?;
+    for _ in 0..hidden {
+        reader.value()?;
+    }
+    out.extend_from_slice(b"D");
+    let length = u32::try_from(6 + reader.0.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(&columns.saturating_sub(hidden).to_be_bytes());
+    out.extend_from_slice(reader.0);
+    Ok(())
+}
+
 /// The number of rows that the body of CommandComplete ends with; 0 if it names none.
 pub fn rows_of_tag(body: &[u8]) -> u64 {
     let tag = parse_command_complete(body).unwrap_or_default();

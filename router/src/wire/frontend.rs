@@ -111,6 +111,11 @@ impl<'a> Bind<'a> {
         }
     }
 
+    /// Whether all columns are asked for in binary, by one format for all.
+    pub fn is_all_binary(&self) -> bool {
+        self.result_formats == [0, 1]
+    }
+
     /// Whether another message asks for the same formats.
     pub fn has_formats_of(&self, other: &Bind<'_>) -> bool {
         let told = |bind: &Bind<'_>| bind.result_formats.len() / 2;
@@ -316,13 +321,14 @@ impl ShardBind<'_> {
 }
 
 /// Writes a Bind message for the unnamed portal with some of the client's values. `parameters`: which, from 0; `None` is the time
-/// of the transaction, as text.
+/// of the transaction, as text. `hidden`: so many columns come before the client's, as text unless all columns are binary.
 pub fn bind_selected(
     out: &mut BytesMut,
     client: Option<&Bind<'_>>,
     statement: &[u8],
     parameters: &[Option<u16>],
     moment: Option<&str>,
+    hidden: u16,
 ) {
     let values: Vec<Option<&[u8]>> = client.map_or(Vec::new(), Bind::values);
     let start = out.len();
@@ -355,7 +361,13 @@ pub fn bind_selected(
         }
     }
     let formats = client.map_or(&[][..], |client| client.result_formats);
-    out.put_u16((formats.len() / 2) as u16);
+    let count = (formats.len() / 2) as u16;
+    // One format, or none, is that of all columns.
+    let more = if count > 1 { hidden } else { 0 };
+    out.put_u16(count.saturating_add(more));
+    for _ in 0..more {
+        out.put_u16(0);
+    }
     out.put_slice(formats);
     let length = (out.len() - start - 1) as u32;
     out[start + 1..start + 5].copy_from_slice(&length.to_be_bytes());
