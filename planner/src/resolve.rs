@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use crate::array::array_elements;
 use crate::convert::{number_key, text_key};
 use crate::parameter::{parameter_elements, parameter_key};
-use crate::{Error, KeyRole, KeyRoute, KeySource, KeyTuple, Route, Values};
+use crate::{Error, KeyRole, KeyRoute, KeySource, KeyTuple, Route, RowKey, Values};
 
 /// How many distinct shards an error names.
 const NAMED_SHARDS: usize = 8;
@@ -106,7 +106,7 @@ pub(crate) fn row_shard(
     tuple: &KeyTuple,
     catalog: &Catalog,
     values: &dyn Values,
-) -> Result<Option<(ShardId, SmallVec<[KeyValue; 1]>)>, Error> {
+) -> Result<Option<(ShardId, RowKey)>, Error> {
     let group = catalog.group(tuple.group).ok_or_else(|| {
         Error::internal("a plan names a colocation group that the catalog does not have")
     })?;

@@ -215,6 +215,11 @@ async fn statements_are_planned_without_running_them(
     );
     check(
         &explain("DELETE FROM orders WHERE total = 1"),
+        0,
+        &["Spread: 2 shards, all or nothing\n├─ Shard s1: DELETE FROM orders"],
+    );
+    check(
+        &explain("DELETE FROM orders WHERE ctid = '(0,1)'"),
         1,
         &["Refused: ", "(0A000)", "Hint: "],
     );

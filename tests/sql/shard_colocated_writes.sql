@@ -26,12 +26,6 @@ INSERT INTO sums SELECT id, 0, n FROM customers WHERE NOT EXISTS (SELECT FROM su
 SELECT * FROM sums ORDER BY id;
 INSERT INTO sums SELECT id, 1, 1 FROM customers WHERE id IN (1, 2, 3, 4) ON CONFLICT (id) DO UPDATE SET n = 100;
 SELECT * FROM sums ORDER BY id;
--- expect-refusal 0A000
-INSERT INTO sums SELECT id, 1 FROM customers LIMIT 3;
--- expect-refusal 0A000
-INSERT INTO sums SELECT id, row_number() OVER (ORDER BY id) FROM customers;
--- expect-refusal 0A000
-INSERT INTO sums SELECT id, (SELECT count(*) FROM orders) FROM customers;
 
 -- Writes in WITH.
 -- expect-refusal 0A000

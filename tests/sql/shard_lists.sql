@@ -57,7 +57,6 @@ SELECT * FROM lands WHERE k = $1;
 SELECT * FROM lands WHERE k = ANY ($1);
 UPDATE lands SET v = v || '!' WHERE k = 'de' AND id = 1 RETURNING *;
 UPDATE lands SET k = 'de' WHERE k = 'de' AND id = 1 RETURNING *;
--- expect-refusal 0A000
 UPDATE lands SET k = 'it' WHERE k = 'de';
 DELETE FROM lands WHERE k = 'fr' AND id = 3 RETURNING v;
 INSERT INTO lands VALUES ('de', 1, 'new') ON CONFLICT (k, id) DO UPDATE SET v = excluded.v RETURNING v;

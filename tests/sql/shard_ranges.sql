@@ -72,7 +72,6 @@ INSERT INTO numbers VALUES (NULL, 'null');
 INSERT INTO numbers VALUES ($1, 'null');
 UPDATE numbers SET v = v || '!' WHERE k = -3 RETURNING *;
 UPDATE numbers SET v = v || '!' WHERE k IN (10, 11, 12);
--- expect-refusal 0A000
 UPDATE numbers SET k = k + 1 WHERE k = 10;
 UPDATE numbers SET k = 10, v = 'same' WHERE k = 10 RETURNING *;
 -- bind '11', 'bound'

@@ -8,7 +8,7 @@
 
 use bytes::BytesMut;
 use router::wire::encode;
-use tests::client::{Client, ask, one, sqlstate};
+use tests::client::{Client, ask, one, rows, sqlstate};
 use tests::cluster::{Cluster, Options};
 use tests::several::{direct, nothing_is_left, table, through};
 use tests::shared::Shared;
@@ -291,4 +291,35 @@ fn what_the_finishing_server_says_before_it_goes_is_of_its_query_alone() {
         );
     }
     assert_eq!(one(&mut client, "SELECT count(*) FROM finishing"), "31");
+}
+
+/// The answer to a named statement without parameters.
+fn named(client: &mut Client, name: &[u8], sql: &str) -> Vec<Vec<Option<String>>> {
+    let mut out = BytesMut::new();
+    encode::parse(&mut out, name, sql.as_bytes(), &[]);
+    encode::bind(&mut out, b"", name);
+    encode::describe(&mut out, b'P', b"");
+    encode::execute(&mut out, b"", 0);
+    encode::sync(&mut out);
+    client.send(&out).unwrap();
+    rows(&client.until_ready().unwrap())
+}
+
+#[test]
+fn what_shards_are_asked_means_something_else_from_a_client() {
+    let cluster = SHARED.cluster();
+    table(cluster, "twice", 30);
+    let mut client = through(cluster);
+    let sql = "SELECT k FROM twice ORDER BY k LIMIT 3 OFFSET 2";
+    let numbers = |numbers: std::ops::RangeInclusive<u32>| -> Vec<Vec<Option<String>>> {
+        numbers.map(|n| vec![Some(n.to_string())]).collect()
+    };
+    assert_eq!(named(&mut client, b"one", sql), numbers(3..=5));
+    let explained = ask(&mut client, &format!("EXPLAIN {sql}"));
+    let lines = explained.iter().filter_map(|row| row[0].as_deref());
+    let mut asked = lines.filter_map(|line| line.split_once("Shard s1: "));
+    let (_, asked) = asked.next().unwrap();
+    assert_ne!(asked, sql);
+    assert_eq!(named(&mut client, b"other", asked), numbers(1..=5));
+    assert_eq!(named(&mut client, b"again", sql), numbers(3..=5));
 }

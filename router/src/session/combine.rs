@@ -8,7 +8,8 @@ use std::sync::Arc;
 use catalog::Catalog;
 use planner::{Access, Combine, Gather, Piece, Types};
 
-use super::gather::{Moved, SEND_AT_BYTES, Sent, Wanted};
+use super::bringing::Moved;
+use super::gather::{Sent, Wanted};
 use super::links::Need;
 use super::report::{Failure, Report};
 use super::scatter::{Asked, MOMENT, Question, Source, TIMESTAMPTZ};
@@ -18,7 +19,7 @@ use crate::execute::expect::Expect;
 use crate::execute::{Link, LinkError};
 use crate::merge::arrays::array_type;
 use crate::wire::frontend::ShardBind;
-use crate::wire::{backend, encode, frame, frontend};
+use crate::wire::{backend, encode, frontend};
 
 /// What is moved, for an error.
 const PARTIAL: &str = "partial aggregates";
@@ -285,46 +286,6 @@ impl Session {
             Expect::Sync { forward: false },
         ]);
         self.exchange_merge(merge).await
-    }
-
-    /// Moves all rows of the sources, in binary, from whichever has some. `held`: those that have been read.
-    /// `what` they are, for an error.
-    pub(super) async fn pour(
-        &mut self,
-        merge: &mut Link,
-        (sources, held): (&mut [Source], &Held),
-        what: &str,
-        moved: &mut Moved,
-    ) -> Step {
-        for row in held.rows() {
-            encode::copy_data(merge.backend.out(), row);
-            moved.add(row);
-        }
-        // Nothing of the shards' own descriptions is for the client.
-        let mut described = true;
-        loop {
-            let mut live = false;
-            for source in sources.iter_mut() {
-                while !source.ready && self.head(source, &mut described, 0)? {
-                    let input = self.links[source.link].backend.input();
-                    let total = frame::total_length(input).unwrap_or(0);
-                    let row = input.get(5..total).unwrap_or_default();
-                    encode::copy_data(merge.backend.out(), row);
-                    moved.add(row);
-                    self.links[source.link].backend.consume(total);
-                    if merge.backend.out().len() >= SEND_AT_BYTES {
-                        self.check_moved(what, moved)?;
-                        self.flush_merge(merge).await?;
-                    }
-                }
-                live |= !source.ready;
-            }
-            self.check_moved(what, moved)?;
-            if !live {
-                return Ok(());
-            }
-            self.fill_any(sources.iter()).await?;
-        }
     }
 
     /// Whether the types that users have made among these are enums, whose binary form is their text.

@@ -7,45 +7,31 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use catalog::{Catalog, ShardId, quote_identifier};
 use planner::{
     Access, Gather, GatherPlace, GatherTable, KeyRoute, Name, Pins, Route, Target, Types,
 };
 
+use super::bringing::Moved;
 use super::combine::Told;
 use super::copy_out::Around;
 use super::extended::BindValues;
 use super::links::Need;
 use super::prepared::Statement;
-use super::report::{Failure, Report};
-use super::scatter::{Asked, Question, Source};
+use super::report::Report;
 use super::served::ServedRows;
-use super::settings::{local_statements_between, push_literal, statements_between};
+use super::settings::push_literal;
 use super::small::Held;
-use super::work::{Asking, Work};
+use super::work::Work;
 use super::{Session, Step};
-use crate::backend::AppliedSettings;
-use crate::execute::relay::Pause;
-use crate::execute::{Link, LinkError};
-use crate::merge::copy::{BINARY_END, BINARY_HEADER};
-use crate::session::settings::Assignment;
-use crate::wire::frontend::{self, ShardBind};
-use crate::wire::{backend, encode, frame};
+use crate::execute::Link;
+use crate::wire::frontend;
 
 /// Rows are sent on when this much has gathered.
 pub(super) const SEND_AT_BYTES: usize = 64 * 1024;
 
 /// Temporary tables with so many rows are analyzed.
 const ANALYZE_AT_ROWS: u64 = 500;
-
-/// Settings under which every value's text is read back as the same value.
-const EXACT: [(&str, &str); 4] = [
-    ("bytea_output", "'hex'"),
-    ("datestyle", "'ISO, MDY'"),
-    ("extra_float_digits", "'3'"),
-    ("intervalstyle", "'postgres'"),
-];
 
 /// How the client sent the query.
 #[derive(Clone, Copy)]
@@ -97,20 +83,6 @@ impl<'a> Sent<'a> {
             Sent::Simple => &[],
             Sent::Bound(statement, ..) => &statement.parameter_types,
         }
-    }
-}
-
-/// What has been moved so far, against the limits.
-#[derive(Default)]
-pub(super) struct Moved {
-    pub bytes: u64,
-    pub rows: u64,
-}
-
-impl Moved {
-    pub fn add(&mut self, row: &[u8]) {
-        self.rows += 1;
-        self.bytes += row.len() as u64;
     }
 }
 
@@ -226,20 +198,6 @@ impl Session {
         };
         let kept = self.keep_or_close(merge, sent, result.is_ok()).await;
         result.map(|()| kept)
-    }
-
-    /// A merge session stays if a query is open on it, and is closed otherwise.
-    pub(super) async fn keep_or_close(
-        &mut self,
-        merge: Link,
-        sent: Sent<'_>,
-        is_open: bool,
-    ) -> Option<Link> {
-        if is_open && sent.opening().is_some() {
-            return Some(merge);
-        }
-        self.close_merge(merge).await;
-        None
     }
 
     /// Has a server judge the client's own text, once: errors name places in it, and parameters get their types.
@@ -373,53 +331,6 @@ impl Session {
         .into())
     }
 
-    /// A connection to the server that finishes the query.
-    pub(super) async fn merge_link(&mut self, gather: &Gather, catalog: &Catalog) -> Step<Link> {
-        let shard = self.finishing_shard(gather)?;
-        let server = catalog
-            .shard(shard)
-            .ok_or_else(|| Report::error("XX000", format!("the catalog has no shard {shard}")))?;
-        let checkout =
-            self.router
-                .pools
-                .checkout_merge(&self.identity, &server.primary, &self.worker);
-        let backend = self.cancellable(checkout, &server.name).await?;
-        self.handle.working_on(backend.cancel_target());
-        let context = backend.context(&server.name);
-        Ok(Link::new(
-            shard,
-            backend,
-            self.router.server_limits,
-            context,
-        ))
-    }
-
-    pub(super) async fn close_merge(&mut self, merge: Link) {
-        if self.handle.done_with(merge.backend.cancel_target()) {
-            self.handle.settled().await;
-        }
-        merge.backend.clean_and_release(&self.worker, true).await;
-    }
-
-    /// Brings it to this session's settings, and opens a transaction.
-    pub(super) async fn open_merge(&mut self, link: &mut Link) -> Step {
-        let wanted = self.settings.wanted().clone();
-        if let Some(sql) = statements_between(link.backend.applied(), &wanted) {
-            link.backend.forget_applied();
-            self.ask_merge(link, &sql).await?;
-            link.backend.set_applied(wanted);
-        }
-        // Temporary tables are made in it, which a transaction of the client's might not allow.
-        let mut opening = "BEGIN READ WRITE;".to_owned();
-        if let Some(block) = &self.block {
-            for sql in block.local_settings() {
-                opening.push_str(sql);
-                opening.push(';');
-            }
-        }
-        self.ask_merge(link, &opening).await
-    }
-
     async fn gather_on(&mut self, merge: &mut Link, mut work: Work<'_>, sent: Sent<'_>) -> Step {
         let gather = work.gather;
         let indexes = match work.keeps_indexes() {
@@ -488,287 +399,6 @@ impl Session {
         self.finish_on(merge, &sql, work.types, Told::default(), sent)
             .await
     }
-
-    /// Brings one table's rows from its shards into its temporary table.
-    async fn bring(
-        &mut self,
-        merge: &mut Link,
-        index: usize,
-        (table, columns): (&GatherTable, &[(String, u32)]),
-        links: &[usize],
-        moved: &mut Moved,
-    ) -> Step {
-        let columns = column_list(columns);
-        let (exact, current) = self.exact_settings();
-        let before = local_statements_between(&current, &exact);
-        let after = local_statements_between(&exact, &current);
-        self.ask_merge(merge, &before).await?;
-        merge
-            .backend
-            .query(format!("COPY {} ({columns}) FROM STDIN", relation(index)).as_bytes());
-        let only = if table.only { "ONLY " } else { "" };
-        let copy = format!(
-            "COPY (SELECT {columns} FROM {only}{}) TO STDOUT",
-            qualified(&table.name)
-        );
-        self.flush_merge(merge).await?;
-        self.await_merge(merge, b'G').await?;
-        for &at in links {
-            let link = &mut self.links[at];
-            let mut sql = String::new();
-            if !link.in_block {
-                sql.push_str("BEGIN;");
-            }
-            sql.push_str(&before);
-            sql.push_str(&copy);
-            sql.push(';');
-            sql.push_str(if link.in_block { &after } else { "COMMIT" });
-            link.backend.query(sql.as_bytes());
-            if let Some(measures) = &mut self.measures {
-                measures.asked(link.shard, link.backend.consumed_bytes());
-            }
-            if let Err(error) = link.backend.flush().await {
-                return Err(LinkError::Server(error).into());
-            }
-        }
-        for &at in links {
-            self.pump(merge, at, table, moved).await?;
-        }
-        encode::copy_done(merge.backend.out());
-        self.flush_merge(merge).await?;
-        self.await_merge(merge, b'Z').await?;
-        self.ask_merge(merge, &after).await
-    }
-
-    /// Asks shards for rows whose values are the same bytes everywhere.
-    pub(super) async fn ask_for_rows(
-        &mut self,
-        asking: &Asking,
-        sent: Sent<'_>,
-    ) -> Step<Vec<Source>> {
-        let question = Question {
-            own: ("", 0),
-            sql: Some(&asking.sql),
-            types: &asking.types,
-            bind: ShardBind {
-                values: &asking.values,
-                hidden: u16::try_from(asking.columns).unwrap_or(u16::MAX),
-                ..ShardBind::default()
-            },
-            asked: Asked::Rows(0),
-        };
-        self.ask_shards(&asking.links, question, sent).await?;
-        Ok(Source::of(&asking.links))
-    }
-
-    /// Has the merge session take all rows of the sources by binary COPY, after those that have been read already. `what`
-    /// they are, for an error.
-    pub(super) async fn copy_rows(
-        &mut self,
-        merge: &mut Link,
-        copy: &str,
-        sources: (&mut [Source], &Held),
-        what: &str,
-        moved: &mut Moved,
-    ) -> Step {
-        merge.backend.query(copy.as_bytes());
-        self.flush_merge(merge).await?;
-        self.await_merge(merge, b'G').await?;
-        encode::copy_data(merge.backend.out(), BINARY_HEADER);
-        self.pour(merge, sources, what, moved).await?;
-        let out = merge.backend.out();
-        encode::copy_data(out, BINARY_END);
-        encode::copy_done(out);
-        self.flush_merge(merge).await?;
-        self.await_merge(merge, b'Z').await.map(drop)
-    }
-
-    /// Moves the rows of one shard, whose COPY has begun.
-    async fn pump(
-        &mut self,
-        merge: &mut Link,
-        at: usize,
-        table: &GatherTable,
-        moved: &mut Moved,
-    ) -> Step {
-        loop {
-            let mut done = false;
-            let mut failed = None;
-            let link = &mut self.links[at];
-            while let Some(frame) = frame::next_frame(link.backend.input(), &link.limits)
-                .map_err(LinkError::Protocol)?
-            {
-                let body = &link.backend.input()[5..frame.total];
-                match frame.tag {
-                    b'd' => {
-                        copy_data(merge.backend.out(), body);
-                        moved.add(body);
-                    }
-                    b'E' => failed = Some(body.to_vec()),
-                    b'S' => {
-                        let (name, value) =
-                            backend::parse_parameter_status(body).map_err(LinkError::Protocol)?;
-                        let (name, value) = (name.to_owned(), value.to_owned());
-                        link.backend.parameters.update(&name, &value);
-                    }
-                    b'Z' => {
-                        let status = body.first().copied().unwrap_or(b'E');
-                        link.backend.set_status(status);
-                        done = true;
-                    }
-                    b'C' if body.starts_with(b"COPY") => {
-                        if let Some(measures) = &mut self.measures {
-                            measures.answered(link.shard, link.backend.consumed_bytes(), body);
-                        }
-                    }
-                    b'H' | b'c' | b'C' | b'N' | b'A' | b'D' | b'T' => {}
-                    other => return Err(LinkError::unexpected(other).into()),
-                }
-                link.backend.consume(frame.total);
-                if done {
-                    break;
-                }
-            }
-            if let Some(body) = failed {
-                let context = link.context.clone();
-                let body = self.client.with_own_names(&body).into_owned();
-                backend::rewrite_error(&mut self.client.out, &body, Some(&context), 0)
-                    .map_err(LinkError::Protocol)?;
-                return Err(Failure::Sent);
-            }
-            self.check_moved(&table.name.name, moved)?;
-            if merge.backend.out().len() >= SEND_AT_BYTES {
-                self.flush_merge(merge).await?;
-            }
-            if done {
-                return Ok(());
-            }
-            match self.links[at].backend.fill().await {
-                Ok(0) => {
-                    return Err(LinkError::Server(std::io::ErrorKind::UnexpectedEof.into()).into());
-                }
-                Ok(_) => {}
-                Err(error) => return Err(LinkError::Server(error).into()),
-            }
-        }
-    }
-
-    pub(super) fn check_moved(&self, what: &str, moved: &Moved) -> Step {
-        let limits = &self.router.config.gather;
-        let crossed = if moved.bytes > limits.max_bytes {
-            format!("{} bytes (gather.max_bytes)", limits.max_bytes)
-        } else if moved.rows > limits.max_rows {
-            format!("{} rows (gather.max_rows)", limits.max_rows)
-        } else {
-            return Ok(());
-        };
-        Err(Report::error(
-            "53400",
-            format!("this query would bring more than {crossed} to one server"),
-        )
-        .detail(format!(
-            "{} rows and {} bytes had been moved when {} crossed the limit.",
-            moved.rows, moved.bytes, what
-        ))
-        .hint("Name the shard key in the query, so that one shard can answer it; or raise the limit in the configuration.")
-        .into())
-    }
-
-    /// The settings for exact texts, and what the session has of them.
-    fn exact_settings(&self) -> (AppliedSettings, AppliedSettings) {
-        let exact = EXACT
-            .iter()
-            .map(|(name, value)| ((*name).into(), Assignment::Sql((*value).into())))
-            .collect();
-        let current = EXACT
-            .iter()
-            .filter_map(|(name, _)| Some(((*name).into(), self.settings.get(name)?.clone())))
-            .collect();
-        (Arc::new(exact), Arc::new(current))
-    }
-
-    pub(super) async fn flush_merge(&mut self, merge: &mut Link) -> Step {
-        merge
-            .backend
-            .flush()
-            .await
-            .map_err(|error| LinkError::Server(error).into())
-    }
-
-    /// Runs a statement of the router's own, whose error goes to the client.
-    pub(super) async fn ask_merge(&mut self, merge: &mut Link, sql: &str) -> Step {
-        if sql.is_empty() {
-            return Ok(());
-        }
-        merge.backend.query(sql.as_bytes());
-        self.flush_merge(merge).await?;
-        self.await_merge(merge, b'Z').await.map(drop)
-    }
-
-    /// Reads up to a message of this kind, and gives its body; an error goes to the client.
-    pub(super) async fn await_merge(&mut self, merge: &mut Link, wanted: u8) -> Step<Vec<u8>> {
-        let mut failed = None;
-        let mut found = Vec::new();
-        loop {
-            while let Some(frame) = frame::next_frame(merge.backend.input(), &merge.limits)
-                .map_err(LinkError::Protocol)?
-            {
-                let body = &merge.backend.input()[5..frame.total];
-                match frame.tag {
-                    b'E' => {
-                        failed.get_or_insert(body.to_vec());
-                    }
-                    b'S' => {
-                        let (name, value) =
-                            backend::parse_parameter_status(body).map_err(LinkError::Protocol)?;
-                        let (name, value) = (name.to_owned(), value.to_owned());
-                        merge.backend.parameters.update(&name, &value);
-                    }
-                    b'Z' => {
-                        let status = body.first().copied().unwrap_or(b'E');
-                        merge.backend.set_status(status);
-                    }
-                    tag if tag == wanted => found.extend_from_slice(body),
-                    _ => {}
-                }
-                merge.backend.consume(frame.total);
-                if frame.tag == b'Z' || frame.tag == wanted {
-                    return match failed {
-                        None => Ok(found),
-                        Some(body) => {
-                            let context = merge.context.clone();
-                            backend::rewrite_error(&mut self.client.out, &body, Some(&context), 0)
-                                .map_err(LinkError::Protocol)?;
-                            Err(Failure::Sent)
-                        }
-                    };
-                }
-            }
-            match self.handle.cancelling(merge.backend.fill()).await {
-                Ok(0) => {
-                    return Err(LinkError::Server(std::io::ErrorKind::UnexpectedEof.into()).into());
-                }
-                Ok(_) => {}
-                Err(error) => return Err(LinkError::Server(error).into()),
-            }
-        }
-    }
-
-    /// Relays the query's own answer.
-    pub(super) async fn exchange_merge(&mut self, merge: &mut Link) -> Step {
-        self.flush_merge(merge).await?;
-        let relayed = merge.relay(&mut self.client, &mut self.notes);
-        let relayed = self.handle.cancelling(relayed).await;
-        // They are about this query alone.
-        let notes = std::mem::take(&mut self.notes);
-        match (notes.failed, relayed) {
-            // A server that says why it goes has said it all.
-            (Some(_), Ok(_) | Err(LinkError::Server(_))) => Err(Failure::Sent),
-            (None, Ok(Pause::Finished)) => Ok(()),
-            (None, Ok(Pause::CopyIn)) => Err(LinkError::unexpected(b'G').into()),
-            (_, Err(error)) => Err(error.into()),
-        }
-    }
 }
 
 /// Of the servers that can finish a query one of those that are chosen, or of all if none of these can: sessions take turns.
@@ -807,7 +437,7 @@ fn shards_of_keys(keys: &KeyRoute, sent: Sent<'_>, catalog: &Catalog) -> Option<
 }
 
 /// The temporary table of the nth table.
-fn relation(index: usize) -> String {
+pub(super) fn relation(index: usize) -> String {
     format!("pg_temp.pgweave_{}", index + 1)
 }
 
@@ -833,10 +463,6 @@ pub(super) fn column_list(columns: &[(String, u32)]) -> String {
         .map(|(name, _)| quote_identifier(name).to_string())
         .collect();
     columns.join(", ")
-}
-
-fn copy_data(out: &mut BytesMut, data: &[u8]) {
-    encode::copy_data(out, data);
 }
 
 /// `FirstNormalObjectId` of `src/include/access/transam.h`.

@@ -9,7 +9,8 @@ use std::collections::{HashMap, HashSet};
 use planner::{Scatter, Turns};
 use serde_json::{Map, Value};
 
-use super::gather::{Moved, Sent};
+use super::bringing::Moved;
+use super::gather::Sent;
 use super::report::Report;
 use super::scatter::{Asked, Question, Ready, Source};
 use super::{Session, Step};

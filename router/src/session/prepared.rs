@@ -170,6 +170,8 @@ struct Identity {
     reading: Reading,
     sql: Box<str>,
     parameter_types: Box<[u32]>,
+    /// Made for shards by the plan of another text: a client that sends it means something else by it.
+    of_shards: bool,
 }
 
 /// The named statements of all sessions of this router, most recently used ones first. One that falls out stays with
@@ -210,13 +212,44 @@ impl StatementRegistry {
             reading: reading.clone(),
             sql: sql.into(),
             parameter_types: parameter_types.into(),
+            of_shards: false,
         };
-        self.named.get_or_insert_with(&identity, || {
+        self.shared(&identity, epoch, plan)
+    }
+
+    /// The shared statement that shards know by this text, which takes the place of a client's.
+    pub fn intern_for_shards(
+        &self,
+        sql: &str,
+        parameter_types: &[u32],
+        statement: &Statement,
+    ) -> Arc<Statement> {
+        let identity = Identity {
+            epoch: statement.epoch.0,
+            reading: statement.reading.clone(),
+            sql: sql.into(),
+            parameter_types: parameter_types.into(),
+            of_shards: true,
+        };
+        let plan = || Ok::<_, std::convert::Infallible>(statement.planned.clone());
+        match self.shared(&identity, statement.epoch, plan) {
+            Ok(statement) => statement,
+            Err(never) => match never {},
+        }
+    }
+
+    fn shared<E>(
+        &self,
+        identity: &Identity,
+        epoch: Epoch,
+        plan: impl FnOnce() -> Result<Option<Arc<Planned>>, E>,
+    ) -> Result<Arc<Statement>, E> {
+        self.named.get_or_insert_with(identity, || {
             Ok(Arc::new(Statement {
-                sql: sql.into(),
-                parameter_types: parameter_types.into(),
+                sql: identity.sql.clone(),
+                parameter_types: identity.parameter_types.clone(),
                 planned: plan()?,
-                ..Statement::empty(self.next_key(true), epoch, reading.clone())
+                ..Statement::empty(self.next_key(true), epoch, identity.reading.clone())
             }))
         })
     }

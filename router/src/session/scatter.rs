@@ -520,17 +520,8 @@ impl Session {
         };
         let named = statement.key.named && statement.reading.temporary.is_empty();
         if named {
-            let interned = self.router.statements.intern(
-                sql,
-                types,
-                &statement.reading,
-                statement.epoch,
-                || Ok::<_, std::convert::Infallible>(statement.planned.clone()),
-            );
-            match interned {
-                Ok(statement) => return statement,
-                Err(never) => match never {},
-            }
+            let statements = &self.router.statements;
+            return statements.intern_for_shards(sql, types, statement);
         }
         Arc::new(Statement {
             key: self.router.statements.next_key(false),

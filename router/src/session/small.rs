@@ -5,8 +5,9 @@ use bytes::BytesMut;
 use catalog::quote_identifier;
 use planner::{Gather, GatherTable, Mentioned, Shape, Types};
 
+use super::bringing::Moved;
 use super::combine::Told;
-use super::gather::{Moved, Sent, column_list, is_exact_in_binary, qualified};
+use super::gather::{Sent, column_list, is_exact_in_binary, qualified};
 use super::report::{Failure, Report};
 use super::scatter::Source;
 use super::shapes::is_collatable;

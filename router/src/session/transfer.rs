@@ -11,8 +11,9 @@ use catalog::Catalog;
 use planner::{Access, Plan, Planned, Taken, Transfer, TransferSource, Types};
 
 use super::block::Block;
+use super::bringing::Moved;
 use super::extended::BindValues;
-use super::gather::{Moved, Sent};
+use super::gather::Sent;
 use super::links::Need;
 use super::load::Loading;
 use super::prepared::{ServerName, Statement};

@@ -7,8 +7,9 @@ use catalog::{Catalog, ShardId, quote_identifier};
 use planner::{Gather, GatherTable, Match, Mentioned, Route, Types, Value, Values};
 
 use super::Step;
+use super::bringing::Moved;
 use super::combine::portable_types;
-use super::gather::{Moved, column_list, qualified};
+use super::gather::{column_list, qualified};
 use super::report::Report;
 use super::scatter::Source;
 use super::served::ServedRows;
