@@ -127,7 +127,10 @@ fn check_report(body: &[u8]) {
     let mut out = BytesMut::new();
     if backend::rewrite_error(&mut out, body, Some("shard"), -3).is_ok() {
         assert_eq!(total_length(&out), Some(out.len()));
-        assert_eq!(backend::error_fields(&out[HEADER_BYTES..]), fields);
+        // A position is what a rewritten report may have another of.
+        let mut again = backend::error_fields(&out[HEADER_BYTES..]);
+        again.position = fields.position;
+        assert_eq!(again, fields);
         assert_eq!(backend::sqlstate(&out[HEADER_BYTES..]), sqlstate);
     }
 }

@@ -249,7 +249,21 @@ fn is_alike_everywhere(findings: &Findings<'_>) -> Result<(), Error> {
             "that changes settings or takes locks of the session".into(),
         ));
     }
-    if let Some(why) = &findings.not_gathered {
+    let own_of_servers = (findings.system_column.as_ref())
+        .map(|column| format!("it reads the system column {column}"))
+        .or_else(|| {
+            findings
+                .tableoid
+                .then(|| "it reads the system column tableoid".to_owned())
+        })
+        .or_else(|| {
+            Some(format!(
+                "it reads the system catalog {}",
+                findings.system.as_ref()?
+            ))
+        })
+        .or_else(|| (!findings.sizes.is_empty()).then(|| "it asks for sizes".to_owned()));
+    if let Some(why) = findings.not_gathered.as_ref().or(own_of_servers.as_ref()) {
         return Err(refused(format!("cannot be split: {why}"))
             .with_hint("What a server says of its own rows means another row on each shard."));
     }
