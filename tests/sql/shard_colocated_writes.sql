@@ -15,7 +15,8 @@ INSERT INTO orders VALUES (1, 1, 10, 1), (1, 2, 20, 2), (2, 1, 30, 3), (3, 1, 40
 INSERT INTO sums SELECT customer_id, sum(total), count(*) FROM orders GROUP BY customer_id;
 -- unordered
 INSERT INTO archive (customer_id, id, total) SELECT customer_id, id, total FROM orders WHERE total > 40 RETURNING customer_id, id, total;
-INSERT INTO archive (customer_id, id, total) SELECT customer_id, id, total FROM orders WHERE total > 40;
+-- One row is there already.
+INSERT INTO archive (customer_id, id, total) SELECT customer_id, id, total FROM orders WHERE total < 40 OR total = 90;
 INSERT INTO archive (customer_id, id, total, moved) SELECT customer_id, id, total, now() FROM orders ON CONFLICT DO NOTHING;
 INSERT INTO archive AS a (customer_id, id, total) SELECT o.customer_id, o.id, p.price FROM orders o JOIN products p ON p.id = o.product ON CONFLICT (customer_id, id) DO UPDATE SET total = excluded.total + a.total;
 SELECT customer_id, id, total FROM archive ORDER BY 1, 2;
