@@ -246,8 +246,14 @@ fn connections_that_break_do_no_harm() {
 
 #[test]
 fn another_router_goes_on_where_one_was_killed() {
-    SHARED.runtime().block_on(async {
-        let cluster = cluster();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        // Of its own: no other router must carry the steps.
+        let cluster = Cluster::start(Options::default()).await.unwrap();
+        let cluster = &cluster;
         let keys = accounts(cluster, "killed");
         cluster.router.ask_to_stop(Stop::Now);
         let endpoint = |shard: usize| {
