@@ -88,3 +88,40 @@ DEALLOCATE p;
 SELECT * FROM words ORDER BY word COLLATE "C";
 SELECT * FROM sums ORDER BY product;
 SELECT * FROM orders WHERE customer_id > 500 ORDER BY 1, 2;
+-- Values whose text would not be the same value again are not moved.
+CREATE TABLE kept (id int PRIMARY KEY, c char(6), t timestamptz, i interval, f double precision, p point, a float8[]);
+CREATE TABLE taken (k bigint PRIMARY KEY, c text, v varchar(10), x char(4), t timestamptz, i interval, p point, a float8[]);
+-- setup pgweave: SELECT pgweave.shard_table(':schema.kept', 'id')
+-- setup pgweave: SELECT pgweave.shard_table(':schema.taken', 'k')
+INSERT INTO kept SELECT g, 'ab', '2024-06-01 12:00+00', '1 mon -2 days +03:00', 0.1::float8 + 0.2, point(0.1::float8 + 0.2, 1), ARRAY[0.1::float8 + 0.2] FROM generate_series(1, 6) g;
+INSERT INTO taken (k, x) SELECT id + 50, c FROM kept;
+-- expect-refusal 0A000
+INSERT INTO taken (k, c) SELECT id + 100, c FROM kept;
+-- expect-refusal 0A000
+INSERT INTO taken (k, v) SELECT id + 100, c FROM kept;
+INSERT INTO taken (k, c, v) SELECT id + 100, c::text, c::varchar FROM kept;
+INSERT INTO taken (k, t, i, p, a) SELECT id + 200, t, i, p, a FROM kept;
+-- expect-refusal 0A000
+INSERT INTO taken (k, t) SELECT id + 300, 'now' FROM kept;
+SET datestyle = 'SQL, DMY';
+SET timezone = 'Asia/Kolkata';
+-- expect-refusal 0A000
+INSERT INTO taken (k, t) SELECT id + 400, t FROM kept;
+-- expect-refusal 0A000
+UPDATE kept SET id = id + 1000;
+INSERT INTO taken (k, c, t) SELECT id + 450, 'x', '01/02/2024' FROM kept WHERE id < 4;
+RESET datestyle;
+RESET timezone;
+SET intervalstyle = 'sql_standard';
+-- expect-refusal 0A000
+INSERT INTO taken (k, i) SELECT id + 500, i FROM kept;
+RESET intervalstyle;
+SET extra_float_digits = -5;
+-- expect-refusal 0A000
+INSERT INTO taken (k, p) SELECT id + 600, p FROM kept;
+-- expect-refusal 0A000
+INSERT INTO taken (k, a) SELECT id + 600, a FROM kept;
+RESET extra_float_digits;
+UPDATE kept SET id = id + 2000 WHERE id < 3;
+SELECT * FROM taken ORDER BY k;
+SELECT * FROM kept ORDER BY id;

@@ -11,6 +11,8 @@ pub struct Transfer {
     pub statement: Range<usize>,
     pub tag: StatementTag,
     pub source: TransferSource,
+    /// Where they are stored: its name with its schema, as SQL.
+    pub table: String,
     /// What stores the rows on a shard: a COPY.
     pub copy: String,
     pub load: Load,
@@ -35,6 +37,4 @@ pub struct Taken {
     pub spread: Spread,
     /// The text that it spreads.
     pub sql: String,
-    /// The table's name as SQL, with its schema.
-    pub table: String,
 }

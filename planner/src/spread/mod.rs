@@ -91,7 +91,10 @@ pub(crate) fn spread(
         Ok(part) => part,
         Err(error) => {
             let moved = match node {
-                Node::InsertStmt(insert) if stores_query(&binder.bound, root) => {
+                // Of a moment's word each shard would make its own moment as it stores it.
+                Node::InsertStmt(insert)
+                    if stores_query(&binder.bound, root) && findings.moment_words.is_empty() =>
+                {
                     transfer::transfer(insert, (own, span.0), parameters, context)
                 }
                 _ => None,

@@ -135,8 +135,8 @@ pub(super) fn shift(
                 learned: Learned::default(),
             },
             sql,
-            table: full.clone(),
         }),
+        table: full.clone(),
         copy: format!("COPY {full} ({}) FROM STDIN", quoted.join(", ")),
         load: Load {
             table: table.name.clone(),

@@ -68,16 +68,17 @@ pub(super) fn transfer(
         .checked_sub(start)?;
     let query = query_start(own, at)?;
     let quoted: Vec<String> = names.iter().map(|name| quote_identifier(name)).collect();
+    let full = format!(
+        "{}.{}",
+        quote_identifier(&table.schema),
+        quote_identifier(&table.name)
+    );
     Some(Transfer {
         statement: start..start + own.len(),
         tag: StatementTag("INSERT"),
         source: TransferSource::Query(query..own.len()),
-        copy: format!(
-            "COPY {}.{} ({}) FROM STDIN",
-            quote_identifier(&table.schema),
-            quote_identifier(&table.name),
-            quoted.join(", ")
-        ),
+        copy: format!("COPY {full} ({}) FROM STDIN", quoted.join(", ")),
+        table: full,
         load: Load {
             table: table.name.clone(),
             target: LoadTarget::Rows { group: *group, key },

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use catalog::Catalog;
-use planner::{Access, Plan, Planned, Taken, Transfer, TransferSource, Types};
+use planner::{Access, LoadTarget, Plan, Planned, Taken, Transfer, TransferSource, Types};
 
 use super::block::Block;
 use super::bringing::Moved;
@@ -96,7 +96,7 @@ impl Session {
                     .ok_or_else(|| Report::error("XX000", "the query of an INSERT is empty"))?
             }
             TransferSource::Taken(taken) => {
-                self.check_movable(taken, catalog).await?;
+                self.check_movable(&transfer.table, taken, catalog).await?;
                 Planned {
                     part: None,
                     plan: Arc::new(Plan::Spread(taken.spread.clone())),
@@ -150,9 +150,9 @@ impl Session {
     }
 
     /// Rows are moved by DELETE and COPY: that must come to the same as an UPDATE.
-    async fn check_movable(&mut self, taken: &Taken, catalog: &Arc<Catalog>) -> Step {
+    async fn check_movable(&mut self, name: &str, taken: &Taken, catalog: &Arc<Catalog>) -> Step {
         let mut table = String::new();
-        push_literal(&mut table, &taken.table);
+        push_literal(&mut table, name);
         let shards = self.shards_of_group(None, taken.spread.group, catalog)?;
         let Some(shard) = shards.first() else {
             return Ok(());
@@ -177,7 +177,7 @@ impl Session {
         }
         Err(Report::error(
             "0A000",
-            format!("UPDATE of the shard key of {}, which has {what}", taken.table),
+            format!("UPDATE of the shard key of {name}, which has {what}"),
         )
         .detail("Rows that move to another shard are deleted and inserted, which would not come to the same.")
         .hint("Delete the rows and insert them with their new keys.")
@@ -208,18 +208,14 @@ impl Session {
                 let found = self
                     .learn_types(index, (text, offset, true), query, &[], sent)
                     .await?;
+                self.check_own_types(index, transfer, &found).await?;
                 transfer.learned.note(found)
             }
         };
         let pairs = types.columns.iter().zip(&transfer.columns);
         for (from, (name, to)) in pairs {
             if !stored_alike(*from, *to) {
-                return Err(Report::error(
-                    "0A000",
-                    format!("INSERT over several shards of a query whose type for column {name} is another than the column's"),
-                )
-                .hint(format!("Cast the value for {name} to the column's type in the query."))
-                .into());
+                return Err(other_type(name).into());
             }
         }
         if types.columns.len() != transfer.columns.len() {
@@ -230,21 +226,62 @@ impl Session {
             .hint("Name the columns in the INSERT.")
             .into());
         }
-        let is_float = |oid: &u32| matches!(oid, 700 | 701);
-        let rounds = self
-            .settings
-            .wanted()
-            .iter()
-            .any(|(name, _)| name.eq_ignore_ascii_case("extra_float_digits"));
-        if rounds && types.columns.iter().any(is_float) {
-            return Err(Report::error(
-                "0A000",
-                "INSERT over several shards of floating-point numbers while extra_float_digits is set",
-            )
-            .hint("RESET extra_float_digits.")
-            .into());
+        if !types.columns.iter().all(|oid| is_written_alike(*oid)) {
+            self.check_exact_texts(transfer, catalog).await?;
         }
         Ok(types)
+    }
+
+    /// Types that users have made are stored as what they are, not as another type that reads their text otherwise. `types`: as the
+    /// server of this link has them.
+    async fn check_own_types(&mut self, index: usize, transfer: &Transfer, types: &Types) -> Step {
+        let pairs = types.columns.iter().zip(&transfer.columns);
+        for (from, (name, to)) in pairs {
+            if *from < FIRST_OF_USERS || *to < FIRST_OF_USERS {
+                continue;
+            }
+            let (mut table, mut column) = (String::new(), String::new());
+            push_literal(&mut table, &transfer.table);
+            push_literal(&mut column, name);
+            // A domain is described as what it is made of.
+            let sql = format!(
+                "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
+                   WHERE a.attrelid = {table}::pg_catalog.regclass AND a.attname = {column} \
+                     AND {from} IN (t.oid, t.typbasetype))"
+            );
+            if self.query_value(index, &sql).await? != "t" {
+                return Err(other_type(name).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The texts of values must be the values again, whatever the session or its role has set.
+    async fn check_exact_texts(&mut self, transfer: &Transfer, catalog: &Arc<Catalog>) -> Step {
+        let LoadTarget::Rows { group, .. } = &transfer.load.target else {
+            return Ok(());
+        };
+        let shards = self.shards_of_group(None, *group, catalog)?;
+        let Some(shard) = shards.first() else {
+            return Ok(());
+        };
+        let need = Need::shard(*shard, Access::LockingRead);
+        let index = self.link(need, catalog).await?;
+        self.drain().await?;
+        let sql = "SELECT pg_catalog.concat_ws(' and ', \
+                     CASE WHEN pg_catalog.current_setting('datestyle') NOT LIKE 'ISO%' THEN 'DateStyle' END, \
+                     CASE WHEN pg_catalog.current_setting('intervalstyle') <> 'postgres' THEN 'IntervalStyle' END, \
+                     CASE WHEN pg_catalog.current_setting('extra_float_digits')::pg_catalog.int4 < 1 THEN 'extra_float_digits' END)";
+        let lossy = self.query_value(index, sql).await?;
+        if lossy.is_empty() {
+            return Ok(());
+        }
+        Err(Report::error(
+            "0A000",
+            format!("rows are moved between shards by values whose text {lossy} may change"),
+        )
+        .hint("SET datestyle TO 'ISO', intervalstyle TO 'postgres' and extra_float_digits TO 1 for this statement.")
+        .into())
     }
 
     /// Runs the query with the client's values, all columns as text.
@@ -367,11 +404,28 @@ fn push_field(line: &mut Vec<u8>, value: Option<&[u8]>) {
     }
 }
 
+fn other_type(column: &str) -> Report {
+    Report::error(
+        "0A000",
+        format!("INSERT over several shards of a query whose type for column {column} is another than the column's"),
+    )
+    .hint(format!("Cast the value for {column} to the column's type in the query."))
+}
+
+/// Whether values of the type have one text, whatever is set: boolean, bytea, integers, texts, oid, json, numeric, uuid, jsonb.
+fn is_written_alike(oid: u32) -> bool {
+    const ALIKE: [u32; 15] = [
+        16, 17, 18, 19, 20, 21, 23, 25, 26, 114, 1042, 1043, 1700, 2950, 3802,
+    ];
+    ALIKE.contains(&oid)
+}
+
 /// Whether the text of a value of one type is, as a value of the other, what an INSERT would make of it. PostgreSQL has accepted the
 /// pair already.
 fn stored_alike(from: u32, to: u32) -> bool {
     const INTEGERS: [u32; 3] = [21, 23, 20];
-    const TEXTS: [u32; 4] = [25, 1042, 1043, 19];
+    const BPCHAR: u32 = 1042;
+    const TEXTS: [u32; 4] = [25, BPCHAR, 1043, 19];
     const NUMERIC: u32 = 1700;
     from == to
         // Constants without a type of their own are read as the column's.
@@ -380,7 +434,8 @@ fn stored_alike(from: u32, to: u32) -> bool {
         || INTEGERS.contains(&from) && (INTEGERS.contains(&to) || to == NUMERIC)
         // To floating point PostgreSQL itself goes by the text.
         || (from == NUMERIC || INTEGERS.contains(&from)) && matches!(to, 700 | 701)
-        || TEXTS.contains(&from) && TEXTS.contains(&to)
+        // The blanks at the end of a character(n) are not part of it as another text.
+        || from != BPCHAR && TEXTS.contains(&from) && TEXTS.contains(&to)
         // date to timestamp, and both with the session's time zone.
         || from == 1082 && to == 1114
         || from >= FIRST_OF_USERS && to >= FIRST_OF_USERS
