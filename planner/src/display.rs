@@ -217,9 +217,15 @@ fn gather_tree(gather: &Gather) -> Tree {
     }
     let shards: Vec<String> = gather.servers.iter().map(ShardId::to_string).collect();
     let mut children = vec![Tree::leaf(format!("Finished on: {}", shards.join(" or ")))];
+    if let Some(rest) = &gather.rest {
+        children.push(Tree::leaf(format!("Besides its parts: {rest}")));
+    }
     for table in &gather.tables {
         let only = if table.only { "ONLY " } else { "" };
         let what = match table.place {
+            GatherPlace::Group(group) if table.part.is_some() => {
+                format!("Part on each shard of group {group}: {}", table.name.name)
+            }
             GatherPlace::Group(group) => {
                 format!("Rows of: {only}{} of group {group}", table.name.name)
             }
@@ -248,8 +254,18 @@ fn gather_tree(gather: &Gather) -> Tree {
                 line += " by key";
             }
         }
+        for among in &table.among {
+            line += &format!(", if {}", among.sql);
+        }
         if let Some(keys) = &table.keys {
             line += &format!(", {keys}");
+        }
+        if let Some(part) = &table.part {
+            line += &format!(": {}", part.sql);
+            if let Some(combine) = &part.combine {
+                let finish = combine.finish_text(&table.name.name);
+                line += &format!("; finished: {finish}");
+            }
         }
         children.push(Tree::leaf(line));
     }

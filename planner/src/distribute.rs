@@ -61,14 +61,19 @@ pub(crate) fn split(bound: &Bound<'_>, root: QueryId) -> Option<Split> {
 }
 
 /// The group over whose shards a query's result, whatever it computes, is the results of each, put together.
-pub(crate) fn apart(bound: &Bound<'_>, query: QueryId) -> Option<GroupId> {
+pub(crate) fn apart(bound: &Bound<'_>, query: QueryId) -> Option<Split> {
     let mut search = Search {
         bound,
         references: references(bound),
         depth: 0,
     };
     let drivers = search.rows(query);
-    proved(bound, query, drivers).map(|split| split.group)
+    proved(bound, query, drivers)
+}
+
+/// Which outputs of the query are the driver's shard key.
+pub(crate) fn key_outputs(bound: &Bound<'_>, split: &Split, query: QueryId) -> Option<Vec<usize>> {
+    positions_of(bound, split.key.as_ref()?, query)
 }
 
 /// The first of these drivers that all other sharded tables are tied to.
@@ -178,7 +183,7 @@ impl Search<'_, '_> {
 
     fn item(&mut self, id: ItemId) -> Vec<Driver> {
         match &self.bound.items[id] {
-            Item::Other => Vec::new(),
+            Item::Other | Item::Reference { .. } => Vec::new(),
             Item::Sharded {
                 group,
                 key,
@@ -284,7 +289,9 @@ impl Search<'_, '_> {
             let mut driver = self.rows(*branch).into_iter().next()?;
             // As the set operation's own outputs.
             let outputs = &self.bound.queries[query].outputs;
-            driver.visible = self.positions_of(&driver, *branch).and_then(|positions| {
+            let visible = driver.visible.as_ref();
+            let positions = visible.and_then(|key| positions_of(self.bound, key, *branch));
+            driver.visible = positions.and_then(|positions| {
                 positions
                     .iter()
                     .map(|position| outputs.get(*position)?.variable)
@@ -303,26 +310,6 @@ impl Search<'_, '_> {
             });
         }
         together
-    }
-
-    /// Which outputs of a query are the driver's key.
-    fn positions_of(&self, driver: &Driver, query: QueryId) -> Option<Vec<usize>> {
-        let source = &self.bound.queries[query];
-        if !source.positions_known {
-            return None;
-        }
-        let known = match &source.kind {
-            QueryKind::Level(level) => known(level),
-            _ => Known::default(),
-        };
-        let position = |column: &Variable| {
-            source.outputs.iter().position(|output| {
-                output
-                    .variable
-                    .is_some_and(|variable| known.same(variable, *column))
-            })
-        };
-        driver.visible.as_ref()?.iter().map(position).collect()
     }
 
     /// Whether these outputs of a query are the driver's key, in the form that key columns of these types store it.
@@ -363,7 +350,9 @@ impl Search<'_, '_> {
 
     /// The driver of a subquery for the query around it.
     fn seen_from_outside(&self, mut driver: Driver, query: QueryId, first: Variable) -> Driver {
-        let visible: Option<Key> = self.positions_of(&driver, query).map(|positions| {
+        let visible = driver.visible.as_ref();
+        let positions = visible.and_then(|key| positions_of(self.bound, key, query));
+        let visible: Option<Key> = positions.map(|positions| {
             positions
                 .iter()
                 .map(|position| first + *position as Variable)
@@ -376,6 +365,26 @@ impl Search<'_, '_> {
         driver.visible = visible;
         driver
     }
+}
+
+/// Which outputs of a query are these columns.
+fn positions_of(bound: &Bound<'_>, key: &Key, query: QueryId) -> Option<Vec<usize>> {
+    let source = &bound.queries[query];
+    if !source.positions_known {
+        return None;
+    }
+    let known = match &source.kind {
+        QueryKind::Level(level) => known(level),
+        _ => Known::default(),
+    };
+    let position = |column: &Variable| {
+        source.outputs.iter().position(|output| {
+            output
+                .variable
+                .is_some_and(|variable| known.same(variable, *column))
+        })
+    };
+    key.iter().map(position).collect()
 }
 
 fn known(level: &Level) -> Known {

@@ -13,22 +13,24 @@ use catalog::{Column, ShardId, Table, TableKind};
 use crate::bind::Needed;
 use crate::distribute::apart;
 use crate::narrow::Narrowing;
+use crate::parts::Parts;
 use crate::piece::{identifier_end, quoted_identifier_end, skip_blank};
 use crate::query::{Appearance, Appears, Bound, Findings, QueryKind, TableOid, ViewUse};
 use crate::{
-    Access, Context, Error, Gather, GatherPlace, GatherTable, GatherView, Learned, Mention,
-    Mentioned, Name, Served,
+    Access, Context, Error, Gather, GatherPart, GatherPlace, GatherTable, GatherView, Learned,
+    Mention, Mentioned, Name, Served,
 };
 
-/// Plans a SELECT that no single shard answers. `refusal`: why not, for queries that cannot be gathered either.
+/// Plans a SELECT that no single shard answers: its text, and where it stands there. `refusal`: why not, for queries that cannot be
+/// gathered either. `parts`: those of a statement of which this is the rest.
 pub(crate) fn gather(
     bound: &Bound<'_>,
     needed: Option<&Needed>,
     narrowing: &Narrowing,
-    span: (usize, usize),
-    sql: &str,
+    (sql, span): (&str, (usize, usize)),
     context: &Context<'_>,
     refusal: &Error,
+    parts: Option<&Parts>,
 ) -> Result<Gather, Error> {
     let findings = &bound.findings;
     if let Some(why) = obstacle(findings, context) {
@@ -39,6 +41,7 @@ pub(crate) fn gather(
     let servers = servers(findings, context)?;
     let gather = Gather {
         statement: span.0..span.1,
+        rest: parts.map(|parts| parts.rest.clone()),
         tables: Vec::new(),
         views: Vec::new(),
         served: Vec::new(),
@@ -53,6 +56,7 @@ pub(crate) fn gather(
         parameters: u16::try_from(findings.parameters.len()).unwrap_or(u16::MAX),
         learned: Learned::default(),
         combine: None,
+        otherwise: None,
     };
     let mut gathering = Gathering {
         bound,
@@ -60,9 +64,10 @@ pub(crate) fn gather(
         narrowing,
         gather,
         named: Vec::new(),
+        parts,
     };
     let mentions = gathering
-        .mentions(None, sql, span)
+        .mentions(None, sql, parts.map_or(span, |parts| (0, parts.rest.len())))
         .and_then(|mut mentions| {
             for (location, schema) in &findings.schema_names {
                 mentions.push(schema_name(*location, schema, sql).ok_or(schema.clone())?);
@@ -165,6 +170,7 @@ struct Gathering<'b, 'c> {
     gather: Gather,
     /// Where each of the tables is named.
     named: Vec<Vec<&'b Appearance<'c>>>,
+    parts: Option<&'b Parts>,
 }
 
 impl<'b, 'c> Gathering<'b, 'c> {
@@ -185,7 +191,13 @@ impl<'b, 'c> Gathering<'b, 'c> {
             let (_, name) = appearance.what.name();
             let range = place(appearance, sql, span).ok_or(name)?;
             let of = match &appearance.what {
-                Appears::Table(table) => self.table(described_table(table), appearance),
+                Appears::Table(table) => {
+                    let described = GatherTable {
+                        part: self.part(table),
+                        ..described_table(table)
+                    };
+                    self.table(described, appearance)
+                }
                 Appears::View(used) => match self.place_of(used) {
                     Some(place) => {
                         let mentioned = self.table(described_view(used, place), appearance);
@@ -215,6 +227,13 @@ impl<'b, 'c> Gathering<'b, 'c> {
         Ok(mentions)
     }
 
+    /// The part that stands behind a table's name.
+    fn part(&self, table: &Table) -> Option<Box<GatherPart>> {
+        let parts = self.parts?;
+        let at = (parts.tables.iter()).position(|part| std::ptr::eq(part, table))?;
+        parts.parts.get(at).cloned().map(Box::new)
+    }
+
     /// Where the rows of a view are to be had as if it were a table. `None`: nowhere.
     fn place_of(&self, used: &ViewUse<'_>) -> Option<GatherPlace> {
         if !used.sharded {
@@ -231,7 +250,7 @@ impl<'b, 'c> Gathering<'b, 'c> {
         if ordered || !used.steady || !used.homes.is_empty() {
             return None;
         }
-        apart(self.bound, used.query).map(GatherPlace::Group)
+        apart(self.bound, used.query).map(|split| GatherPlace::Group(split.group))
     }
 
     /// Copies are made like the view, which locks all that it reads.
@@ -328,7 +347,7 @@ impl<'b, 'c> Gathering<'b, 'c> {
             // Their number matters.
             table.columns.extend(first);
         }
-        table.whole = table.columns.len() == width;
+        table.whole = table.columns.len() == width && table.part.is_none();
         if !table.whole {
             table.all = every;
         }
@@ -342,6 +361,7 @@ impl<'b, 'c> Gathering<'b, 'c> {
             .filter(|_| !appearance.renamed)
             .map_or(&[][..], |needed| needed.conditions(appearance.relation));
         if !conditions.is_empty() {
+            // Rows that are the same for all are read where they are, but within a block.
             let each: Vec<String> = conditions.iter().map(|sql| format!("({sql})")).collect();
             table.condition = Some(each.join(" AND "));
             // Without a condition the name does not matter.
@@ -361,6 +381,10 @@ impl<'b, 'c> Gathering<'b, 'c> {
     fn arranged(self) -> Gather {
         let mut gather = self.gather;
         let order = self.narrowing.arrange(&mut gather.tables, &self.named);
+        if let Some(needed) = self.needed {
+            self.narrowing
+                .among(&mut gather.tables, &self.named, &order, needed);
+        }
         let place = |of: &mut Mentioned| {
             if let Mentioned::Table(table) = of
                 && let Some(place) = order.iter().position(|index| index == table)
@@ -459,6 +483,8 @@ fn described_table(table: &Table) -> GatherTable {
         all: Vec::new(),
         keys: None,
         matches: None,
+        among: Vec::new(),
+        part: None,
     }
 }
 
@@ -484,6 +510,8 @@ fn described_view(used: &ViewUse<'_>, place: GatherPlace) -> GatherTable {
         all: Vec::new(),
         keys: None,
         matches: None,
+        among: Vec::new(),
+        part: None,
     }
 }
 

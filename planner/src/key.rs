@@ -405,7 +405,7 @@ impl Pinner<'_, '_> {
 
     fn item(&mut self, id: ItemId, known: Rc<Known>, tasks: &mut Vec<Task>) -> Result<(), Error> {
         match &self.bound.items[id] {
-            Item::Other => Ok(()),
+            Item::Other | Item::Reference { .. } => Ok(()),
             Item::Sharded {
                 table,
                 group,
@@ -519,6 +519,9 @@ impl Pinner<'_, '_> {
                     key.first().map_or("", |key| &key.name),
                 )),
             };
+        }
+        if key.is_empty() {
+            return Err(not_tied(table, key, ""));
         }
         let mut columns: Vec<Vec<KeySource>> = Vec::with_capacity(key.len());
         for (key_column, variable) in key.iter().zip(variables) {

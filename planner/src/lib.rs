@@ -41,6 +41,7 @@ mod operator;
 mod parameter;
 mod parse;
 mod parse_error;
+mod parts;
 mod piece;
 mod plan;
 mod query;

@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use catalog::{Table, TableKind};
+use catalog::{KeyColumn, Table, TableKind};
 use smallvec::smallvec;
 
-use crate::bind::Binder;
+use crate::bind::{Binder, Needed};
 use crate::key::seen;
 use crate::query::{Appearance, Appears, QueryId};
 use crate::scope::{Columns, RelationId};
-use crate::{GatherTable, KeyRole, KeyRoute, KeySource, KeyTuple, Match};
+use crate::{Among, GatherTable, KeyRole, KeyRoute, KeySource, KeyTuple, Match};
 
 /// By the relations that tables are in the query.
 #[derive(Default)]
@@ -71,6 +71,57 @@ pub(crate) fn narrowing(binder: &Binder<'_, '_>, root: QueryId, sql: &str) -> Na
     Narrowing(narrowed.collect())
 }
 
+impl Narrowed {
+    /// The columns of a table that equal those of another, if each shard has all rows of that one which go with its own.
+    fn pairs<'t>(
+        &self,
+        table: &'t Table,
+        other: RelationId,
+        other_table: &'t Table,
+    ) -> Option<Vec<(&'t str, &'t str)>> {
+        /// Texts may have collations that cannot be compared.
+        const TEXTS: [u32; 3] = [25, 1042, 1043];
+        let same = self.same.iter().filter(|same| same.other == other);
+        let pairs: Vec<(&str, &str)> = same
+            .filter_map(|same| {
+                let own = table.columns.get(same.column)?;
+                let others = other_table.columns.get(same.other_column)?;
+                let texts = TEXTS.contains(&own.type_oid) || TEXTS.contains(&others.type_oid);
+                (!texts).then_some((own.name.as_str(), others.name.as_str()))
+            })
+            .collect();
+        let is_there = match (&table.kind, &other_table.kind) {
+            (TableKind::Sharded { .. }, TableKind::Reference) => !pairs.is_empty(),
+            (
+                TableKind::Sharded { group, key },
+                TableKind::Sharded {
+                    group: other_group,
+                    key: other_key,
+                },
+            ) => {
+                let tied = |(own, other): (&KeyColumn, &KeyColumn)| {
+                    let pair = (own.name.as_str(), other.name.as_str());
+                    pairs.contains(&pair)
+                };
+                group == other_group
+                    && !key.is_empty()
+                    && key.len() == other_key.len()
+                    && key.iter().zip(other_key).all(tied)
+            }
+            _ => false,
+        };
+        is_there.then_some(pairs)
+    }
+}
+
+/// What the query calls a relation.
+fn called<'a>(appearance: &'a Appearance<'_>) -> &'a str {
+    match &appearance.alias {
+        Some(alias) => alias,
+        None => appearance.what.name().1,
+    }
+}
+
 /// The table that is named there, in the query's own text.
 fn table_of<'c>(appearance: &Appearance<'c>) -> Option<&'c Table> {
     match appearance.what {
@@ -118,6 +169,90 @@ impl Narrowing {
             order.push(index);
         }
         order
+    }
+
+    /// Says of which tables each shard can ask whether they have rows that go with those of a table: other tables of its group by the
+    /// shard key, and reference tables, if they have conditions.
+    pub fn among(
+        &self,
+        tables: &mut [GatherTable],
+        named: &[Vec<&Appearance<'_>>],
+        order: &[usize],
+        needed: &Needed,
+    ) {
+        for index in 0..tables.len() {
+            let found = self.among_of(index, tables, named, order, needed);
+            if let ([appearance], false) = (named[index].as_slice(), found.is_empty()) {
+                tables[index].called = called(appearance).to_owned();
+                tables[index].among = found;
+            }
+        }
+    }
+
+    fn among_of(
+        &self,
+        index: usize,
+        tables: &[GatherTable],
+        named: &[Vec<&Appearance<'_>>],
+        order: &[usize],
+        needed: &Needed,
+    ) -> Vec<Among> {
+        let [appearance] = named[index].as_slice() else {
+            return Vec::new();
+        };
+        let (Some(narrowed), Some(table)) =
+            (self.0.get(&appearance.relation), table_of(appearance))
+        else {
+            return Vec::new();
+        };
+        let own = called(appearance);
+        let mut found = Vec::new();
+        for (other_index, others) in named.iter().enumerate() {
+            let [other] = others.as_slice() else {
+                continue;
+            };
+            let conditions = needed.conditions(other.relation);
+            if other_index == index
+                || tables[index].part.is_some()
+                || tables[other_index].part.is_some()
+                || conditions.is_empty()
+                || other.renamed
+                || called(other) == own
+            {
+                continue;
+            }
+            let Some(other_table) = table_of(other) else {
+                continue;
+            };
+            let Some(pairs) = narrowed.pairs(table, other.relation, other_table) else {
+                continue;
+            };
+            let other_name = catalog::quote_identifier(called(other)).to_string();
+            let own_name = catalog::quote_identifier(own);
+            let pairs = pairs.iter().map(|(column, other_column)| {
+                format!(
+                    "{other_name}.{} OPERATOR(pg_catalog.=) {own_name}.{}",
+                    catalog::quote_identifier(other_column),
+                    catalog::quote_identifier(column)
+                )
+            });
+            let conditions = conditions.iter().map(|sql| format!("({sql})"));
+            let all: Vec<String> = conditions.chain(pairs).collect();
+            let only = if other.only { "ONLY " } else { "" };
+            let sql = format!(
+                "EXISTS (SELECT FROM {only}{}.{} AS {other_name} WHERE {})",
+                catalog::quote_identifier(&other_table.schema),
+                catalog::quote_identifier(&other_table.name),
+                all.join(" AND ")
+            );
+            if let Some(position) = order.iter().position(|known| *known == other_index) {
+                found.push(Among {
+                    table: position,
+                    sql,
+                });
+            }
+        }
+        found
     }
 
     /// How a table is narrowed by one that comes before: preferably by its shard key.

@@ -40,7 +40,11 @@ pub(crate) enum Item<'c> {
         relation: usize,
         location: i32,
     },
-    /// Nothing to prove: reference and unsharded tables, functions, catalogs.
+    /// Nothing to prove: every shard has all of its rows.
+    Reference {
+        relation: usize,
+    },
+    /// Nothing to prove: unsharded tables, functions, catalogs.
     Other,
     /// A subquery, a view or a reference to a CTE. `first`: the variable of its first output column.
     Derived {

@@ -9,7 +9,9 @@ use pg_raw_parse::{NodeMut, deparse};
 
 use crate::Error;
 use crate::bind::column_name;
-use crate::parse::{BoolExprType, ConstValue, LimitOption, Node, SQLValueFunctionOp, nodes};
+use crate::parse::{
+    BoolExprType, ConstValue, LimitOption, Node, SQLValueFunctionOp, SetOperation, nodes,
+};
 use crate::walk::{children, query_children};
 
 /// How deep a tree may be to be copied and printed.
@@ -274,6 +276,108 @@ pub(crate) fn with_moment(
         true => print(Node::SelectStmt(&copy)).map(Some),
         false => Ok(None),
     }
+}
+
+/// Where a SELECT stands in its text: where its first output is, and how many set operations begin there too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place(i32, u32);
+
+/// `None`: it cannot be told from others.
+pub(crate) fn place_of(select: &nodes::SelectStmt) -> Option<Place> {
+    let mut leftmost = select;
+    let mut operations = 0;
+    while leftmost.op != SetOperation::SETOP_NONE {
+        leftmost = leftmost.larg()?;
+        operations += 1;
+    }
+    let first = leftmost.target_list().first()?;
+    Some(Place(first.location, operations))
+}
+
+/// A SELECT within the statement.
+pub(crate) fn find(select: &nodes::SelectStmt, place: Place) -> Option<Node<'_>> {
+    let mut stack = vec![Node::SelectStmt(select)];
+    while let Some(node) = stack.pop() {
+        if let Node::SelectStmt(select) = node
+            && place_of(select) == Some(place)
+        {
+            return Some(node);
+        }
+        let known = query_children(node, &mut stack) || children(node, &mut stack).is_ok();
+        if !known {
+            return None;
+        }
+    }
+    None
+}
+
+/// The statement with other queries, as SQL, in place of some of those within it.
+pub(crate) fn with_queries(
+    select: &nodes::SelectStmt,
+    instead: &[(Place, String)],
+) -> Result<String, Error> {
+    let parsed = instead
+        .iter()
+        .map(|(place, sql)| Ok((*place, crate::parse::parse(sql)?)))
+        .collect::<Result<Vec<_>, Error>>()?;
+    let mut replaced = 0;
+    let copy = owned(|mem| {
+        let mut copy = mem.make_unique(select);
+        let mut transform = Queries {
+            mem,
+            instead: &parsed,
+            replaced: 0,
+        };
+        transform.transform_select_stmt(copy.as_mut());
+        replaced = transform.replaced;
+        copy
+    });
+    match replaced == instead.len() {
+        true => print(Node::SelectStmt(&copy)),
+        false => Err(Error::internal("a query within a statement is not found")),
+    }
+}
+
+struct Queries<'mem, 'v> {
+    mem: MemoryToken<'mem>,
+    instead: &'v [(Place, crate::parse::Tree)],
+    replaced: usize,
+}
+
+impl<'mem> Transform<'mem> for Queries<'mem, '_> {
+    fn transform_select_stmt<'mutref>(&mut self, mut node: nodes::SelectStmtMut<'mem, 'mutref>) {
+        let place = place_of(&node);
+        let found = self.instead.iter().find(|(known, _)| Some(*known) == place);
+        let Some(Node::SelectStmt(other)) = found.and_then(|(_, tree)| tree.only()) else {
+            return pg_raw_parse::transform::transform_select_stmt(node, self);
+        };
+        self.replaced += 1;
+        let mem = self.mem;
+        node.set_distinct_clause(mem.make_unique(other.distinct_clause()));
+        node.set_target_list(mem.make_unique(other.target_list()));
+        node.set_from_clause(mem.make_unique(other.from_clause()));
+        node.set_where_clause(mem.none());
+        node.set_group_clause(mem.empty());
+        node.set_group_distinct(false);
+        node.set_having_clause(mem.none());
+        node.set_window_clause(mem.empty());
+        node.set_values_lists(mem.empty());
+        node.set_sort_clause(mem.cast_empty());
+        node.set_limit_offset(mem.none());
+        node.set_limit_count(mem.none());
+        node.set_limit_option(LimitOption::LIMIT_OPTION_DEFAULT);
+        node.set_locking_clause(mem.cast_empty());
+        node.set_with_clause(mem.make_unique(other.with_clause()));
+        node.set_op(SetOperation::SETOP_NONE);
+        node.set_all(false);
+        node.set_larg(mem.make_unique(other.larg()));
+        node.set_rarg(mem.make_unique(other.rarg()));
+    }
+}
+
+/// A query as SQL.
+pub(crate) fn query_text(node: Node<'_>) -> Result<String, Error> {
+    print(node)
 }
 
 /// The type that a moment is given as: `now()` and its like have the time zone, dates and local times follow from it.

@@ -11,6 +11,7 @@ use crate::gather::{gather, servers};
 use crate::narrow::narrowing;
 use crate::operand::Source;
 use crate::parse::{Node, nodes, parse};
+use crate::parts::{Parts, parts};
 use crate::query::{Computes, Findings, Item, QueryId, QueryKind};
 use crate::rewrite::{is_shallow, with_moment};
 use crate::scatter::{is_query, scatter};
@@ -55,11 +56,26 @@ pub(crate) fn several(
         &binder.bound,
         binder.needed.as_ref(),
         &narrowing,
-        span,
-        source.sql,
+        (source.sql, span),
         context,
         &refusal,
+        None,
     );
+    let gathered = gathered.map(|plain| {
+        let apart = if shallow {
+            parts(select, root, &binder, context)
+        } else {
+            None
+        };
+        match apart.and_then(|parts| in_parts(&parts, span, context, &refusal)) {
+            Some(gather) => Gather {
+                otherwise: Some(Box::new(plain)),
+                parameters: u16::try_from(findings.parameters.len()).unwrap_or(u16::MAX),
+                ..gather
+            },
+            None => plain,
+        }
+    });
     if !is_query(select) || !may_be_split(findings, context) || !shallow {
         return gathered.map(Plan::Gather);
     }
@@ -91,6 +107,46 @@ pub(crate) fn several(
     );
     let root = binder.select(select, &scope)?;
     ladder.climb(select, root, &binder, Some(&text))
+}
+
+/// What is left of a statement besides its parts, with these as tables.
+fn in_parts(
+    parts: &Parts,
+    span: (usize, usize),
+    context: &Context<'_>,
+    refusal: &Error,
+) -> Option<Gather> {
+    let tree = parse(&parts.rest).ok()?;
+    let Some(Node::SelectStmt(select)) = tree.only() else {
+        return None;
+    };
+    let source = Source {
+        sql: &parts.rest,
+        literals: None,
+    };
+    let mut binder = Binder::new(*context, source);
+    binder.parts = &parts.tables;
+    binder.collect();
+    let namespace = Namespace::default();
+    let scope = Scope {
+        namespace: &namespace,
+        parent: None,
+        ctes: None,
+    };
+    let root = binder.select(select, &scope).ok()?;
+    let narrowing = narrowing(&binder, root, source.sql);
+    let needed = binder.needed.as_ref();
+    let (bound, sql) = (&binder.bound, source.sql);
+    gather(
+        bound,
+        needed,
+        &narrowing,
+        (sql, span),
+        context,
+        refusal,
+        Some(parts),
+    )
+    .ok()
 }
 
 /// What all rungs have in common.
@@ -139,6 +195,7 @@ impl Ladder {
                 Combining::Query(combine) => {
                     last = Ok(Box::new(Gather {
                         statement: self.statement.clone(),
+                        rest: None,
                         tables: Vec::new(),
                         views: Vec::new(),
                         served: Vec::new(),
@@ -158,6 +215,7 @@ impl Ladder {
                             otherwise: last.ok(),
                             ..combine
                         }),
+                        otherwise: None,
                     }));
                 }
             }
@@ -213,7 +271,7 @@ fn possible<T>(plan: Result<T, Error>) -> Result<Option<T>, Error> {
 }
 
 /// Whether each shard may be asked for its part of the answer.
-fn may_be_split(findings: &Findings<'_>, context: &Context<'_>) -> bool {
+pub(crate) fn may_be_split(findings: &Findings<'_>, context: &Context<'_>) -> bool {
     findings.not_gathered.is_none()
         && findings.system_column.is_none()
         && !findings.tableoid

@@ -62,7 +62,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
             TableKind::Reference => {
                 self.bound.findings.references.push(table.name.clone());
                 self.bound.findings.reference_tables.push(table.id);
-                Item::Other
+                Item::Reference { relation }
             }
             TableKind::Unsharded { shard } => {
                 self.bound.findings.home(*shard, table.name.clone());

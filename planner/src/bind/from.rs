@@ -125,9 +125,13 @@ impl<'c: 's, 's> Binder<'c, 's> {
             overwrite(&mut renamed, columns);
             let called = alias.unwrap_or(name);
             return match body {
-                CteBody::Query(query) => Ok(self.derived(query, called, renamed)),
+                CteBody::Query(query) => {
+                    self.reach_query(query);
+                    Ok(self.derived(query, called, renamed))
+                }
                 CteBody::Itself { base, first } => {
                     self.recursion_used = true;
+                    self.reach_query(base);
                     let (names, complete) = self.output_names(base);
                     let relation = BoundRelation {
                         name: called.to_owned(),
@@ -150,7 +154,13 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 "a view's definition names {name} without its schema"
             )));
         }
-        match look_up(&self.context, relation.schemaname(), name) {
+        let parts = self.parts;
+        let is_part = |part: &&catalog::Table| relation.schemaname().is_none() && part.name == name;
+        let found = match parts.iter().find(is_part) {
+            Some(part) => Found::Table(part),
+            None => look_up(&self.context, relation.schemaname(), name),
+        };
+        match found {
             Found::Table(table) => {
                 let what = Appears::Table(table);
                 self.appears(what, relation, alias, !columns.is_empty());

@@ -4,6 +4,7 @@
 //! [`Binder::expression`] exactly once, which counts parameters, marks literals, judges functions and binds the queries inside; equalities are read off separately by
 //! [`Binder::conditions`]. What cannot be resolved for certain yields no fact, and so no route.
 
+mod apart;
 mod appearance;
 mod call;
 mod condition;
@@ -19,6 +20,7 @@ mod set_operation;
 mod with;
 mod write;
 
+pub(crate) use apart::Apart;
 pub(crate) use name::column_name;
 pub(crate) use needed::Needed;
 
@@ -60,6 +62,14 @@ pub(crate) struct Binder<'c: 's, 's> {
     sublinks: Vec<(usize, QueryId)>,
     /// What the query needs of its tables, if that is asked.
     pub needed: Option<Needed>,
+    /// Queries in the statement that could be answered on their own, inner ones before those around them.
+    pub apart: Vec<Apart>,
+    /// Queries of the statement that have been answered, as tables.
+    pub parts: &'c [catalog::Table],
+    reach: apart::Reach,
+    /// Within so many queries that may never be evaluated, and where such are.
+    lazy: u32,
+    lazy_links: Vec<usize>,
     /// What FROM made visible in the level that was bound last: in the end, the root.
     pub last_namespace: Namespace,
     /// Those of them that are aggregates for certain.
@@ -90,6 +100,11 @@ impl<'c: 's, 's> Binder<'c, 's> {
             outer_aggregates: 0,
             sublinks: Vec::new(),
             needed: None,
+            apart: Vec::new(),
+            parts: &[],
+            reach: apart::Reach::default(),
+            lazy: 0,
+            lazy_links: Vec::new(),
             last_namespace: Namespace::default(),
         }
     }
@@ -151,8 +166,12 @@ impl<'c: 's, 's> Binder<'c, 's> {
                 Node::None => continue,
                 Node::SubLink(link) => {
                     stack.push(link.testexpr());
+                    let address = std::ptr::from_ref(link).addr();
+                    let lazy = u32::from(self.lazy_links.contains(&address));
+                    self.lazy += lazy;
                     let query = self.query(link.subselect(), scope)?;
-                    self.sublinks.push((std::ptr::from_ref(link).addr(), query));
+                    self.lazy -= lazy;
+                    self.sublinks.push((address, query));
                     subqueries.push(query);
                     continue;
                 }
@@ -184,6 +203,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                         self.cast(cast);
                     }
                 }
+                Node::CaseExpr(_) | Node::CoalesceExpr(_) => self.note_lazy(node),
                 Node::CurrentOfExpr(_) => self
                     .bound
                     .findings
@@ -227,6 +247,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
                             .unsettle(format!("the system column {column}"));
                     }
                     self.function_as_column(reference, scope);
+                    self.reach_column(reference, scope);
                     if !is_replaced {
                         self.note_reference(reference, scope);
                     }

@@ -244,12 +244,14 @@ impl<'c: 's, 's> Binder<'c, 's> {
         }
     }
 
-    /// Sharded tables and views that no outer join fills up with NULLs.
+    /// Sharded and reference tables, and views, that no outer join fills up with NULLs.
     fn kept(&self, item: ItemId, out: &mut Vec<RelationId>) {
         let mut stack = vec![item];
         while let Some(item) = stack.pop() {
             match &self.bound.items[item] {
-                Item::Sharded { relation, .. } => out.push(*relation),
+                Item::Sharded { relation, .. } | Item::Reference { relation } => {
+                    out.push(*relation);
+                }
                 Item::Derived { first, .. } => {
                     let listed = |relation: &BoundRelation<'_>| {
                         relation.first == *first

@@ -18,6 +18,7 @@ impl<'c: 's, 's> Binder<'c, 's> {
         scope: &Scope<'_>,
     ) -> Result<QueryId, Error> {
         self.enter()?;
+        let begin = self.begin_query();
         let ctes = self.with(select.with_clause(), scope)?;
         let with = CteScope {
             ctes: &ctes,
@@ -33,10 +34,12 @@ impl<'c: 's, 's> Binder<'c, 's> {
             self.level(select, &inner)
         };
         self.leave();
-        Ok(self.add_query(Query {
+        let query = self.add_query(Query {
             first_inner,
             ..query?
-        }))
+        });
+        self.end_query(begin, select, query);
+        Ok(query)
     }
 
     pub(super) fn add_query(&mut self, query: Query) -> QueryId {
@@ -233,7 +236,15 @@ impl<'c: 's, 's> Binder<'c, 's> {
         let mut grouped = Vec::new();
         let mut sets = false;
         for expression in clause {
+            let reach = self.reach;
             self.expression(expression, scope, subqueries)?;
+            if let Node::ColumnRef(reference) = expression
+                && self.is_no_column(reference, scope)
+                && let name = reference.fields().iter().next().and_then(Node::as_str)
+                && outputs.iter().any(|output| output.name.as_deref() == name)
+            {
+                self.reach = reach;
+            }
             match expression {
                 Node::GroupingSet(_) => sets = true,
                 Node::A_Const(constant) => {

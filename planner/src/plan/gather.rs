@@ -5,13 +5,15 @@ use std::ops::Range;
 
 use catalog::{GroupId, ShardId};
 
-use crate::{KeyRoute, Learned, Name, Served};
+use crate::{KeyRoute, Learned, Name, Served, Shape};
 
 /// A query, and what it needs in one place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gather {
     /// The statement's bytes in the text that was planned.
     pub statement: Range<usize>,
+    /// The statement with names in place of its parts, if it has any.
+    pub rest: Option<String>,
     /// In the order in which they are brought.
     pub tables: Vec<GatherTable>,
     /// Views that are read over them; those that others read come before these.
@@ -22,7 +24,7 @@ pub struct Gather {
     pub numbers: Vec<(String, Name)>,
     /// Sizes of relations over all shards are asked for.
     pub sizes: bool,
-    /// Where the statement names any of these, in the order of the text.
+    /// Where the statement, or what is left of it, names any of these, in the order of the text.
     pub mentions: Vec<Mention>,
     /// Relations that are locked besides, where copies are made: views, and what is read by those whose rows are brought.
     pub also_locked: Vec<Name>,
@@ -39,6 +41,8 @@ pub struct Gather {
     pub learned: Learned,
     /// Partial results of the shards that are combined, instead of tables.
     pub combine: Option<Combine>,
+    /// The same without parts, for when a type turns out whose values are not the same everywhere.
+    pub otherwise: Option<Box<Gather>>,
 }
 
 /// Each shard's partial aggregates, and the query over them.
@@ -104,6 +108,25 @@ pub struct GatherTable {
     /// The keys that rows which matter have; `None`: any.
     pub keys: Option<KeyRoute>,
     pub matches: Option<Match>,
+    /// The same as conditions that each shard can ask of its own rows.
+    pub among: Vec<Among>,
+    /// It is no table but a query within the statement.
+    pub part: Option<Box<GatherPart>>,
+}
+
+/// A query within a statement that the shards answer on their own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GatherPart {
+    /// What each shard is asked.
+    pub sql: String,
+    /// The same of all rows, on a server that has them.
+    pub whole: String,
+    /// The shards' rows are partial results, which are finished in the place where the part is named.
+    pub combine: Option<Combine>,
+    /// What the part's columns are called there, if they are finished.
+    pub outputs: Vec<String>,
+    /// Of the columns that are brought, once a server has told them.
+    pub shapes: Vec<Shape>,
 }
 
 /// Only rows of a table matter whose column has a value that one of another table has.
@@ -115,6 +138,14 @@ pub struct Match {
     pub other: usize,
     /// If the column is the shard key: where such rows lie. The values are the first parameter, an array.
     pub keys: Option<KeyRoute>,
+}
+
+/// Only rows of a table matter for which another table has one, on the same shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Among {
+    /// Index into [`Gather::tables`].
+    pub table: usize,
+    pub sql: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,6 +204,10 @@ impl Gather {
         self.sizes || self.served.iter().any(all)
     }
 
+    pub fn has_parts(&self) -> bool {
+        self.rest.is_some()
+    }
+
     /// Whether a server knows all that the query names.
     pub fn is_known_to_servers(&self) -> bool {
         self.served.is_empty() && !self.sizes
@@ -181,7 +216,10 @@ impl Gather {
     /// The query with other relations in place of its own. `text`: what was planned; `instead`: what takes a name's place,
     /// as SQL. `None`: the plan is of another text.
     pub fn text(&self, text: &str, instead: impl Fn(Mentioned) -> String) -> Option<String> {
-        spliced(text, self.statement.clone(), &self.mentions, instead)
+        match &self.rest {
+            Some(rest) => spliced(rest, 0..rest.len(), &self.mentions, instead),
+            None => spliced(text, self.statement.clone(), &self.mentions, instead),
+        }
     }
 }
 

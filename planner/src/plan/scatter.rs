@@ -88,6 +88,8 @@ pub struct Types {
     pub shapes: Vec<Shape>,
     /// The query means the same over subqueries in place of its tables. `None`: nobody has asked.
     pub over_subqueries: Option<bool>,
+    /// The plan with what is known of its parts' columns. `None`: nobody has asked; `Some(None)`: they cannot be brought.
+    pub with_parts: Option<Option<Arc<Gather>>>,
 }
 
 /// What a column's type leaves open, as SQL.

@@ -183,31 +183,9 @@ impl Session {
         (finish, moment): (&str, Option<&str>),
         sent: Sent<'_>,
     ) -> Step {
-        let make = format!(
-            "CREATE TEMP TABLE pgweave_relation ON COMMIT DROP AS {} WITH NO DATA",
-            combine.sql
-        );
-        let client = match sent {
-            Sent::Simple => None,
-            Sent::Bound(_, message, _) => Some(frontend::parse_bind(&message[5..])?),
-        };
-        let bind = ShardBind {
-            moment,
-            ..ShardBind::default()
-        };
-        let out = merge.backend.out();
-        encode::parse(
-            out,
-            b"",
-            make.as_bytes(),
-            &own_types(types, &combine.sql, combine.moment),
-        );
-        bind.write(out, b"", client.as_ref(), b"");
-        encode::execute(out, b"", 0);
-        encode::sync(out);
-        merge.backend.forget_unnamed();
-        self.flush_merge(merge).await?;
-        self.await_merge(merge, b'Z').await?;
+        let (sql, moment_type) = (&combine.sql, combine.moment);
+        self.make_table_of(merge, RELATION, (sql, moment_type), types, moment, sent)
+            .await?;
         let copy = format!("COPY {RELATION} FROM STDIN (FORMAT binary)");
         let mut moved = Moved::default();
         self.copy_rows(merge, &copy, (sources, held), PARTIAL, &mut moved)
@@ -217,6 +195,35 @@ impl Session {
             ..Told::default()
         };
         self.finish_on(merge, finish, types, told, sent).await
+    }
+
+    /// Makes an empty temporary table for the rows of a query. `timed`: it has the time of the transaction as a parameter.
+    pub(super) async fn make_table_of(
+        &mut self,
+        merge: &mut Link,
+        name: &str,
+        (sql, timed): (&str, bool),
+        types: &Types,
+        moment: Option<&str>,
+        sent: Sent<'_>,
+    ) -> Step {
+        let make = format!("CREATE TEMP TABLE {name} ON COMMIT DROP AS {sql} WITH NO DATA");
+        let client = match sent {
+            Sent::Simple => None,
+            Sent::Bound(_, message, _) => Some(frontend::parse_bind(&message[5..])?),
+        };
+        let bind = ShardBind {
+            moment,
+            ..ShardBind::default()
+        };
+        let out = merge.backend.out();
+        encode::parse(out, b"", make.as_bytes(), &own_types(types, sql, timed));
+        bind.write(out, b"", client.as_ref(), b"");
+        encode::execute(out, b"", 0);
+        encode::sync(out);
+        merge.backend.forget_unnamed();
+        self.flush_merge(merge).await?;
+        self.await_merge(merge, b'Z').await.map(drop)
     }
 
     /// Runs the finishing query, whose answer is the client's.
@@ -336,7 +343,7 @@ pub(super) fn own_types(types: &Types, sql: &str, moment: bool) -> Vec<u32> {
 const TEXT: u32 = 25;
 
 /// The finishing query, now that types are known. `None`: it would not be exact.
-fn finish_text(combine: &Combine, types: &Types, relation: &str) -> Option<String> {
+pub(super) fn finish_text(combine: &Combine, types: &Types, relation: &str) -> Option<String> {
     if !types.portable {
         return None;
     }

@@ -168,6 +168,17 @@ impl Session {
                 "a query is to be finished before its types are known",
             )
         })?;
+        let gather = match (gather.has_parts(), &types.with_parts) {
+            (false, _) => gather,
+            (true, Some(Some(known))) => known,
+            (true, _) => {
+                let otherwise = gather.otherwise.as_ref().ok_or_else(|| {
+                    Report::error("XX000", "a plan does not say how it does without its parts")
+                })?;
+                let run = self.bring_together(otherwise, whole, offset, sent, catalog);
+                return Box::pin(run).await;
+            }
+        };
         if self.block.is_some() {
             self.check_own_locks(gather).await?;
         }
@@ -215,6 +226,7 @@ impl Session {
         let may_ask = self.block.is_none();
         if let Some(known) = &known
             && (known.over_subqueries.is_some() || !may_ask)
+            && (known.with_parts.is_some() || !gather.has_parts())
         {
             return Ok(());
         }
@@ -239,8 +251,13 @@ impl Session {
                     .await?
             }
         };
+        if gather.has_parts() && learned.with_parts.is_none() {
+            learned.with_parts = Some(self.learn_parts(index, gather, &learned).await?);
+        }
+        let with_parts = learned.with_parts.clone().flatten();
+        let gather_known = with_parts.as_deref().unwrap_or(gather);
         if may_ask {
-            self.learn_over_subqueries(index, gather, whole, &mut learned)
+            self.learn_over_subqueries(index, gather_known, whole, &mut learned)
                 .await?;
         }
         gather.learned.note(learned);
@@ -298,14 +315,13 @@ impl Session {
     /// the client's own block holds, and no server could see why.
     pub(super) async fn check_own_locks(&mut self, gather: &Gather) -> Step {
         let shard = self.finishing_shard(gather)?;
-        let tables: Vec<String> = gather
-            .tables
-            .iter()
+        let tables = gather.tables.iter().filter(|table| table.part.is_none());
+        let tables: Vec<String> = tables
             .map(|table| regclass(&table.name))
             .chain(gather.also_locked.iter().map(regclass))
             .collect();
         // What partial aggregates are taken of is not told apart.
-        let any = gather.combine.is_some();
+        let any = gather.combine.is_some() || gather.has_parts();
         let tables = format!("ARRAY[{}]::oid[]", tables.join(", "));
         let sql = format!(
             "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l \
@@ -340,6 +356,12 @@ impl Session {
         let mut make = String::new();
         for (index, _) in work.sources {
             let table = &gather.tables[*index];
+            if let Some(part) = &table.part {
+                let sql = (part.sql.as_str(), false);
+                self.make_table_of(merge, &relation(*index), sql, work.types, None, sent)
+                    .await?;
+                continue;
+            }
             make.push_str(&match work.is_whole(table) {
                 true => format!(
                     "CREATE TEMP TABLE {} (LIKE {}{indexes}) ON COMMIT DROP;",

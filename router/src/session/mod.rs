@@ -32,6 +32,7 @@ mod merge_session;
 mod merging;
 mod need;
 pub mod outbox;
+mod parts;
 mod portal;
 pub mod prepared;
 mod preparing;

@@ -416,6 +416,7 @@ impl Session {
             portable: columns.iter().all(|oid| is_exact_in_binary(*oid)),
             shapes: Vec::new(),
             over_subqueries: None,
+            with_parts: None,
             columns,
             names,
             modifiers,

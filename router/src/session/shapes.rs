@@ -32,6 +32,13 @@ impl Session {
         let key = |name: &Name| (epoch, format!("{}\0{}", name.schema, name.name));
         let mut shapes = Vec::new();
         for table in tables {
+            if let Some(part) = &table.part {
+                if part.shapes.len() != table.columns.len() {
+                    return Ok(Vec::new());
+                }
+                shapes.extend(part.shapes.iter().cloned());
+                continue;
+            }
             let key = key(&table.name);
             let known = match self.router.shapes.get(&key) {
                 Some(known) => known,
@@ -89,9 +96,22 @@ impl Session {
         combine: &Combine,
         types: &Types,
     ) -> Step<Vec<Shape>> {
-        let columns = types.columns.len();
+        let parameters = own_types(types, &combine.sql, combine.moment);
+        let columns = (types.columns.as_slice(), types.modifiers.as_slice());
+        self.query_shapes(index, &combine.sql, columns, &parameters)
+            .await
+    }
+
+    /// Of the rows of a query whose columns have these types and modifiers, and which has parameters of these types.
+    pub(super) async fn query_shapes(
+        &mut self,
+        index: usize,
+        sql: &str,
+        (oids, modifiers): (&[u32], &[i32]),
+        parameters: &[u32],
+    ) -> Step<Vec<Shape>> {
         let (mut asked, mut names) = (Vec::new(), Vec::new());
-        for (column, (oid, modifier)) in types.columns.iter().zip(&types.modifiers).enumerate() {
+        for (column, (oid, modifier)) in oids.iter().zip(modifiers).enumerate() {
             let name = format!("c{column}");
             if is_collatable(*oid) {
                 asked.push((column, 0, format!("pg_catalog.pg_collation_for({name})")));
@@ -105,7 +125,7 @@ impl Session {
             }
             names.push(name);
         }
-        let mut shapes = vec![Shape::default(); columns];
+        let mut shapes = vec![Shape::default(); oids.len()];
         if asked.is_empty() {
             return Ok(shapes);
         }
@@ -113,12 +133,11 @@ impl Session {
             return Ok(Vec::new());
         }
         let list: Vec<&str> = asked.iter().map(|(_, _, sql)| sql.as_str()).collect();
-        let (list, names, sql) = (list.join(", "), names.join(", "), &combine.sql);
+        let (list, names) = (list.join(", "), names.join(", "));
         let sql = format!(
             "SELECT {list} FROM (SELECT) AS pgweave_one LEFT JOIN ({sql}) AS pgweave_partial({names}) ON false"
         );
-        let parameters = own_types(types, &combine.sql, combine.moment);
-        let rows = self.ask_rows(index, &sql, &parameters).await?;
+        let rows = self.ask_rows(index, &sql, parameters).await?;
         let row = rows.first().ok_or_else(unreadable)?;
         let row = Row::new(row).map_err(|Malformed| unreadable())?;
         for (at, (column, what, _)) in (0u16..).zip(&asked) {

@@ -160,6 +160,9 @@ impl Session {
         let instead = |of: Mentioned| match of {
             Mentioned::Table(table) => {
                 let table = &gather.tables[table];
+                if let Some(part) = &table.part {
+                    return format!("({})", part.whole);
+                }
                 let columns = column_list(&table.columns);
                 format!("(SELECT {columns} FROM {})", qualified(&table.name))
             }

@@ -10,6 +10,7 @@ use super::Step;
 use super::bringing::Moved;
 use super::combine::portable_types;
 use super::gather::{column_list, qualified};
+use super::parts::{part_relation, question_of};
 use super::report::Report;
 use super::scatter::Source;
 use super::served::ServedRows;
@@ -57,12 +58,12 @@ impl Work<'_> {
     }
 
     pub fn is_whole(&self, table: &GatherTable) -> bool {
-        table.whole || self.keeps_indexes()
+        table.part.is_none() && (table.whole || self.keeps_indexes())
     }
 
     /// Those of the table that are brought.
     pub fn columns<'t>(&self, table: &'t GatherTable) -> &'t [(String, u32)] {
-        match self.keeps_indexes() && !table.whole {
+        match self.keeps_indexes() && !table.whole && table.part.is_none() {
             true => &table.all,
             false => &table.columns,
         }
@@ -74,15 +75,20 @@ impl Work<'_> {
         let table = &self.gather.tables[*index];
         let columns = self.columns(table);
         let only = if table.only { "ONLY " } else { "" };
-        let mut sql = format!(
-            "SELECT {} FROM {only}{}",
-            column_list(columns),
-            qualified(&table.name)
-        );
+        let mut sql = match &table.part {
+            Some(part) => question_of(table, part),
+            None => format!(
+                "SELECT {} FROM {only}{}",
+                column_list(columns),
+                qualified(&table.name)
+            ),
+        };
         let mut word = " WHERE ";
+        if table.condition.is_some() || !table.among.is_empty() {
+            sql.push_str(&format!(" AS {}", quote_identifier(&table.called)));
+        }
         if let Some(condition) = &table.condition {
-            let called = quote_identifier(&table.called);
-            sql.push_str(&format!(" AS {called} WHERE {condition}"));
+            sql.push_str(&format!(" WHERE {condition}"));
             word = " AND ";
         }
         let mut asking = Asking {
@@ -93,6 +99,7 @@ impl Work<'_> {
             sql: String::new(),
         };
         let mut narrowed = None;
+        let mut by = None;
         if let Some(matches) = &table.matches
             && let Some((array_type, array)) = self.values_of(matches)?
         {
@@ -106,6 +113,13 @@ impl Work<'_> {
             }
             asking.values.push(array);
             narrowed = Some(array_type);
+            by = Some(matches.table);
+            word = " AND ";
+        }
+        // What has been brought is the shorter list.
+        for among in table.among.iter().filter(|among| by != Some(among.table)) {
+            sql.push_str(&format!("{word}{}", among.sql));
+            word = " AND ";
         }
         asking.types = portable_types(&self.types.parameters, &sql);
         asking.types.extend(narrowed);
@@ -166,10 +180,20 @@ impl Work<'_> {
     pub fn instead(&self, of: Mentioned, brought: impl Fn(usize) -> String) -> String {
         // A table that stays where it is goes by its full name: a temporary one must not hide it.
         let table = |table: usize| match self.sources.iter().any(|(index, _)| *index == table) {
-            true => brought(table),
+            true => self.over(table, brought(table)),
             false => qualified(&self.gather.tables[table].name),
         };
         self.served.instead(self.gather, of, table)
+    }
+
+    /// The rows of a table, or the part that is finished over them.
+    fn over(&self, table: usize, relation: String) -> String {
+        let table = &self.gather.tables[table];
+        let Some(part) = &table.part else {
+            return relation;
+        };
+        let oids: Vec<u32> = table.columns.iter().map(|(_, oid)| *oid).collect();
+        part_relation(part, &oids, &relation).unwrap_or(relation)
     }
 
     /// The query that finishes.

@@ -298,7 +298,17 @@ impl Outline<'_> {
         let children: Vec<Node> = children.collect();
         let instead = |of: Mentioned| match of {
             Mentioned::Table(table) => match children.get(table) {
-                Some(node) if node.kind == "Bring" => format!("pg_temp.pgweave_{}", table + 1),
+                Some(node) if node.kind == "Bring" => {
+                    let name = format!("pg_temp.pgweave_{}", table + 1);
+                    let part = gather
+                        .tables
+                        .get(table)
+                        .and_then(|table| table.part.as_ref());
+                    match part.and_then(|part| part.combine.as_ref()) {
+                        Some(combine) => format!("({})", combine.finish_text(&name)),
+                        None => name,
+                    }
+                }
                 _ => gather.tables.get(table).map_or(String::new(), qualified),
             },
             Mentioned::View(view) => over_copies(view),
@@ -330,7 +340,10 @@ impl Outline<'_> {
 
     fn table(&self, step: usize, table: &GatherTable, gather: &Gather) -> Node {
         let only = if table.only { "ONLY " } else { "" };
-        let name = format!("{only}{}.{}", table.name.schema, table.name.name);
+        let name = match table.part {
+            Some(_) => table.name.name.clone(),
+            None => format!("{only}{}.{}", table.name.schema, table.name.name),
+        };
         let by_key = |keys: &KeyRoute| {
             planner::resolve_all(&Route::Key(keys.clone()), self.catalog, &()).ok()
         };
@@ -350,13 +363,27 @@ impl Outline<'_> {
         let columns: Vec<&str> = table.columns.iter().map(|(name, _)| &**name).collect();
         let quoted: Vec<String> = columns.iter().map(|name| quote_identifier(name)).collect();
         let quoted = quoted.join(", ");
-        let mut sql = format!("SELECT {quoted} FROM {only}{}", qualified(table));
         let known = columns.join(", ");
-        let mut line = format!("Bring {name} as pgweave_{} ({known})", step + 1);
-        if let Some(condition) = &table.condition {
-            let called = quote_identifier(&table.called);
-            sql.push_str(&format!(" AS {called} WHERE {condition}"));
-            line.push_str(&format!(" where {}", one_line(condition)));
+        let (mut sql, mut line) = match &table.part {
+            Some(part) => (
+                part.sql.clone(),
+                format!("Bring as pgweave_{}: {}", step + 1, one_line(&part.sql)),
+            ),
+            None => (
+                format!("SELECT {quoted} FROM {only}{}", qualified(table)),
+                format!("Bring {name} as pgweave_{} ({known})", step + 1),
+            ),
+        };
+        if table.condition.is_some() || !table.among.is_empty() {
+            sql.push_str(&format!(" AS {}", quote_identifier(&table.called)));
+        }
+        let conditions: Vec<&str> = (table.condition.as_deref().into_iter())
+            .chain(table.among.iter().map(|among| among.sql.as_str()))
+            .collect();
+        if !conditions.is_empty() {
+            let conditions = conditions.join(" AND ");
+            sql.push_str(&format!(" WHERE {conditions}"));
+            line.push_str(&format!(" where {}", one_line(&conditions)));
         }
         let narrowed = table.matches.as_ref().map(|matches| {
             let by = &gather.tables[matches.table].columns[matches.other].0;
