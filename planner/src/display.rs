@@ -254,6 +254,9 @@ fn gather_tree(gather: &Gather) -> Tree {
                 line += " by key";
             }
         }
+        if !table.looked_up.is_empty() {
+            line += &format!(", looked up by {}", table.looked_up.join(", "));
+        }
         for among in &table.among {
             line += &format!(", if {}", among.sql);
         }

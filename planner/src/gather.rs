@@ -381,6 +381,9 @@ impl<'b, 'c> Gathering<'b, 'c> {
     fn arranged(self) -> Gather {
         let mut gather = self.gather;
         let order = self.narrowing.arrange(&mut gather.tables, &self.named);
+        for (table, named) in gather.tables.iter_mut().zip(&self.named) {
+            table.looked_up = self.narrowing.looked_up(named);
+        }
         if let Some(needed) = self.needed {
             self.narrowing
                 .among(&mut gather.tables, &self.named, &order, needed);
@@ -484,6 +487,7 @@ fn described_table(table: &Table) -> GatherTable {
         keys: None,
         matches: None,
         among: Vec::new(),
+        looked_up: Vec::new(),
         part: None,
     }
 }
@@ -511,6 +515,7 @@ fn described_view(used: &ViewUse<'_>, place: GatherPlace) -> GatherTable {
         keys: None,
         matches: None,
         among: Vec::new(),
+        looked_up: Vec::new(),
         part: None,
     }
 }

@@ -9,14 +9,19 @@ use catalog::{KeyColumn, Table, TableKind};
 use smallvec::smallvec;
 
 use crate::bind::{Binder, Needed};
+use crate::facts::{Fact, Variable};
 use crate::key::seen;
-use crate::query::{Appearance, Appears, QueryId};
+use crate::query::{Appearance, Appears, Bound, Computes, QueryId, QueryKind};
 use crate::scope::{Columns, RelationId};
 use crate::{Among, GatherTable, KeyRole, KeyRoute, KeySource, KeyTuple, Match};
 
-/// By the relations that tables are in the query.
 #[derive(Default)]
-pub(crate) struct Narrowing(BTreeMap<RelationId, Narrowed>);
+pub(crate) struct Narrowing {
+    /// By the relations that tables are in the query.
+    tables: BTreeMap<RelationId, Narrowed>,
+    /// Columns that a subquery compares with the row around it, where it may have to be asked for each such row.
+    looked_up: Vec<(RelationId, usize)>,
+}
 
 struct Narrowed {
     /// The keys of all rows that matter, if they are known.
@@ -44,8 +49,14 @@ pub(crate) fn narrowing(binder: &Binder<'_, '_>, root: QueryId, sql: &str) -> Na
             (column < table.columns.len()).then_some((id, column))
         })
     };
+    let looked_up = (correlated(&binder.bound).into_iter())
+        .filter_map(column_of)
+        .collect();
     let Some(seen) = seen(&binder.bound, root, sql) else {
-        return Narrowing::default();
+        return Narrowing {
+            looked_up,
+            ..Narrowing::default()
+        };
     };
     let narrowed = seen.into_iter().map(|(id, seen)| {
         let mut same = Vec::new();
@@ -68,7 +79,46 @@ pub(crate) fn narrowing(binder: &Binder<'_, '_>, root: QueryId, sql: &str) -> Na
         let keys = seen.keys;
         (id, Narrowed { keys, same })
     });
-    Narrowing(narrowed.collect())
+    Narrowing {
+        tables: narrowed.collect(),
+        looked_up,
+    }
+}
+
+/// Columns of subqueries that equal columns from outside, but for those that a server makes joins of.
+fn correlated(bound: &Bound<'_>) -> Vec<Variable> {
+    let levels = bound.queries.iter().enumerate();
+    let levels = levels.filter_map(|(id, query)| match &query.kind {
+        QueryKind::Level(level) => Some((id, query, level)),
+        QueryKind::SetOperation { .. } | QueryKind::Recursive { .. } => None,
+    });
+    let levels: Vec<_> = levels.collect();
+    let is_computed = |id: QueryId| {
+        levels
+            .iter()
+            .any(|(_, _, level)| level.computed.contains(&id))
+    };
+    let mut found = Vec::new();
+    for (id, query, level) in &levels {
+        let Computes {
+            aggregates,
+            limited,
+            ..
+        } = level.computes;
+        if !aggregates && !limited && !is_computed(*id) {
+            continue;
+        }
+        for fact in level.item_facts.iter().chain(&level.facts) {
+            if let Fact::Same(one, other) = *fact
+                && let (outer, inner) = (one.min(other), one.max(other))
+                && outer < query.first_inner
+                && inner >= query.first_inner
+            {
+                found.push(inner);
+            }
+        }
+    }
+    found
 }
 
 impl Narrowed {
@@ -133,8 +183,25 @@ fn table_of<'c>(appearance: &Appearance<'c>) -> Option<&'c Table> {
 impl Narrowing {
     /// The keys of the rows of a table that matter.
     pub fn keys(&self, relation: RelationId) -> Option<KeyRoute> {
-        let keys = self.0.get(&relation)?.keys.clone()?;
+        let keys = self.tables.get(&relation)?.keys.clone()?;
         Some(KeyRoute { keys, also: None })
+    }
+
+    /// By which columns a table is looked up.
+    pub fn looked_up(&self, named: &[&Appearance<'_>]) -> Vec<String> {
+        let mut columns: Vec<String> = Vec::new();
+        for appearance in named {
+            for (relation, column) in &self.looked_up {
+                if *relation == appearance.relation
+                    && let Some(table) = table_of(appearance)
+                    && let Some(column) = table.columns.get(*column)
+                    && !columns.contains(&column.name)
+                {
+                    columns.push(column.name.clone());
+                }
+            }
+        }
+        columns
     }
 
     /// Puts the tables in an order in which each can be narrowed by those before it, and says how. `named`: for each table where
@@ -201,7 +268,7 @@ impl Narrowing {
             return Vec::new();
         };
         let (Some(narrowed), Some(table)) =
-            (self.0.get(&appearance.relation), table_of(appearance))
+            (self.tables.get(&appearance.relation), table_of(appearance))
         else {
             return Vec::new();
         };
@@ -266,7 +333,7 @@ impl Narrowing {
         let [appearance] = named[index].as_slice() else {
             return None;
         };
-        let narrowed = self.0.get(&appearance.relation)?;
+        let narrowed = self.tables.get(&appearance.relation)?;
         let table = table_of(appearance)?;
         let mut found: Option<Match> = None;
         for same in &narrowed.same {

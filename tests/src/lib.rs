@@ -23,4 +23,5 @@ pub mod random;
 pub mod router_process;
 pub mod several;
 pub mod shared;
+pub mod tpch;
 pub mod transcript;

@@ -16,6 +16,7 @@ use tests::differential::script::Script;
 use tests::differential::{Sides, run, scripts};
 use tests::endpoint::Endpoint;
 use tests::load::load;
+use tests::tpch;
 
 async fn folder(name: &str) {
     let server_options = ServerOptions {
@@ -46,8 +47,11 @@ async fn folder(name: &str) {
         .unwrap()
         .into_iter()
         .partition(|script| script.name == "tables");
-    for script in &tables {
-        load(&sides, &shards, script).unwrap();
+    for mut script in tables {
+        if name == "tpch" {
+            script = tpch::tables(0.001).unwrap();
+        }
+        load(&sides, &shards, &script).unwrap();
     }
     if let Ok(words) = std::env::var("DIFFERENTIAL") {
         queries.retain(|script| words.split(',').any(|word| script.name.contains(word)));

@@ -110,6 +110,8 @@ pub struct GatherTable {
     pub matches: Option<Match>,
     /// The same as conditions that each shard can ask of its own rows.
     pub among: Vec<Among>,
+    /// Columns by which rows are looked up again and again, for each row of a query around.
+    pub looked_up: Vec<String>,
     /// It is no table but a query within the statement.
     pub part: Option<Box<GatherPart>>,
 }

@@ -381,6 +381,7 @@ impl Session {
         self.make_views(merge, gather, |of| work.instead(of, relation))
             .await?;
         let mut analyze = Vec::new();
+        let mut indexes = String::new();
         let mut moved = Moved::default();
         for (at, (index, links)) in work.sources.iter().enumerate() {
             let table = &gather.tables[*index];
@@ -411,10 +412,15 @@ impl Session {
             // Of few rows a server plans well enough without.
             if moved.rows - before >= ANALYZE_AT_ROWS {
                 analyze.push(relation(*index));
+                for column in &table.looked_up {
+                    let (name, column) = (relation(*index), quote_identifier(column));
+                    indexes.push_str(&format!("CREATE INDEX ON {name} ({column});"));
+                }
             }
         }
         if !analyze.is_empty() {
-            self.ask_merge(merge, &format!("ANALYZE {}", analyze.join(", ")))
+            let analyze = analyze.join(", ");
+            self.ask_merge(merge, &format!("{indexes}ANALYZE {analyze}"))
                 .await?;
         }
         let sql = work.finishing(|of| work.instead(of, relation))?;

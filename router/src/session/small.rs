@@ -16,6 +16,9 @@ use super::{Session, Step};
 use crate::merge::arrays::{Arrays, array_type};
 use crate::wire::{backend, frame};
 
+/// So many rows may be joined without statistics.
+const MOST_JOINED: u64 = 1_000;
+
 /// Rows that have been read, in binary.
 #[derive(Default)]
 pub(super) struct Held {
@@ -117,6 +120,10 @@ impl Session {
         let Some(relations) = relations else {
             return Ok(false);
         };
+        // Of arrays a server knows the length only: what it joins should have statistics, or be short.
+        if work.gather.mentions.len() > 1 && work.moved.rows > MOST_JOINED {
+            return Ok(false);
+        }
         for ((index, _), (held, _)) in work.sources.iter().zip(&work.held) {
             let types = types_of(work.columns(&work.gather.tables[*index]));
             arrays.extend(held.arrays(&types)?);

@@ -13,6 +13,13 @@ pub fn facts() -> Vec<(String, String)> {
     facts
 }
 
+/// What else this machine is doing.
+pub fn load() -> Option<String> {
+    let load = std::fs::read_to_string("/proc/loadavg").ok()?;
+    let minutes = load.split(' ').nth(2)?;
+    Some(format!("{minutes} over 15 minutes"))
+}
+
 /// The first line that a program prints of its version.
 pub fn version(program: &std::path::Path) -> String {
     let output = Command::new(program).arg("--version").output();

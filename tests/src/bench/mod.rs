@@ -3,8 +3,10 @@
 //!
 //! Entry point: [`main`], from which a benchmark runs until it is done or told to end.
 
+pub mod cluster;
 pub mod machine;
 pub mod pgbench;
+pub mod pipe;
 pub mod results;
 pub mod server;
 pub mod spread;

@@ -1,11 +1,11 @@
 //! What is measured: a server with all the rows, and clusters that have them in parts.
 
+use ::tests::bench::cluster::Cluster;
 use ::tests::bench::{results, server};
 use ::tests::endpoint::Endpoint;
 use ::tests::load::{fill, succeed};
 use ::tests::process::Failure;
-use ::tests::router_process::{RouterProcess, ShardServers};
-use router::local::{LocalServer, Scratch};
+use router::local::LocalServer;
 
 use crate::options::Options;
 
@@ -14,14 +14,6 @@ pub struct Databases {
     pub server: LocalServer,
     pub plain: Endpoint,
     pub clusters: Vec<Cluster>,
-}
-
-/// A router and its shards.
-pub struct Cluster {
-    pub shards: Vec<Endpoint>,
-    pub router: RouterProcess,
-    /// Removed after the router has ended.
-    scratch: Scratch,
 }
 
 impl Databases {
@@ -50,7 +42,11 @@ impl Databases {
         let mut clusters = Vec::new();
         for names in &names {
             let shards = names.iter().map(|name| endpoint(name)).collect();
-            clusters.push(Cluster::start(shards, options).await?);
+            let cluster = Cluster::start(shards, options.pool).await?;
+            run_script(cluster.router.endpoint(), "schema.sql")?;
+            run_script(cluster.router.endpoint(), "shard.sql")?;
+            load(&cluster.shards, options.rows)?;
+            clusters.push(cluster);
         }
         for name in all {
             server::settle(&server, name).await?;
@@ -64,38 +60,9 @@ impl Databases {
 
     pub async fn stop(self) -> Result<(), Failure> {
         for cluster in self.clusters {
-            cluster.router.stop().await;
-            drop(cluster.scratch);
+            cluster.stop().await;
         }
         Ok(self.server.stop(router::local::Stop::Fast).await?)
-    }
-}
-
-impl Cluster {
-    async fn start(shards: Vec<Endpoint>, options: &Options) -> Result<Cluster, Failure> {
-        let scratch = Scratch::create()?;
-        let servers: Vec<ShardServers> = shards
-            .iter()
-            .map(|shard| ShardServers {
-                name: shard.database.clone(),
-                primary: shard.clone(),
-                replicas: Vec::new(),
-            })
-            .collect();
-        let settings = format!("[pool]\nmax_size = {}\n", options.pool);
-        let router = RouterProcess::start(&servers, &settings, scratch.path()).await?;
-        run_script(router.endpoint(), "schema.sql")?;
-        run_script(router.endpoint(), "shard.sql")?;
-        load(&shards, options.rows)?;
-        Ok(Cluster {
-            shards,
-            router,
-            scratch,
-        })
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.router.child().pid()
     }
 }
 

@@ -11,7 +11,9 @@ use router::local::Scratch;
 use tokio::task::JoinSet;
 
 use crate::asked::asked_of_shards;
-use crate::cluster::{Cluster, Databases};
+use ::tests::bench::cluster::Cluster;
+
+use crate::cluster::Databases;
 use crate::options::Options;
 use crate::statement::{Road, Statement};
 

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
+use ::tests::bench::cluster::Cluster;
 use ::tests::bench::usage;
 use ::tests::process::Failure;
 use bytes::BytesMut;
 use router::wire::encode;
-
-use crate::cluster::Cluster;
 
 /// The client rests when it has read so many messages.
 const READ_AT_ONCE: usize = 4_000;

@@ -1,15 +1,12 @@
 //! Bringing all rows to one server: by a query of pgweave's, and by psql's COPY from each shard into a table there.
 
-use std::process::Stdio;
 use std::time::Instant;
 
-use ::tests::endpoint::Endpoint;
+use ::tests::bench::cluster::Cluster;
+use ::tests::bench::pipe::pipe;
 use ::tests::load::succeed;
-use ::tests::process::{Failure, program};
-use tokio::process::Command;
+use ::tests::process::Failure;
 use tokio::task::JoinSet;
-
-use crate::cluster::Cluster;
 
 /// Rows a second.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +53,7 @@ pub async fn measure(cluster: &Cluster, rows: u64) -> Result<Moved, Failure> {
     let mut pipes = JoinSet::new();
     for shard in cluster.shards.clone() {
         let target = target.clone();
-        pipes.spawn(async move { pipe(&shard, &target).await });
+        pipes.spawn(async move { pipe((&shard, "accounts"), (&target, "moved")).await });
     }
     pipes
         .join_all()
@@ -72,35 +69,4 @@ pub async fn measure(cluster: &Cluster, rows: u64) -> Result<Moved, Failure> {
     }
     succeed(&mut server, "DROP TABLE moved")?;
     Ok(Moved { gathered, piped })
-}
-
-async fn pipe(from: &Endpoint, to: &Endpoint) -> Result<(), Failure> {
-    let mut source = psql(from, "COPY accounts TO STDOUT")?
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let rows = source
-        .stdout
-        .take()
-        .ok_or_else(|| Failure("psql has no output".to_owned()))?;
-    let rows: Stdio = rows.try_into()?;
-    let target = psql(to, "COPY moved FROM STDIN")?
-        .stdin(rows)
-        .stdout(Stdio::null())
-        .status()
-        .await?;
-    let source = source.wait().await?;
-    match source.success() && target.success() {
-        true => Ok(()),
-        false => Err(Failure(format!("psql failed: {source}, {target}"))),
-    }
-}
-
-fn psql(endpoint: &Endpoint, command: &str) -> Result<Command, Failure> {
-    let mut psql = Command::new(program("psql")?);
-    psql.args(["-X", "-q", "-w", "-c", command])
-        .arg(endpoint.dsn())
-        .env_remove("PGOPTIONS")
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    Ok(psql)
 }

@@ -73,9 +73,8 @@ impl Report {
             format!("at most {} connections to a shard", options.pool),
         );
         say("pgweave", env!("CARGO_PKG_VERSION").to_owned());
-        if let Ok(load) = std::fs::read_to_string("/proc/loadavg") {
-            let minutes = load.split(' ').nth(2).unwrap_or_default().to_owned();
-            say("Load when it began", format!("{minutes} over 15 minutes"));
+        if let Some(load) = machine::load() {
+            say("Load when it began", load);
         }
         if let Some(remark) = &options.remark {
             say("Remark", remark.clone());
