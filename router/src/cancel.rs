@@ -70,6 +70,8 @@ impl Moment {
 struct Verdict {
     turn: u64,
     report: Report,
+    /// Others wait for what the session holds.
+    deadlock: bool,
 }
 
 impl SessionHandle {
@@ -144,6 +146,7 @@ impl SessionHandle {
         *lock(&self.verdict) = Some(Verdict {
             turn: moment.turn,
             report,
+            deadlock: true,
         });
         let delivered = target.cancel().await;
         drop(delivery);
@@ -154,10 +157,21 @@ impl SessionHandle {
         true
     }
 
-    /// The error that a statement cancelled by the router is to have.
-    pub fn take_verdict(&self) -> Option<Report> {
+    /// Cancels whatever the session is doing, because its time is over.
+    pub async fn time_out(self: &Arc<Self>) {
+        *lock(&self.verdict) = Some(Verdict {
+            turn: self.moment().turn,
+            report: Report::error("57014", "canceling statement due to statement timeout"),
+            deadlock: false,
+        });
+        self.cancel().await;
+    }
+
+    /// The error that a statement cancelled by the router is to have, and whether a deadlock was the reason.
+    pub fn take_verdict(&self) -> Option<(Report, bool)> {
         let verdict = lock(&self.verdict).take()?;
-        (verdict.turn == self.turn.load(Ordering::Acquire)).then_some(verdict.report)
+        let is_now = verdict.turn == self.turn.load(Ordering::Acquire);
+        is_now.then_some((verdict.report, verdict.deadlock))
     }
 
     /// The server connections that a cancel is to reach from now on.

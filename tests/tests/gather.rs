@@ -62,6 +62,67 @@ fn rows_beyond_the_limit_are_not_moved() {
     nothing_is_left(cluster);
 }
 
+/// Each shard keeps within the timeout; all together do not.
+#[test]
+fn the_statement_timeout_is_for_the_whole() {
+    let cluster = SHARED.cluster();
+    let names = ["timed_1", "timed_2", "timed_3", "timed_4"];
+    for name in names {
+        table(cluster, name, 3);
+    }
+    let sql = "SELECT count(*) FROM timed_1, timed_2, timed_3, timed_4 \
+        WHERE timed_1.filler < timed_2.filler AND timed_2.filler < timed_3.filler AND timed_3.filler < timed_4.filler";
+    for timeout in [
+        "SET statement_timeout = '2500ms'",
+        "SET LOCAL statement_timeout = '2500ms'",
+    ] {
+        let mut client = through(cluster);
+        // What a server has to say of the statement is known from here on.
+        assert_eq!(one(&mut client, sql), "0");
+        if timeout.contains("LOCAL") {
+            ask(&mut client, "BEGIN");
+        }
+        ask(&mut client, timeout);
+        let held = std::thread::scope(|scope| {
+            let holders = names.map(|name| {
+                let mut holder = direct(cluster, 0);
+                ask(&mut holder, &format!("BEGIN; LOCK TABLE {name}"));
+                scope.spawn(move || {
+                    let mut look = direct(cluster, 0);
+                    let waiting = format!(
+                        "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{name}'::regclass"
+                    );
+                    let over = "SELECT count(*) FROM pg_class WHERE relname = 'timed_over'";
+                    while one(&mut look, &waiting) == "0" {
+                        if one(&mut look, over) != "0" {
+                            return false;
+                        }
+                    }
+                    // This is what takes its time.
+                    ask(&mut look, "SELECT pg_sleep(1)");
+                    ask(&mut holder, "ROLLBACK");
+                    true
+                })
+            });
+            let answer = client.query(sql).unwrap();
+            assert_eq!(sqlstate(&answer).as_deref(), Some("57014"), "{answer:?}");
+            let error = answer.iter().find(|message| message.tag == b'E').unwrap();
+            let message = error.field(b'M').unwrap();
+            assert_eq!(message, "canceling statement due to statement timeout");
+            ask(&mut direct(cluster, 0), "CREATE TABLE timed_over ()");
+            holders.map(|holder| holder.join().unwrap())
+        });
+        assert!(
+            held.contains(&false),
+            "no part of it was left when the time was over: {held:?}"
+        );
+        ask(&mut direct(cluster, 0), "DROP TABLE timed_over");
+        ask(&mut client, "ROLLBACK; RESET statement_timeout");
+        assert_eq!(one(&mut client, sql), "0");
+    }
+    nothing_is_left(cluster);
+}
+
 #[test]
 fn a_cancel_stops_it_wherever_it_is() {
     let cluster = SHARED.cluster();

@@ -193,15 +193,15 @@ impl ClientIo {
     }
 
     /// The body of a server's error with the client's own names of its statements in place of the server's. The answer to a
-    /// cancel by which the router ends a deadlock says so.
+    /// cancel of the router's own says what that was for.
     pub fn with_own_names<'a>(&mut self, body: &'a [u8]) -> Cow<'a, [u8]> {
         if sqlstate(body) == Some(*QUERY_CANCELED)
-            && let Some(report) = self
+            && let Some((report, deadlock)) = self
                 .handle
                 .as_ref()
                 .and_then(|handle| handle.take_verdict())
         {
-            self.deadlocked = true;
+            self.deadlocked |= deadlock;
             return Cow::Owned(encode::error_body(&report));
         }
         let prefix = b"pgweave_";

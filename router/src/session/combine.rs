@@ -4,6 +4,7 @@
 //! temporary table of a merge session, without being looked at: a DataRow in binary has the bytes of a row of binary COPY.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use catalog::Catalog;
 use planner::{Access, Combine, Gather, Piece, Types};
@@ -48,9 +49,28 @@ impl Session {
         sent: Sent<'_>,
         catalog: &Arc<Catalog>,
     ) -> Step<Option<Link>> {
+        let began = Instant::now();
         self.drain().await?;
         let shards = self.shards_of_group(combine.shards.as_deref(), combine.group, catalog)?;
         let links = self.link_all(&shards, Access::Read, catalog).await?;
+        let ask = async |session: &mut Session| {
+            let question = (gather, combine, links.as_slice());
+            session
+                .combine_from(question, whole, offset, sent, catalog)
+                .await
+        };
+        self.within_timeout(links[0], began, ask).await
+    }
+
+    /// Asks these links for partial results, and has a server finish over them.
+    async fn combine_from(
+        &mut self,
+        (gather, combine, links): (&Gather, &Combine, &[usize]),
+        whole: &str,
+        offset: i32,
+        sent: Sent<'_>,
+        catalog: &Arc<Catalog>,
+    ) -> Step<Option<Link>> {
         let own = whole.get(gather.statement.clone()).unwrap_or(whole);
         if combine.learned.types(sent.declared()).is_none() {
             let mut declared = sent.declared().to_vec();
@@ -112,8 +132,8 @@ impl Session {
             },
             asked: Asked::Rows(0),
         };
-        self.ask_shards(&links, question, sent).await?;
-        let mut sources = Source::of(&links);
+        self.ask_shards(links, question, sent).await?;
+        let mut sources = Source::of(links);
         let mut held = Held::default();
         if sent.takes_values()
             && let Some(relation) = partial_relation(&types, combine.moment)

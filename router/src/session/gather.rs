@@ -6,6 +6,7 @@
 //! it is to stay.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use catalog::{Catalog, ShardId, quote_identifier};
 use planner::{
@@ -122,6 +123,7 @@ impl Session {
         sent: Sent<'_>,
         catalog: &Arc<Catalog>,
     ) -> Step<Option<Link>> {
+        let began = Instant::now();
         if gather.in_place && self.block.is_some() {
             return Err(Report::error(
                 "0A000",
@@ -157,6 +159,28 @@ impl Session {
         let sources: Option<Vec<(usize, Vec<usize>)>> = sources.iter().map(links_of).collect();
         let sources = sources
             .ok_or_else(|| Report::error("XX000", "a shard to gather from is not linked"))?;
+        let finishing = self.finishing_shard(gather)?;
+        let timed = linked.iter().find(|(shard, _)| *shard == finishing);
+        let timed = timed.map_or(0, |(_, index)| *index);
+        let bring = async |session: &mut Session| {
+            let (sources, linked) = (sources.as_slice(), linked.as_slice());
+            session
+                .bring_from(gather, (sources, linked), whole, offset, sent, catalog)
+                .await
+        };
+        self.within_timeout(timed, began, bring).await
+    }
+
+    /// Brings rows from shards, those of each table from these links, and has one of all the links' servers run the query.
+    async fn bring_from(
+        &mut self,
+        gather: &Gather,
+        (sources, linked): (&[(usize, Vec<usize>)], &[(ShardId, usize)]),
+        whole: &str,
+        offset: i32,
+        sent: Sent<'_>,
+        catalog: &Arc<Catalog>,
+    ) -> Step<Option<Link>> {
         let served = self.bring_served(gather, catalog).await?;
         self.learn_gathered(gather, whole, offset, sent, catalog, &served)
             .await?;
@@ -187,8 +211,8 @@ impl Session {
             whole,
             types: &types,
             keyless: types.over_subqueries == Some(true),
-            sources: &sources,
-            linked: &linked,
+            sources,
+            linked,
             catalog,
             served: &served,
             held: Vec::new(),

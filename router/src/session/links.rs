@@ -108,7 +108,9 @@ impl Session {
                 result = &mut checkout => return result.map_err(|error| checkout_failure(error, shard)),
                 () = self.handle.wake.notified() => {
                     if self.handle.take_cancel() {
-                        return Err(Report::error("57014", "canceling statement due to user request").into());
+                        let verdict = self.handle.take_verdict().map(|(report, _)| report);
+                        let by_user = || Report::error("57014", "canceling statement due to user request");
+                        return Err(verdict.unwrap_or_else(by_user).into());
                     }
                 }
             }

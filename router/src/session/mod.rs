@@ -18,6 +18,7 @@ mod commit;
 mod copy;
 mod copy_out;
 mod cursor;
+mod deadline;
 mod describing;
 mod everywhere;
 pub mod explain;
@@ -116,6 +117,7 @@ pub struct Session {
     cursors: Vec<(String, ShardId)>,
     temporary: Temporary,
     links: SmallVec<[Link; 1]>,
+    timeout: deadline::Known,
     block: Option<Block>,
     /// Prepared transactions of this session's that are committed, but whose shards have not been told.
     unfinished: Vec<txn::ParticipantGid>,

@@ -228,6 +228,7 @@ impl Session {
             cursors: Vec::new(),
             temporary: Temporary::none(),
             links: Default::default(),
+            timeout: None,
             block: None,
             unfinished: Vec::new(),
             notes: Default::default(),
