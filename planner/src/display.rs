@@ -182,6 +182,21 @@ impl Combine {
             Piece::Count(column) => format!("count(#{})", column + 1),
             Piece::Sum(column) => format!("sum(#{})", column + 1),
             Piece::Average { sum, count } => format!("avg(#{}, #{})", sum + 1, count + 1),
+            Piece::Variance {
+                count,
+                sum,
+                squares,
+                sample,
+                root,
+            } => {
+                let name = match (root, sample) {
+                    (true, true) => "stddev_samp",
+                    (true, false) => "stddev_pop",
+                    (false, true) => "var_samp",
+                    (false, false) => "var_pop",
+                };
+                format!("{name}(#{}, #{}, #{})", count + 1, sum + 1, squares + 1)
+            }
         };
         self.finish.iter().map(piece).collect()
     }

@@ -71,6 +71,14 @@ pub enum Piece {
         sum: usize,
         count: usize,
     },
+    /// Of integers and numerics. `sample`: divided by one less than the count; `root`: the standard deviation.
+    Variance {
+        count: usize,
+        sum: usize,
+        squares: usize,
+        sample: bool,
+        root: bool,
+    },
 }
 
 /// A view whose definition is read over the tables that have been brought.

@@ -22,6 +22,7 @@ mod describing;
 mod everywhere;
 pub mod explain;
 mod extended;
+mod finish;
 mod gather;
 mod groups;
 mod links;
