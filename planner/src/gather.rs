@@ -24,7 +24,7 @@ use crate::{
 pub(crate) fn gather(
     bound: &Bound<'_>,
     needed: Option<&Needed>,
-    narrowing: &Narrowing,
+    narrowing: &Narrowing<'_>,
     span: (usize, usize),
     sql: &str,
     context: &Context<'_>,
@@ -161,7 +161,7 @@ pub(crate) fn servers(findings: &Findings, context: &Context<'_>) -> Result<Vec<
 struct Gathering<'b, 'c> {
     bound: &'b Bound<'c>,
     needed: Option<&'b Needed>,
-    narrowing: &'b Narrowing,
+    narrowing: &'b Narrowing<'b>,
     gather: Gather,
     /// Where each of the tables is named.
     named: Vec<Vec<&'b Appearance<'c>>>,
@@ -459,6 +459,7 @@ fn described_table(table: &Table) -> GatherTable {
         all: Vec::new(),
         keys: None,
         matches: None,
+        expected: None,
     }
 }
 
@@ -484,6 +485,7 @@ fn described_view(used: &ViewUse<'_>, place: GatherPlace) -> GatherTable {
         all: Vec::new(),
         keys: None,
         matches: None,
+        expected: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use catalog::{GroupId, ShardId};
 
-use crate::{KeyRoute, Learned, Name, Served};
+use crate::{Expected, KeyRoute, Learned, Name, Served};
 
 /// A query, and what it needs in one place.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,6 +112,8 @@ pub struct GatherTable {
     /// The keys that rows which matter have; `None`: any.
     pub keys: Option<KeyRoute>,
     pub matches: Option<Match>,
+    /// What the servers' statistics say of the rows that are brought.
+    pub expected: Option<Expected>,
 }
 
 /// Only rows of a table matter whose column has a value that one of another table has.

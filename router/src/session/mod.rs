@@ -348,6 +348,7 @@ impl Session {
             user: self.identity.user(),
             manual,
             standard_conforming_strings: self.derived.standard_conforming_strings,
+            statistics: &self.router.estimates,
         }
     }
 

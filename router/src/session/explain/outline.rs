@@ -25,6 +25,8 @@ pub struct Node {
     /// What one shard is asked.
     pub query: Option<Query>,
     pub estimated_rows: Option<u64>,
+    /// Of one row; `None`: unknown.
+    pub estimated_width_bytes: Option<u64>,
     pub actual: Option<Actual>,
     /// The shard's own plan: lines of text, or a tree.
     pub own_plan: Option<Value>,
@@ -62,6 +64,7 @@ impl Node {
             fields: Vec::new(),
             query: None,
             estimated_rows: None,
+            estimated_width_bytes: None,
             actual: None,
             own_plan: None,
             children: Vec::new(),
@@ -95,6 +98,9 @@ impl Node {
         }
         if let Some(rows) = self.estimated_rows {
             object.insert("Plan Rows".to_owned(), rows.into());
+        }
+        if let Some(width) = self.estimated_width_bytes {
+            object.insert("Plan Width".to_owned(), width.into());
         }
         if let Some(actual) = self.actual {
             object.insert("Actual Rows".to_owned(), actual.rows.into());
@@ -382,6 +388,10 @@ impl Outline<'_> {
         }
         if let Some(narrowed) = narrowed {
             node = node.field("Narrowed By", narrowed);
+        }
+        if let Some(expected) = table.expected {
+            node.estimated_rows = Some(expected.rows);
+            node.estimated_width_bytes = Some(expected.width_bytes).filter(|width| *width > 0);
         }
         node.over(self.queries(step, &shards, &sql, false))
     }
