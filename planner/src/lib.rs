@@ -257,6 +257,8 @@ fn changes_meaning(plan: &Plan) -> bool {
         | Plan::Spread(_)
         | Plan::Load(_)
         | Plan::Transfer(_) => false,
+        // The rest may name the table.
+        Plan::CreateAs(_) => true,
         Plan::Admin(_) => true,
         Plan::Explain(explain) => explain.analyze,
     }

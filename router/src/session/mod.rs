@@ -17,6 +17,7 @@ mod combine;
 mod commit;
 mod copy;
 mod copy_out;
+mod create_as;
 mod cursor;
 mod describing;
 mod everywhere;

@@ -141,6 +141,7 @@ pub fn rung(plan: &Plan) -> Option<&'static str> {
         },
         Plan::Load(_) => Some("Load"),
         Plan::Transfer(_) => Some("Transfer"),
+        Plan::CreateAs(_) => Some("Create"),
         Plan::Session(_) | Plan::Admin(_) | Plan::Explain(_) => None,
     }
 }
@@ -157,6 +158,7 @@ impl Outline<'_> {
             Plan::Single(single) => self.single(plan, single),
             Plan::Load(_) => lines("Load", plan),
             Plan::Transfer(_) => lines("Transfer", plan),
+            Plan::CreateAs(_) => lines("Create", plan),
             Plan::Everywhere(_) => lines("Everywhere", plan),
             Plan::CopyOut(_) => lines("Copy", plan),
             Plan::Session(_) => lines("Session", plan),
