@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use catalog::{Catalog, GroupId, ShardId};
 
 use crate::bind::Binder;
+use crate::create_as::{Creation, create_table_as};
 use crate::key::pin;
 use crate::operand::Source;
 use crate::parse::{Node, nodes};
@@ -47,8 +48,13 @@ pub(crate) fn statement(
                 return Ok(Built::only(Plan::Admin(call)));
             }
             if let Some(into) = select.into_clause() {
-                return crate::create_as::create_table_as(node, into, false, source, context)
-                    .map(Built::only);
+                let creation = Creation {
+                    into,
+                    view: false,
+                    if_not_exists: false,
+                    span: None,
+                };
+                return create_table_as(node, creation, source, context).map(Built::only);
             }
             match query(node, source, context) {
                 // No single shard: bring the rows together. Without its literals a text may only seem so.

@@ -54,7 +54,7 @@ struct Key {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct ContextKey {
     epoch: u64,
-    /// Cluster, search path, temporary relations, manual routing: hashed with keys that no client knows.
+    /// Cluster, search path, temporary relations, manual routing, statistics: hashed with keys that no client knows.
     session: u64,
 }
 
@@ -276,6 +276,7 @@ impl PlanCache {
         context.temporary.hash(&mut hasher);
         context.manual.hash(&mut hasher);
         context.standard_conforming_strings.hash(&mut hasher);
+        context.statistics.generation().hash(&mut hasher);
         ContextKey {
             epoch: context.catalog.epoch().0,
             session: hasher.finish(),

@@ -2,6 +2,8 @@
 
 use catalog::{Catalog, ShardId};
 
+use crate::Statistics;
+
 /// Borrowed for the planning of one text.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
@@ -16,6 +18,8 @@ pub struct Context<'a> {
     pub manual: Option<ShardId>,
     /// The session's `standard_conforming_strings`; off makes a text with a backslash ambiguous, hence refused.
     pub standard_conforming_strings: bool,
+    /// What is expected of tables.
+    pub statistics: &'a dyn Statistics,
 }
 
 impl Context<'_> {

@@ -8,9 +8,9 @@ use std::fmt;
 use catalog::ShardId;
 
 use crate::{
-    Access, AdminArg, AdminCall, Amount, Change, Combine, CopyOut, CopyRows, Effects, Everywhere,
-    EverywhereKind, Gather, GatherPlace, KeyRoute, KeySource, KeyTuple, Load, LoadFormat,
-    LoadTarget, Mentioned, MergeKey, NewTable, Piece, Plan, Route, Scatter, Served,
+    Access, AdminArg, AdminCall, Amount, Change, Combine, CopyOut, CopyRows, CreatedAs, Effects,
+    Everywhere, EverywhereKind, Gather, GatherPlace, KeyRoute, KeySource, KeyTuple, Load,
+    LoadFormat, LoadTarget, Mentioned, MergeKey, NewTable, Piece, Plan, Route, Scatter, Served,
     SessionStatement, Single, Spread, SpreadKind, TransferSource, Turns, Where,
 };
 
@@ -68,6 +68,25 @@ fn tree(plan: &Plan) -> Tree {
                     Tree::leaf(format!("Take: {}", taken.sql)),
                     Tree::leaf(load_line(&transfer.load)),
                 ],
+            },
+        },
+        Plan::CreateAs(create) => Tree {
+            line: format!(
+                "Create on shard {}, then fill with the query's rows",
+                create.shard
+            ),
+            children: match &create.kind {
+                CreatedAs::Table(effect) => effect
+                    .changes
+                    .iter()
+                    .map(|change| Tree::leaf(change.to_string()))
+                    .collect(),
+                CreatedAs::Temporary(single) => {
+                    let named = single.effects.creates_temporary.iter();
+                    named
+                        .map(|name| Tree::leaf(format!("Creates temporary {name}")))
+                        .collect()
+                }
             },
         },
         Plan::Session(statement) => session_tree(statement),
@@ -182,6 +201,21 @@ impl Combine {
             Piece::Count(column) => format!("count(#{})", column + 1),
             Piece::Sum(column) => format!("sum(#{})", column + 1),
             Piece::Average { sum, count } => format!("avg(#{}, #{})", sum + 1, count + 1),
+            Piece::Variance {
+                count,
+                sum,
+                squares,
+                sample,
+                root,
+            } => {
+                let name = match (root, sample) {
+                    (true, true) => "stddev_samp",
+                    (true, false) => "stddev_pop",
+                    (false, true) => "var_samp",
+                    (false, false) => "var_pop",
+                };
+                format!("{name}(#{}, #{}, #{})", count + 1, sum + 1, squares + 1)
+            }
         };
         self.finish.iter().map(piece).collect()
     }
@@ -331,6 +365,7 @@ fn load_line(load: &Load) -> String {
             )
         }
         LoadTarget::Copies(_) => format!("Load {} from {format}: rows to all copies", load.table),
+        LoadTarget::Shard(shard) => format!("Load {} from {format}: rows to {shard}", load.table),
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
 pub(crate) fn gather(
     bound: &Bound<'_>,
     needed: Option<&Needed>,
-    narrowing: &Narrowing,
+    narrowing: &Narrowing<'_>,
     (sql, span): (&str, (usize, usize)),
     context: &Context<'_>,
     refusal: &Error,
@@ -166,7 +166,7 @@ pub(crate) fn servers(findings: &Findings, context: &Context<'_>) -> Result<Vec<
 struct Gathering<'b, 'c> {
     bound: &'b Bound<'c>,
     needed: Option<&'b Needed>,
-    narrowing: &'b Narrowing,
+    narrowing: &'b Narrowing<'b>,
     gather: Gather,
     /// Where each of the tables is named.
     named: Vec<Vec<&'b Appearance<'c>>>,
@@ -489,6 +489,7 @@ fn described_table(table: &Table) -> GatherTable {
         among: Vec::new(),
         looked_up: Vec::new(),
         part: None,
+        expected: None,
     }
 }
 
@@ -517,6 +518,7 @@ fn described_view(used: &ViewUse<'_>, place: GatherPlace) -> GatherTable {
         among: Vec::new(),
         looked_up: Vec::new(),
         part: None,
+        expected: None,
     }
 }
 

@@ -30,6 +30,7 @@ mod ddl;
 mod display;
 mod distribute;
 mod error;
+mod estimates;
 mod facts;
 mod functions;
 mod gather;
@@ -64,6 +65,9 @@ pub use cache::{LiteralValues, Literals, PlanCache};
 pub use context::Context;
 pub use display::Work;
 pub use error::Error;
+pub use estimates::{
+    ColumnEstimate, Expected, MOST_VALUES, NoStatistics, Statistics, TableEstimate,
+};
 pub use plan::*;
 pub use resolve::{Target, resolve, resolve_all};
 pub use served::Served;
@@ -254,6 +258,8 @@ fn changes_meaning(plan: &Plan) -> bool {
         | Plan::Spread(_)
         | Plan::Load(_)
         | Plan::Transfer(_) => false,
+        // The rest may name the table.
+        Plan::CreateAs(_) => true,
         Plan::Admin(_) => true,
         Plan::Explain(explain) => explain.analyze,
     }

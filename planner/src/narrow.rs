@@ -13,14 +13,17 @@ use crate::facts::{Fact, Variable};
 use crate::key::seen;
 use crate::query::{Appearance, Appears, Bound, Computes, QueryId, QueryKind};
 use crate::scope::{Columns, RelationId};
-use crate::{Among, GatherTable, KeyRole, KeyRoute, KeySource, KeyTuple, Match};
+use crate::{
+    Among, Expected, GatherTable, KeyRole, KeyRoute, KeySource, KeyTuple, MOST_VALUES, Match,
+    Statistics,
+};
 
-#[derive(Default)]
-pub(crate) struct Narrowing {
+pub(crate) struct Narrowing<'c> {
     /// By the relations that tables are in the query.
-    tables: BTreeMap<RelationId, Narrowed>,
+    known: BTreeMap<RelationId, Narrowed>,
     /// Columns that a subquery compares with the row around it, where it may have to be asked for each such row.
     looked_up: Vec<(RelationId, usize)>,
+    statistics: &'c dyn Statistics,
 }
 
 struct Narrowed {
@@ -37,7 +40,8 @@ struct Same {
 }
 
 /// What can be said of the tables of a query.
-pub(crate) fn narrowing(binder: &Binder<'_, '_>, root: QueryId, sql: &str) -> Narrowing {
+pub(crate) fn narrowing<'c>(binder: &Binder<'c, '_>, root: QueryId, sql: &str) -> Narrowing<'c> {
+    let statistics = binder.context.statistics;
     let relations = &binder.relations.0;
     // The column that a variable stands for.
     let column_of = |variable: u32| {
@@ -54,8 +58,9 @@ pub(crate) fn narrowing(binder: &Binder<'_, '_>, root: QueryId, sql: &str) -> Na
         .collect();
     let Some(seen) = seen(&binder.bound, root, sql) else {
         return Narrowing {
+            known: BTreeMap::new(),
             looked_up,
-            ..Narrowing::default()
+            statistics,
         };
     };
     let narrowed = seen.into_iter().map(|(id, seen)| {
@@ -80,8 +85,9 @@ pub(crate) fn narrowing(binder: &Binder<'_, '_>, root: QueryId, sql: &str) -> Na
         (id, Narrowed { keys, same })
     });
     Narrowing {
-        tables: narrowed.collect(),
+        known: narrowed.collect(),
         looked_up,
+        statistics,
     }
 }
 
@@ -180,10 +186,10 @@ fn table_of<'c>(appearance: &Appearance<'c>) -> Option<&'c Table> {
     }
 }
 
-impl Narrowing {
+impl Narrowing<'_> {
     /// The keys of the rows of a table that matter.
     pub fn keys(&self, relation: RelationId) -> Option<KeyRoute> {
-        let keys = self.tables.get(&relation)?.keys.clone()?;
+        let keys = self.known.get(&relation)?.keys.clone()?;
         Some(KeyRoute { keys, also: None })
     }
 
@@ -213,7 +219,7 @@ impl Narrowing {
     ) -> Vec<usize> {
         let mut order: Vec<usize> = Vec::with_capacity(tables.len());
         while order.len() < tables.len() {
-            let mut best: Option<(u8, usize, Option<Match>)> = None;
+            let mut best: Option<Candidate> = None;
             for index in (0..tables.len()).filter(|index| !order.contains(index)) {
                 let found = self.matching(index, tables, named, &order);
                 let by_selective = found
@@ -225,15 +231,31 @@ impl Narrowing {
                     table if table.condition.is_some() => 2,
                     _ => 3,
                 };
-                if best.as_ref().is_none_or(|(known, ..)| rank < *known) {
-                    best = Some((rank, index, found));
+                let narrowed = found.as_ref().and_then(|found| {
+                    let values = self.values(found, tables, &order)?;
+                    Some((values, found.column.as_str()))
+                });
+                let expected = named[index].first().and_then(|named| {
+                    let table = table_of(named)?;
+                    let estimate = self.statistics.table(&table.schema, &table.name)?;
+                    Some(estimate.expected(table, &tables[index], narrowed))
+                });
+                let candidate = Candidate {
+                    index,
+                    rank,
+                    found,
+                    expected,
+                };
+                if best.as_ref().is_none_or(|known| candidate.is_better(known)) {
+                    best = Some(candidate);
                 }
             }
-            let Some((_, index, found)) = best else {
+            let Some(best) = best else {
                 break;
             };
-            tables[index].matches = found;
-            order.push(index);
+            tables[best.index].matches = best.found;
+            tables[best.index].expected = best.expected;
+            order.push(best.index);
         }
         order
     }
@@ -268,7 +290,7 @@ impl Narrowing {
             return Vec::new();
         };
         let (Some(narrowed), Some(table)) =
-            (self.tables.get(&appearance.relation), table_of(appearance))
+            (self.known.get(&appearance.relation), table_of(appearance))
         else {
             return Vec::new();
         };
@@ -333,7 +355,7 @@ impl Narrowing {
         let [appearance] = named[index].as_slice() else {
             return None;
         };
-        let narrowed = self.tables.get(&appearance.relation)?;
+        let narrowed = self.known.get(&appearance.relation)?;
         let table = table_of(appearance)?;
         let mut found: Option<Match> = None;
         for same in &narrowed.same {
@@ -364,20 +386,82 @@ impl Narrowing {
                 continue;
             }
             let keys = by_key(table, &own.name);
+            let candidate = Match {
+                column: own.name.clone(),
+                table: position,
+                other: column,
+                keys: keys.clone(),
+            };
+            if !self.pays(table, &tables[index], &candidate, tables, order) {
+                continue;
+            }
             if found.is_none() || keys.is_some() {
-                let is_key = keys.is_some();
-                found = Some(Match {
-                    column: own.name.clone(),
-                    table: position,
-                    other: column,
-                    keys,
-                });
-                if is_key {
+                found = Some(candidate);
+                if keys.is_some() {
                     break;
                 }
             }
         }
         found
+    }
+
+    /// How many values the other table is expected to give.
+    fn values(&self, found: &Match, tables: &[GatherTable], order: &[usize]) -> Option<f64> {
+        let other = &tables[order[found.table]];
+        let estimate = self
+            .statistics
+            .table(&other.name.schema, &other.name.name)?;
+        let (name, _) = other.columns.get(found.other)?;
+        let distinct = estimate.column(name)?.distinct;
+        Some(distinct.min(other.expected?.rows as f64))
+    }
+
+    /// Whether less is moved if a table is asked for another's values: not if these are too many, leave nothing out, or are
+    /// more than the rows.
+    fn pays(
+        &self,
+        table: &Table,
+        brought: &GatherTable,
+        found: &Match,
+        tables: &[GatherTable],
+        order: &[usize],
+    ) -> bool {
+        let Some(values) = self.values(found, tables, order) else {
+            return true;
+        };
+        if values > MOST_VALUES as f64 {
+            return false;
+        }
+        let Some(estimate) = self.statistics.table(&table.schema, &table.name) else {
+            return true;
+        };
+        let rows = estimate.expected(table, brought, None).rows as f64;
+        let all = estimate.column(&found.column).is_some_and(|column| {
+            !is_selective(&tables[order[found.table]]) && column.distinct <= values
+        });
+        !all && (rows > values || found.keys.is_some())
+    }
+}
+
+/// A table that may be brought next.
+struct Candidate {
+    index: usize,
+    /// What speaks for it: 0 most.
+    rank: u8,
+    found: Option<Match>,
+    expected: Option<Expected>,
+}
+
+impl Candidate {
+    /// Conditions that are no keys are worth what the numbers of rows say, if these are known.
+    fn is_better(&self, other: &Candidate) -> bool {
+        match (self.expected, other.expected) {
+            (Some(own), Some(others)) => {
+                let key = |rank: u8, expected: Expected| (rank.min(2), expected.rows, rank);
+                key(self.rank, own) < key(other.rank, others)
+            }
+            _ => self.rank < other.rank,
+        }
     }
 }
 

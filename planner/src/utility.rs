@@ -7,7 +7,7 @@ use catalog::{Event, ShardId, TableKind};
 use crate::bind::Binder;
 use crate::build::{self, To, option_text, route};
 use crate::copy_out;
-use crate::create_as;
+use crate::create_as::{Creation, create_table_as};
 use crate::ddl;
 use crate::ddl::placement::{Placement, everywhere_of, one, placement_of};
 use crate::load::load;
@@ -37,8 +37,13 @@ pub(crate) fn statement(
         Node::CopyStmt(copy) => copied(copy, span, source, context),
         Node::CreateTableAsStmt(create) => match (create.into(), create.query()) {
             (Some(into), query @ Node::SelectStmt(_)) => {
-                let view = create.objtype == crate::parse::ObjectType::OBJECT_MATVIEW;
-                create_as::create_table_as(query, into, view, source, context)
+                let creation = Creation {
+                    into,
+                    view: create.objtype == crate::parse::ObjectType::OBJECT_MATVIEW,
+                    if_not_exists: create.if_not_exists,
+                    span: Some(span),
+                };
+                create_table_as(query, creation, source, context)
             }
             _ => Err(Error::unsupported("CREATE TABLE AS EXECUTE")
                 .with_hint("Create the table, then INSERT … SELECT.")),
@@ -105,6 +110,7 @@ pub(crate) fn outside_block(mut plan: Plan) -> Plan {
         | Plan::Spread(_)
         | Plan::Load(_)
         | Plan::Transfer(_)
+        | Plan::CreateAs(_)
         | Plan::Session(_)
         | Plan::Admin(_)
         | Plan::Explain(_) => {}

@@ -14,6 +14,7 @@ fn route(sql: &str, catalog: &Catalog) -> Result<(Route, Access), String> {
         user: "tester",
         manual: None,
         standard_conforming_strings: true,
+        statistics: &planner::NoStatistics,
     };
     let planned = plan_text(sql, &context).map_err(|error| error.to_string())?;
     match &*planned[0].plan {

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod ddl;
 pub mod drive;
+pub mod estimates;
 pub mod execute;
 pub mod health;
 pub mod load;

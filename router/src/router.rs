@@ -15,6 +15,7 @@ use crate::auth::{AuthSettings, Authenticated};
 use crate::backend::{AppliedSettings, Credentials};
 use crate::cancel::Sessions;
 use crate::config::{Config, ServerLogin};
+use crate::estimates::Estimates;
 use crate::health::Health;
 use crate::pool::{PoolIdentity, Pools};
 use crate::session::budget::Budget;
@@ -64,6 +65,7 @@ pub struct Parts {
     pub sessions: Sessions,
     pub templates: Cache<(Box<str>, u64, AppliedSettings), Template>,
     pub shapes: TableShapes,
+    pub estimates: Estimates,
     pub auth: AuthSettings,
     pub startup: StartupSettings,
     /// For clients' unfinished messages.

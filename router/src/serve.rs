@@ -17,6 +17,7 @@ use crate::accept::Workers;
 use crate::auth::{AuthSettings, Secrets};
 use crate::cancel::Sessions;
 use crate::config::{Config, SslMode, TlsMode};
+use crate::estimates::Estimates;
 use crate::health::Health;
 use crate::pool::{PoolSettings, Pools};
 use crate::router::Router;
@@ -109,6 +110,7 @@ pub async fn run(
     for _ in 0..crate::drive::saga::AT_ONCE {
         sagas.push(tokio::spawn(crate::drive::saga::watch(router.clone())));
     }
+    let estimating = tokio::spawn(crate::estimates::watch(router.clone()));
     let warming = tokio::spawn(crate::warm::keep(router.clone()));
     let workers = Workers::start(&router, locals).map_err(ServeError::Worker)?;
     ready(local_address);
@@ -126,6 +128,7 @@ pub async fn run(
         saga.abort();
     }
     warming.abort();
+    estimating.abort();
     drop((following, leasing));
     if let Err(error) = store.farewell().await {
         tracing::debug!(%error, "the catalog could not be told of this router's end");
@@ -196,6 +199,7 @@ fn assemble(
         sessions: Sessions::default(),
         templates: Cache::new(TEMPLATES),
         shapes: TableShapes::new(SHAPES),
+        estimates: Estimates::default(),
         health: Arc::new(Health::new(config.replicas.clone())),
         budget: Budget::new(config.listen.max_buffered_bytes),
         client_limits: Limits::client(config.listen.max_message_bytes),

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use catalog::{GroupId, ShardId};
 
-use crate::{KeyRoute, Learned, Name, Served, Shape};
+use crate::{Expected, KeyRoute, Learned, Name, Served, Shape};
 
 /// A query, and what it needs in one place.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,6 +75,14 @@ pub enum Piece {
         sum: usize,
         count: usize,
     },
+    /// Of integers and numerics. `sample`: divided by one less than the count; `root`: the standard deviation.
+    Variance {
+        count: usize,
+        sum: usize,
+        squares: usize,
+        sample: bool,
+        root: bool,
+    },
 }
 
 /// A view whose definition is read over the tables that have been brought.
@@ -114,6 +122,8 @@ pub struct GatherTable {
     pub looked_up: Vec<String>,
     /// It is no table but a query within the statement.
     pub part: Option<Box<GatherPart>>,
+    /// What the servers' statistics say of the rows that are brought.
+    pub expected: Option<Expected>,
 }
 
 /// A query within a statement that the shards answer on their own.

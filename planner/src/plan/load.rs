@@ -1,6 +1,6 @@
 //! COPY FROM STDIN into a table that is on several shards.
 
-use catalog::{GroupId, KeyType};
+use catalog::{GroupId, KeyType, ShardId};
 
 use super::ReferenceWrite;
 
@@ -23,6 +23,8 @@ pub enum LoadTarget {
     Rows { group: GroupId, key: Vec<LoadKey> },
     /// All rows to all copies.
     Copies(ReferenceWrite),
+    /// All rows to one shard: the router's own COPY.
+    Shard(ShardId),
 }
 
 /// A column of the shard key.

@@ -4,6 +4,7 @@
 //! shard. Plans are built once, shared by all sessions, and drawn by `Display` (see `display.rs`).
 
 mod copy;
+mod create_as;
 mod everywhere;
 mod gather;
 mod load;
@@ -14,6 +15,7 @@ mod spread;
 mod transfer;
 
 pub use copy::*;
+pub use create_as::*;
 pub use everywhere::*;
 pub use gather::*;
 pub use load::*;
@@ -67,6 +69,8 @@ pub enum Plan {
     Load(Load),
     /// INSERT of a query's rows that are to be stored elsewhere than they are read.
     Transfer(Box<Transfer>),
+    /// CREATE TABLE AS of a query whose rows are elsewhere than the table.
+    CreateAs(Box<CreateAs>),
     /// The session itself answers, or must know.
     Session(SessionStatement),
     /// An operator's function or statement.

@@ -124,5 +124,6 @@ pub fn context(catalog: &Catalog) -> Context<'_> {
         user: "app",
         manual: None,
         standard_conforming_strings: true,
+        statistics: &planner::NoStatistics,
     }
 }

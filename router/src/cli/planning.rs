@@ -35,6 +35,7 @@ impl SessionOptions {
             user: &self.user,
             manual: None,
             standard_conforming_strings: true,
+            statistics: &planner::NoStatistics,
         }
     }
 }

@@ -205,7 +205,7 @@ pub(super) async fn finish(
     }
 }
 
-pub(super) async fn connect(
+pub(crate) async fn connect(
     store: &Store,
     catalog: &Catalog,
     shard: ShardId,
@@ -218,7 +218,7 @@ pub(super) async fn connect(
 }
 
 /// `None` for an error or a wait that is too long; the machine knows what to make of it.
-pub(super) async fn bounded<T>(work: impl Future<Output = Result<T, Error>>) -> Option<T> {
+pub(crate) async fn bounded<T>(work: impl Future<Output = Result<T, Error>>) -> Option<T> {
     match timeout(PATIENCE, work).await {
         Ok(Ok(value)) => Some(value),
         Ok(Err(error)) => {

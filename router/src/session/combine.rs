@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use catalog::Catalog;
-use planner::{Access, Combine, Gather, Piece, Types};
+use planner::{Access, Combine, Gather, Types};
 
 use super::bringing::Moved;
+use super::finish::finish_text;
 use super::gather::{Sent, Wanted};
 use super::links::Need;
 use super::report::{Failure, Report};
@@ -361,50 +362,6 @@ pub(super) fn own_types(types: &Types, sql: &str, moment: bool) -> Vec<u32> {
 
 /// `text`
 const TEXT: u32 = 25;
-
-/// The finishing query, now that types are known. `None`: it would not be exact.
-pub(super) fn finish_text(combine: &Combine, types: &Types, relation: &str) -> Option<String> {
-    if !types.portable {
-        return None;
-    }
-    let mut sql = String::new();
-    let name = |column: &usize| format!("pgweave_p{column}");
-    let type_of = |column: &usize| types.columns.get(combine.keys + column);
-    for piece in &combine.finish {
-        match piece {
-            Piece::Text(text) => sql.push_str(text),
-            Piece::Relation => sql.push_str(relation),
-            Piece::Count(column) => sql.push_str(&format!(
-                "(COALESCE(pg_catalog.sum({}), 0)::pg_catalog.int8)",
-                name(column)
-            )),
-            Piece::Sum(column) => {
-                // bigint: sums of integers. Money, reals, numerics and intervals add up to their own type.
-                let cast = match type_of(column)? {
-                    20 => "::pg_catalog.int8",
-                    700 | 701 | 790 | 1186 | 1700 => "",
-                    _ => return None,
-                };
-                sql.push_str(&format!("(pg_catalog.sum({}){cast})", name(column)));
-            }
-            Piece::Average { sum, count } => {
-                // As `avg` divides: numerics, or double precision by the count as double precision. A sum of reals has lost
-                // what `avg` keeps.
-                let cast = match type_of(sum)? {
-                    20 | 1700 => "",
-                    701 | 1186 => "::pg_catalog.float8",
-                    _ => return None,
-                };
-                sql.push_str(&format!(
-                    "(pg_catalog.sum({}) / NULLIF(pg_catalog.sum({}), 0){cast})",
-                    name(sum),
-                    name(count)
-                ));
-            }
-        }
-    }
-    Some(sql)
-}
 
 /// Links of a group's shards.
 impl Session {

@@ -248,6 +248,12 @@ impl Session {
         Ok(())
     }
 
+    /// What a server answers to a statement that it gets alone.
+    pub(super) async fn answer_to(&mut self, index: usize, carrier: Carrier<'_>) -> Step<Vec<u8>> {
+        self.send_carrier(index, carrier)?;
+        self.captured_answer(index).await
+    }
+
     async fn captured_answer(&mut self, index: usize) -> Step<Vec<u8>> {
         self.exchange(index).await?;
         let captured = std::mem::take(&mut self.links[index].captured);
@@ -404,7 +410,7 @@ pub(super) fn copies_differ() -> Failure {
 }
 
 /// What of a captured answer is the client's: not the answers to Parse and Bind, which the session gives itself.
-fn client_part(captured: &[u8]) -> Vec<u8> {
+pub(super) fn client_part(captured: &[u8]) -> Vec<u8> {
     let mut kept = Vec::with_capacity(captured.len());
     let mut rest = captured;
     while let [tag, ..] = rest {

@@ -473,7 +473,8 @@ fn shares_block(statement: &Statement) -> bool {
             | Plan::CopyOut(_)
             | Plan::Spread(_)
             | Plan::Load(_)
-            | Plan::Transfer(_),
+            | Plan::Transfer(_)
+            | Plan::CreateAs(_),
         ) => true,
         // They take part in the client's transaction.
         Some(Plan::Admin(call)) => super::outbox::columns(&call.name).is_some(),

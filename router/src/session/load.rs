@@ -106,6 +106,7 @@ impl Session {
                 Some(Fields::new(&load.format, key)),
             ),
             LoadTarget::Copies(_) => (self.shards_of(&Where::All, catalog), None),
+            LoadTarget::Shard(shard) => (vec![*shard], None),
         };
         // Who is sent no row has not written.
         let links = self.link_all(&shards, Access::LockingRead, catalog).await?;
@@ -139,10 +140,13 @@ impl Session {
         sql: &'a str,
         catalog: &Arc<Catalog>,
     ) -> Step<Loading<'a>> {
-        let LoadTarget::Rows { group, .. } = &load.target else {
-            return Err(Report::error("XX000", "rows are to be sent to copies").into());
+        let shards = match &load.target {
+            LoadTarget::Rows { group, .. } => self.shards_of_group(None, *group, catalog)?,
+            LoadTarget::Shard(shard) => vec![*shard],
+            LoadTarget::Copies(_) => {
+                return Err(Report::error("XX000", "rows are to be sent to copies").into());
+            }
         };
-        let shards = self.shards_of_group(None, *group, catalog)?;
         let links = self.link_all(&shards, Access::LockingRead, catalog).await?;
         Ok(Loading {
             load,

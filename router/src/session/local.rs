@@ -127,6 +127,9 @@ impl Session {
                 let sql = &statement.sql;
                 return Box::pin(self.run_transfer(transfer, sql, 0, sent, &catalog)).await;
             }
+            Some(Plan::CreateAs(create)) => {
+                return Box::pin(self.run_create_as(create, &statement.sql, 0, &catalog)).await;
+            }
             Some(Plan::Load(load)) => {
                 return Box::pin(self.run_load(load, &statement.sql, 0, &catalog)).await;
             }

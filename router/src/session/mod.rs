@@ -17,12 +17,14 @@ mod combine;
 mod commit;
 mod copy;
 mod copy_out;
+mod create_as;
 mod cursor;
 mod deadline;
 mod describing;
 mod everywhere;
 pub mod explain;
 mod extended;
+mod finish;
 mod gather;
 mod groups;
 mod links;
@@ -350,6 +352,7 @@ impl Session {
             user: self.identity.user(),
             manual,
             standard_conforming_strings: self.derived.standard_conforming_strings,
+            statistics: &self.router.estimates,
         }
     }
 

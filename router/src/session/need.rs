@@ -111,6 +111,7 @@ impl Session {
                 };
                 Target::Shard(catalog.group(*group)?.map.shards().first().copied()?)
             }
+            Plan::CreateAs(create) => Target::Shard(create.shard),
             Plan::Spread(spread) => {
                 let group = catalog.group(spread.group)?;
                 Target::Shard(group.map.shards().first().copied()?)

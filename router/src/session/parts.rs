@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use planner::{Gather, GatherPart, GatherTable, Types};
 
-use super::combine::{finish_text, own_types};
+use super::combine::own_types;
+use super::finish::finish_text;
 use super::gather::{column_list, is_exact_in_binary};
 use super::{Session, Step};
 use crate::wire::backend;

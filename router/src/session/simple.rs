@@ -193,6 +193,10 @@ impl Session {
                 Box::pin(transferred).await?;
                 Ok(false)
             }
+            Plan::CreateAs(create) => {
+                Box::pin(self.run_create_as(create, part.whole, part.offset, catalog)).await?;
+                Ok(false)
+            }
             Plan::Load(load) => {
                 Box::pin(self.run_load(load, part.text, part.offset, catalog)).await?;
                 Ok(false)

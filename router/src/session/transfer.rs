@@ -12,6 +12,7 @@ use planner::{Access, LoadTarget, Plan, Planned, Taken, Transfer, TransferSource
 
 use super::block::Block;
 use super::bringing::Moved;
+use super::client::Collected;
 use super::extended::BindValues;
 use super::gather::Sent;
 use super::links::Need;
@@ -34,6 +35,13 @@ const KEPT_BYTES: u64 = 256 << 20;
 
 /// The first `pg_type.oid` of types that users have made.
 const FIRST_OF_USERS: u32 = 16384;
+
+/// A query's rows, as they came.
+#[derive(Clone, Copy)]
+pub(super) struct Storing<'a> {
+    pub rows: &'a [u8],
+    pub columns: usize,
+}
 
 impl Session {
     /// Runs the INSERT and leaves its answer in the client's output. `whole`: the text that was planned.
@@ -104,7 +112,7 @@ impl Session {
                 }
             }
         };
-        self.client.collect_rows(KEPT_BYTES);
+        self.collect_stored_rows();
         let result = match sent {
             Sent::Simple => {
                 let part = Part {
@@ -126,24 +134,19 @@ impl Session {
         };
         let collected = self.client.collected_rows();
         result?;
-        let moved = Moved {
-            bytes: collected.bytes,
-            rows: collected.rows,
-        };
-        self.check_moved("the rows that are to be stored", &moved)?;
-        if moved.bytes > KEPT_BYTES {
-            return Err(Report::error(
-                "53400",
-                format!("the rows that are to be stored are longer than {KEPT_BYTES} bytes"),
-            )
-            .hint("Store them in several statements, or COPY them.")
-            .into());
-        }
+        self.check_stored_rows(&collected)?;
         let mut loading = self
             .loading(&transfer.load, &transfer.copy, catalog)
             .await?;
         let result = self
-            .store_rows(transfer, &collected.messages, &mut loading, catalog)
+            .store_rows(
+                Storing {
+                    rows: &collected.messages,
+                    columns: transfer.columns.len(),
+                },
+                &mut loading,
+                catalog,
+            )
             .await;
         self.stop_parts(&loading, &result);
         result
@@ -267,6 +270,11 @@ impl Session {
         };
         let need = Need::shard(*shard, Access::LockingRead);
         let index = self.link(need, catalog).await?;
+        self.check_exact_settings(index).await
+    }
+
+    /// Refuses settings by which the text of a value may be another value's.
+    pub(super) async fn check_exact_settings(&mut self, index: usize) -> Step {
         self.drain().await?;
         let sql = "SELECT pg_catalog.concat_ws(' and ', \
                      CASE WHEN pg_catalog.current_setting('datestyle') NOT LIKE 'ISO%' THEN 'DateStyle' END, \
@@ -351,20 +359,42 @@ impl Session {
             .map_err(|error| LinkError::Client(error).into())
     }
 
+    /// From now on rows are kept.
+    pub(super) fn collect_stored_rows(&mut self) {
+        self.client.collect_rows(KEPT_BYTES);
+    }
+
+    /// Whether there were more than may be kept or moved.
+    pub(super) fn check_stored_rows(&self, collected: &Collected) -> Step {
+        let moved = Moved {
+            bytes: collected.bytes,
+            rows: collected.rows,
+        };
+        self.check_moved("the rows that are to be stored", &moved)?;
+        if moved.bytes > KEPT_BYTES {
+            return Err(Report::error(
+                "53400",
+                format!("the rows that are to be stored are longer than {KEPT_BYTES} bytes"),
+            )
+            .hint("Store them in several statements, or COPY them.")
+            .into());
+        }
+        Ok(())
+    }
+
     /// Sends each row to its shard's COPY.
-    async fn store_rows(
+    pub(super) async fn store_rows(
         &mut self,
-        transfer: &Transfer,
-        rows: &[u8],
+        storing: Storing<'_>,
         loading: &mut Loading<'_>,
         catalog: &Catalog,
     ) -> Step<u64> {
         let unread = |_| Failure::from(Report::error("XX000", "a query's row cannot be read"));
         let mut line = Vec::new();
-        for (_, body) in backend::messages(rows).filter(|(tag, _)| *tag == b'D') {
+        for (_, body) in backend::messages(storing.rows).filter(|(tag, _)| *tag == b'D') {
             let row = Row::new(body).map_err(unread)?;
             line.clear();
-            for column in 0..transfer.columns.len() {
+            for column in 0..storing.columns {
                 if column > 0 {
                     line.push(b'\t');
                 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use catalog::{Catalog, ShardId, quote_identifier};
-use planner::{Gather, GatherTable, Match, Mentioned, Route, Types, Value, Values};
+use planner::{Gather, GatherTable, MOST_VALUES, Match, Mentioned, Route, Types, Value, Values};
 
 use super::Step;
 use super::bringing::Moved;
@@ -17,9 +17,6 @@ use super::served::ServedRows;
 use super::small::Held;
 use crate::merge::arrays::{Arrays, array_type};
 use crate::merge::row::Row;
-
-/// By so many values of another table's column a table is narrowed at most.
-const MOST_VALUES: usize = 10_000;
 
 pub(super) struct Work<'a> {
     pub gather: &'a Gather,

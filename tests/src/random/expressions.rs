@@ -204,7 +204,10 @@ impl Generator {
         } else {
             self.parts(ty, template, &scope, depth)
         };
-        if self.dice.percent(15) && !template.ends_with("'/')") {
+        let is_wrapped = ["array_to_string(", "upper("]
+            .iter()
+            .any(|function| template.starts_with(function));
+        if self.dice.percent(15) && !is_wrapped {
             let condition = self.condition(&scope, 1);
             parts.push(Sql::Optional(vec![
                 Sql::text(" FILTER (WHERE "),

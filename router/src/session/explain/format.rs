@@ -59,7 +59,9 @@ pub fn text(root: &Node) -> Vec<String> {
 fn draw(node: &Node, before: &str, indent: &str, lines: &mut Vec<String>) {
     let mut line = format!("{before}{}", node.line);
     if let Some(rows) = node.estimated_rows {
-        let _ = write!(line, "  (estimated rows={rows})");
+        let width = node.estimated_width_bytes;
+        let width = width.map_or(String::new(), |width| format!(" width={width}"));
+        let _ = write!(line, "  (estimated rows={rows}{width})");
     }
     if let Some(actual) = node.actual {
         let _ = write!(line, "  (actual rows={}", actual.rows);

@@ -25,6 +25,8 @@ pub struct Node {
     /// What one shard is asked.
     pub query: Option<Query>,
     pub estimated_rows: Option<u64>,
+    /// Of one row; `None`: unknown.
+    pub estimated_width_bytes: Option<u64>,
     pub actual: Option<Actual>,
     /// The shard's own plan: lines of text, or a tree.
     pub own_plan: Option<Value>,
@@ -62,6 +64,7 @@ impl Node {
             fields: Vec::new(),
             query: None,
             estimated_rows: None,
+            estimated_width_bytes: None,
             actual: None,
             own_plan: None,
             children: Vec::new(),
@@ -95,6 +98,9 @@ impl Node {
         }
         if let Some(rows) = self.estimated_rows {
             object.insert("Plan Rows".to_owned(), rows.into());
+        }
+        if let Some(width) = self.estimated_width_bytes {
+            object.insert("Plan Width".to_owned(), width.into());
         }
         if let Some(actual) = self.actual {
             object.insert("Actual Rows".to_owned(), actual.rows.into());
@@ -135,6 +141,7 @@ pub fn rung(plan: &Plan) -> Option<&'static str> {
         },
         Plan::Load(_) => Some("Load"),
         Plan::Transfer(_) => Some("Transfer"),
+        Plan::CreateAs(_) => Some("Create"),
         Plan::Session(_) | Plan::Admin(_) | Plan::Explain(_) => None,
     }
 }
@@ -151,6 +158,7 @@ impl Outline<'_> {
             Plan::Single(single) => self.single(plan, single),
             Plan::Load(_) => lines("Load", plan),
             Plan::Transfer(_) => lines("Transfer", plan),
+            Plan::CreateAs(_) => lines("Create", plan),
             Plan::Everywhere(_) => lines("Everywhere", plan),
             Plan::CopyOut(_) => lines("Copy", plan),
             Plan::Session(_) => lines("Session", plan),
@@ -409,6 +417,10 @@ impl Outline<'_> {
         }
         if let Some(narrowed) = narrowed {
             node = node.field("Narrowed By", narrowed);
+        }
+        if let Some(expected) = table.expected {
+            node.estimated_rows = Some(expected.rows);
+            node.estimated_width_bytes = Some(expected.width_bytes).filter(|width| *width > 0);
         }
         node.over(self.queries(step, &shards, &sql, false))
     }
