@@ -254,7 +254,7 @@ impl Session {
             return Ok(Told::from_slice(&[index]));
         }
         if !self.links.iter().any(|link| link.in_block) {
-            self.link(Need::any(), catalog).await?;
+            self.link_as_it_is(Need::any(), catalog).await?;
         }
         self.level_participants().await?;
         let participants: Told = (0..self.links.len())
