@@ -33,7 +33,9 @@
 //!
 //! # What is done about a mixed one
 //! T is committed, so the shards that do not show it lag behind. They are waited for (COMMIT PREPARED is under way, or recovery
-//! brings it), and only their snapshots are taken again, later than T. Then all are asked anew, because newer
+//! brings it), and all snapshots are taken again, later than T. It would be enough to take those of the shards that lag, but the
+//! further apart snapshots lie, the more transactions fall between them: under many writers that ended at the gate three times as
+//! often. Then all are asked anew, because newer
 //! transactions may be mixed now. That ends when none is; after [`ATTEMPTS`] the gate is closed: a lock by which nobody can insert a decision on
 //! any shard. Then the set of decided transactions is fixed, waiting for them ends, and the next but one look finds nothing.
 //! The answer is never less than right if the gate fails to hold: what counts is the look, not the gate.
@@ -233,9 +235,9 @@ impl Taking {
             }
             (Phase::Waiting(parts), Input::Finished) => {
                 let parts = std::mem::take(parts);
-                let shards: BTreeSet<ShardId> = parts.iter().map(|(_, shard)| *shard).collect();
                 self.finished.extend(parts);
-                self.take(shards, out);
+                let all = self.request.shards.iter().copied().collect();
+                self.take(all, out);
             }
             (Phase::Gate, Input::GateClosed) => {
                 self.effort.gate = true;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use catalog::{Catalog, ClusterId, Server, ShardId};
+use futures_util::future::try_join_all;
 use txn::snapshot::{Decided, View};
 use txn::{Gid, ParticipantGid, sql};
 
@@ -141,13 +142,13 @@ impl Gate {
         catalog: &Catalog,
         shards: &[ShardId],
     ) -> Result<Gate, Error> {
-        let mut held = Vec::with_capacity(shards.len());
-        for shard in shards.iter().filter_map(|id| catalog.shard(*id)) {
-            let connection = connector.connect(&shard.primary).await?;
-            connection
-                .batch(&sql::close_gate(GATE_LOCK_TIMEOUT_MS))
-                .await?;
-            held.push(connection);
+        let primaries = shards.iter().filter_map(|id| catalog.shard(*id));
+        let connecting = primaries.map(|shard| connector.connect(&shard.primary));
+        let held = try_join_all(connecting).await?;
+        // Writers wait from the first lock on.
+        let sql = sql::close_gate(GATE_LOCK_TIMEOUT_MS);
+        for connection in &held {
+            connection.batch(&sql).await?;
         }
         Ok(Gate(held))
     }
