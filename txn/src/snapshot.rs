@@ -38,7 +38,8 @@
 //! often. Then all are asked anew, because newer
 //! transactions may be mixed now. That ends when none is; after [`ATTEMPTS`] the gate is closed: a lock by which nobody can insert a decision on
 //! any shard. Then the set of decided transactions is fixed, waiting for them ends, and the next but one look finds nothing.
-//! The answer is never less than right if the gate fails to hold: what counts is the look, not the gate.
+//! The answer is never less than right if the gate fails to hold: what counts is the look, not the gate. If it cannot be closed, because
+//! the table is being vacuumed, or a row of somebody's own making is uncommitted, there are as many looks again before the next attempt.
 //!
 //! # What is not known
 //! A row without transaction ids (of an older router, or of a change of schema) may be visible or not. It counts as lagging until it was
@@ -111,6 +112,8 @@ pub enum Input {
     /// None of those of [`Action::AwaitFinished`] is prepared any more.
     Finished,
     GateClosed,
+    /// It could not be closed in time, and is open everywhere.
+    GateRefused,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,7 +139,8 @@ pub enum Action {
     AwaitFinished {
         parts: Vec<ParticipantGid>,
     },
-    /// Take the lock of [`crate::sql::close_gate`] on each shard that can coordinate, and report with [`Input::GateClosed`].
+    /// Take the lock of [`crate::sql::close_gate`] on each shard that can coordinate, and report with [`Input::GateClosed`], or
+    /// with [`Input::GateRefused`] if somebody is in the way.
     CloseGate,
     OpenGate,
     /// The snapshots fit together. Always the last action.
@@ -166,6 +170,8 @@ pub struct Taking {
     /// Finished on these shards before their snapshots were taken.
     finished: BTreeSet<(Gid, ShardId)>,
     effort: Effort,
+    /// The look after which the gate is wanted.
+    patience: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -197,6 +203,7 @@ impl Taking {
             decided: BTreeMap::new(),
             finished: BTreeSet::new(),
             effort: Effort::default(),
+            patience: ATTEMPTS,
         };
         // On one shard its own snapshot is enough.
         if taking.request.shards.len() > 1 {
@@ -241,6 +248,11 @@ impl Taking {
             }
             (Phase::Gate, Input::GateClosed) => {
                 self.effort.gate = true;
+                let all = self.request.shards.iter().copied().collect();
+                self.take(all, out);
+            }
+            (Phase::Gate, Input::GateRefused) => {
+                self.patience = self.effort.looks + ATTEMPTS;
                 let all = self.request.shards.iter().copied().collect();
                 self.take(all, out);
             }
@@ -326,7 +338,7 @@ impl Taking {
         if lagging.is_empty() {
             return self.done(out);
         }
-        if self.effort.looks >= ATTEMPTS && !self.effort.gate {
+        if self.effort.looks >= self.patience && !self.effort.gate {
             self.phase = Phase::Gate;
             out.push(Action::CloseGate);
             return self;

@@ -202,7 +202,7 @@ fn check(readers: &mut [Reader], transactions: &[Transaction]) -> Result<(), Str
         let Some(effort) = reader.effort else {
             continue;
         };
-        if effort.gate && effort.looks > ATTEMPTS + 2 {
+        if effort.gate && !reader.refused && effort.looks > ATTEMPTS + 2 {
             return Err(format!("{} looks in spite of the gate", effort.looks));
         }
         let shown = std::mem::take(&mut reader.shown);

@@ -136,7 +136,7 @@ impl Session {
             },
             &mut actions,
         );
-        let mut gate = None;
+        let mut gate: Option<Gate> = None;
         let mut serializable = false;
         while !machine.is_done() {
             let mut inputs = Vec::new();
@@ -158,8 +158,11 @@ impl Session {
                     Action::CloseGate => {
                         let ids: Vec<ShardId> = observers.keys().copied().collect();
                         let closing = Gate::close(&self.router.connector, catalog, &ids);
-                        gate = Some(self.in_time(deadline, closing, catalog).await?);
-                        inputs.push(Input::GateClosed);
+                        gate = self.in_time(deadline, closing, catalog).await?;
+                        inputs.push(match gate {
+                            Some(_) => Input::GateClosed,
+                            None => Input::GateRefused,
+                        });
                     }
                     Action::ReadHorizon { .. } | Action::OpenGate | Action::Done(_) => {}
                 }
@@ -188,8 +191,7 @@ impl Session {
                 machine = machine.step(input, &mut actions);
             }
         }
-        if let Some(gate) = gate.take() {
-            let gate: Gate = gate;
+        if let Some(gate) = gate {
             gate.open().await;
         }
         for action in actions {

@@ -642,6 +642,10 @@ impl Session {
         // A function may have opened it, on the one server that works for this session.
         match &self.links[..] {
             [only] => Some(Need::shard(only.shard, Access::Read)),
+            // With a snapshot all work for it, but those that have only shown theirs have no cursor.
+            _ if self.block.as_ref().is_some_and(|block| block.snapshot) => {
+                Some(Need::shard(self.last_shard?, Access::Read))
+            }
             _ => None,
         }
     }

@@ -22,6 +22,8 @@ pub struct Reader {
     /// Transactions that had been acknowledged when it began.
     pub acknowledged: Vec<usize>,
     pub effort: Option<Effort>,
+    /// The gate could not be closed at once.
+    pub refused: bool,
     mutation: Option<Mutation>,
     /// For planted bugs: the horizons at the first snapshot, and the decisions at the first list.
     late: BTreeMap<ShardId, View>,
@@ -77,6 +79,7 @@ impl Reader {
                 .map(|(number, _)| number)
                 .collect(),
             effort: None,
+            refused: false,
             mutation,
             late: BTreeMap::new(),
             early: BTreeMap::new(),
@@ -178,6 +181,14 @@ impl Reader {
                 } else {
                     self.answers.push_back(Input::Finished);
                 }
+            }
+            // A vacuum is in the way.
+            Task::Gate(_) if random.one_in(30) => {
+                for server in servers.iter_mut() {
+                    server.gates.remove(&self.number);
+                }
+                self.refused = true;
+                self.answers.push_back(Input::GateRefused);
             }
             Task::Gate(mut left) => {
                 if let Some(shard) = left.front() {
