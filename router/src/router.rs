@@ -15,6 +15,7 @@ use crate::auth::{AuthSettings, Authenticated};
 use crate::backend::{AppliedSettings, Credentials};
 use crate::cancel::Sessions;
 use crate::config::{Config, ServerLogin};
+use crate::drive::snapshot::Observers;
 use crate::estimates::Estimates;
 use crate::health::Health;
 use crate::pool::{PoolIdentity, Pools};
@@ -34,6 +35,8 @@ pub struct Router {
     left_behind: Mutex<BTreeSet<txn::Gid>>,
     /// What has happened since the router began.
     pub counters: Counters,
+    /// For snapshots over several shards.
+    pub observers: Observers,
     /// Somebody has left a prepared transaction behind: recovery need not wait for its next turn.
     pub recovery_wanted: Notify,
     /// A saga has been started: nobody need wait for the next look.
@@ -47,6 +50,12 @@ pub struct Counters {
     pub deadlocks: AtomicU64,
     /// Prepared transactions that were found in doubt for longer than the operator wants, each counted once.
     pub long_in_doubt: AtomicU64,
+    /// Snapshots over all shards that were taken.
+    pub snapshots: AtomicU64,
+    /// Shards' snapshots that were taken again, because they showed a part of a transaction.
+    pub snapshot_retakes: AtomicU64,
+    /// Snapshots for which writers over several shards had to wait.
+    pub snapshot_gates: AtomicU64,
 }
 
 /// What a router is made of.
@@ -91,6 +100,7 @@ impl Router {
             closing: AtomicBool::new(false),
             left_behind: Mutex::default(),
             counters: Counters::default(),
+            observers: Observers::default(),
             recovery_wanted: Notify::new(),
             saga_wanted: Notify::new(),
         }

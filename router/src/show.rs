@@ -180,6 +180,9 @@ fn counters(router: &Router) -> Vec<Vec<Option<String>>> {
     let counters = [
         ("deadlocks", &router.counters.deadlocks),
         ("long_in_doubt", &router.counters.long_in_doubt),
+        ("snapshots", &router.counters.snapshots),
+        ("snapshot_retakes", &router.counters.snapshot_retakes),
+        ("snapshot_gates", &router.counters.snapshot_gates),
     ];
     let row = |(name, value): (&str, &std::sync::atomic::AtomicU64)| {
         vec![

@@ -1,6 +1,7 @@
 //! pgweave answers as PostgreSQL does.
 //!
-//! `DIFFERENTIAL=joins,types cargo test -p tests --test differential` runs only the scripts with these words in their names.
+//! `DIFFERENTIAL=joins,types cargo test -p tests --test differential` runs only the scripts with these words in their names;
+//! `DIFFERENTIAL_SETTINGS=transactions.consistency=snapshot` runs them through a router that is configured so.
 
 #![allow(
     clippy::unwrap_used,
@@ -72,7 +73,12 @@ fn without_differences(report: &Report) {
 
 #[tokio::test]
 async fn pgweave_answers_as_postgresql_does() {
-    let (server, cluster) = tokio::join!(plain(), Cluster::start(Options::default()));
+    let settings = std::env::var("DIFFERENTIAL_SETTINGS").unwrap_or_default();
+    let options = Options {
+        settings: settings.split_whitespace().map(str::to_owned).collect(),
+        ..Options::default()
+    };
+    let (server, cluster) = tokio::join!(plain(), Cluster::start(options));
     let cluster = cluster.unwrap();
     let sides = Sides {
         postgres: endpoint(&server),
@@ -83,6 +89,36 @@ async fn pgweave_answers_as_postgresql_does() {
         .await
         .unwrap();
     without_unknown_differences(&report);
+    cluster.stop().await.unwrap();
+}
+
+/// Reading all shards by one view changes nothing where nobody else is at work.
+#[tokio::test]
+async fn by_snapshots_too() {
+    let options = Options {
+        settings: vec!["transactions.consistency=snapshot".to_owned()],
+        ..Options::default()
+    };
+    let (server, cluster) = tokio::join!(plain(), Cluster::start(options));
+    let cluster = cluster.unwrap();
+    let sides = Sides {
+        postgres: endpoint(&server),
+        pgweave: Endpoint::local(cluster.router.address.port(), "postgres"),
+        stand_in: false,
+    };
+    let words = [
+        "savepoints",
+        "scatter",
+        "shard_select",
+        "shard_with",
+        "shard_writes",
+    ];
+    let mut chosen = chosen();
+    chosen.retain(|script| words.contains(&script.name.as_str()));
+    let report = tokio::task::spawn_blocking(move || run(&sides, &chosen))
+        .await
+        .unwrap();
+    without_differences(&report);
     cluster.stop().await.unwrap();
 }
 

@@ -396,6 +396,7 @@ fn show_tells_of_the_router() {
         "epoch",
         "read_preference",
         "scatter",
+        "consistency",
         "shard",
         "shard_key",
     ] {

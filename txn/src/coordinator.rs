@@ -8,28 +8,28 @@
 //!    │                     │  └──connection lost──> Resolving ──answer──┘ │
 //!    └──refused or lost────┴──COMMIT refused──────────────────────────────┘
 //!
-//! prepared writers:    PREPARE TRANSACTION ┐                              COMMIT PREPARED
-//! coordinating shard:  INSERT decision row ┼─────────> COMMIT (decides)
-//! lock holders:                            │                              COMMIT
+//! prepared writers:    PREPARE TRANSACTION ┐                                      COMMIT PREPARED
+//! coordinating shard:                      ├─────> INSERT decision row; COMMIT
+//! lock holders:                            │                                      COMMIT
 //! readers:             COMMIT              ┘
 //! ```
 //!
-//! The row is inserted in parallel with the votes, so that the deciding round trip carries a bare COMMIT, and so that
-//! recovery, should it come early, waits for this transaction instead of aborting it.
+//! The row is inserted in the packet that commits, after the votes, because it tells what came with them: the
+//! participants' transaction ids, by which readers find out what a snapshot shows ([`crate::snapshot`]).
 //!
 //! # Invariants
-//! - COMMIT is sent to the decider only when every writer is known to be prepared and the row inserted. So a
+//! - The row is inserted and committed only when every writer is known to be prepared. So a
 //!   `commit` row means that no participant can refuse any more, and that no PREPARE is under way.
 //! - COMMIT PREPARED is sent only when the decision is known to be `commit`.
 //! - ROLLBACK PREPARED is sent only when the decider's transaction cannot commit any more: no COMMIT was sent on
-//!   its connection, or it was refused, or an abort row exists.
+//!   its connection, or the row or the COMMIT was refused, or an abort row exists.
 //! - The answer is given once, and last. It is `Aborted` or `Committed` only where this is certain.
 //!
 //! # If the router dies
 //!
 //! | after                       | left behind                     | recovery                                          |
 //! |-----------------------------|---------------------------------|---------------------------------------------------|
-//! | some PREPAREs were sent     | prepared; the decider is open   | waits for the decider's backend to end; aborts    |
+//! | some PREPAREs were sent     | prepared; the decider is open   | aborts; no row can follow, nobody is there to send it |
 //! | COMMIT was sent             | prepared; decided or not        | the index tells; nobody was answered              |
 //! | COMMIT succeeded            | prepared; `commit` row          | commits                                           |
 //! | some COMMIT PREPARED        | some prepared; `commit` row     | commits the rest                                  |
@@ -132,17 +132,12 @@ impl Coordinator {
             members,
             readers_vote,
         } = request;
-        let prepares: Vec<ShardId> = members
-            .iter()
-            .filter(|(_, role)| *role == Role::Prepares)
-            .map(|&(shard, _)| shard)
-            .collect();
         let members = members
             .into_iter()
             .map(|(shard, role)| Member::new(shard, role))
             .collect();
         let mut work = Work {
-            gid: name.map(|name| name.gid),
+            name,
             members,
             readers_vote,
         };
@@ -153,17 +148,9 @@ impl Coordinator {
                     Standing::Preparing,
                     out,
                 ),
-                (Role::Decider, Some(name)) => member.send(
-                    Command::Decide {
-                        name,
-                        participants: prepares.clone(),
-                    },
-                    Standing::Inserting,
-                    out,
-                ),
                 (Role::Reads, _) => member.send(Command::Commit, Standing::Ending, out),
-                // A single writer's vote is its COMMIT. Prepares comes only with a gid.
-                (Role::Decider | Role::Prepares, None) | (Role::Holds, _) => {}
+                // The decider comes last. Prepares comes only with a gid.
+                (Role::Decider, _) | (Role::Prepares, None) | (Role::Holds, _) => {}
             }
         }
         work.voting(out)
@@ -205,7 +192,7 @@ impl Coordinator {
             }
 
             (Coordinator::Finishing(mut work, verdict), Input::Completed { shard, completion }) => {
-                let gid = work.gid;
+                let gid = work.gid();
                 if let Some(member) = work.member(shard) {
                     member.end(gid, &completion, &verdict, out);
                 }

@@ -1,13 +1,14 @@
 //! The decision: one row in `pgweave.decision` on the coordinating shard.
 //!
 //! The table is on every shard, since any can coordinate; the router's migrations create it, as the role that recovery runs as. A
-//! row has the gid (primary key), the outcome, the participants that were prepared and the proof (for a commit), and the time.
-//! Every role may insert the gid, the proof and the participants; none may read, change or delete rows.
+//! row has the gid (primary key), the outcome, the participants that were prepared, with their transaction ids, and the proof (for
+//! a commit), the time, and by default the id of the transaction that wrote it.
+//! Every role may insert the gid, the proof and the participants with their ids; none may read, change or delete rows.
 //!
 //! # Who writes it
 //!
 //! - `commit`: the coordinator, in the still open transaction of the coordinating shard, together with that shard's
-//!   own changes. It becomes a decision when that transaction commits, and not before.
+//!   own changes, in one packet with its COMMIT. It becomes a decision when that transaction commits, and not before.
 //! - `abort`: whoever asks ([`crate::sql::decide_abort`]): recovery, or a coordinator whose COMMIT got no answer. It
 //!   is one statement that inserts `abort` or returns the row that is there.
 //!
@@ -22,9 +23,8 @@
 //! | a committed `abort` row      | somebody asked before                           | `abort`  |                                         |
 //! | nothing                      | the coordinator has not inserted, or never will | `abort`  | its insert fails with 23505: it aborts  |
 //!
-//! A COMMIT that its router believes lost may still sit unread in the server's socket. That case is the second line:
-//! the row was inserted by an earlier command, so the asker waits until the server has read the COMMIT or
-//! noticed that the connection is gone.
+//! A packet that its router believes lost may still sit unread in the server's socket. That case is the last line: the
+//! asker aborts, and when the server reads the packet after all, the row meets the key and COMMIT is not reached.
 //!
 //! # Durability
 //!

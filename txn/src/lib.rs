@@ -14,7 +14,8 @@
 //! 6. [`proof`]: why nobody else can decide.
 //! 7. [`deadlock`]: transactions that wait for each other on different shards.
 //! 8. [`saga`]: several transactions that take effect together or are compensated.
-//! 9. [`gid`] and [`sql`]: names and texts.
+//! 9. [`snapshot`]: reading on several shards as if they were one.
+//! 10. [`gid`] and [`sql`]: names and texts.
 //!
 //! # The argument in one paragraph
 //!
@@ -37,6 +38,7 @@ pub mod proof;
 pub mod recovery;
 pub mod request;
 pub mod saga;
+pub mod snapshot;
 pub mod sql;
 
 pub use collection::Collection;

@@ -16,6 +16,8 @@ use crate::gid::Gid;
 pub enum Completion {
     /// CommandComplete with the tag that the command asked for.
     Done,
+    /// The same for PREPARE TRANSACTION, with the transaction's id on that shard; 0 if it wrote nothing, `None` if that is not known.
+    Prepared { xid: Option<u64> },
     /// CommandComplete with the tag ROLLBACK. PostgreSQL answers so, without an error, to COMMIT and to PREPARE
     /// TRANSACTION in a failed transaction and (PREPARE TRANSACTION) outside any.
     RolledBack,
@@ -76,7 +78,7 @@ impl Completion {
         match self {
             Completion::Lost => true,
             Completion::Failed(error) => error.fatal,
-            Completion::Done | Completion::RolledBack => false,
+            Completion::Done | Completion::Prepared { .. } | Completion::RolledBack => false,
         }
     }
 
@@ -96,6 +98,14 @@ impl Failure {
 }
 
 impl ServerError {
+    /// Whether the decision's key was taken: a unique violation (23505) of `pgweave.decision`, by the fields `s` and `t`.
+    pub fn is_key_of_decision(&self) -> bool {
+        let mut fields = self.body.split(|byte| *byte == 0);
+        let mut says = |wanted: &[u8]| fields.any(|field| field == wanted);
+        // PostgreSQL sends the schema before the table.
+        &self.sqlstate == b"23505" && says(b"spgweave") && says(b"tdecision")
+    }
+
     /// The code as text; XX000 for bytes that are none.
     pub fn sqlstate_text(&self) -> &str {
         std::str::from_utf8(&self.sqlstate).unwrap_or("XX000")

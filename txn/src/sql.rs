@@ -12,20 +12,25 @@ use catalog::{ClusterId, ShardId};
 
 use crate::decision::Decision;
 use crate::gid::{Gid, Named, PREFIX, ParticipantGid};
+use crate::snapshot::View;
 
 /// Raises `synchronous_commit` for this transaction where the session lowered it, and never lowers it.
 const RAISE_DURABILITY: &str = "SELECT pg_catalog.set_config('synchronous_commit', 'on', true) \
      WHERE pg_catalog.current_setting('synchronous_commit') IN ('off', 'local', 'remote_write'); ";
 
+/// A participant that is prepared, and its transaction's id on its shard; 0: it wrote nothing. `None`: not known.
+pub type PreparedPart = (ShardId, Option<u64>);
+
 /// What the coordinator sends on the transaction's own connections, each of them in the open transaction or, for
 /// the two that end a prepared transaction, outside any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Inserts the decision row, uncommitted. Its outcome is `commit` by default; others than recovery's role cannot say it.
+    /// Inserts the decision row and commits. After an error the transaction may still be open, and failed.
     Decide {
         name: Named,
-        participants: Vec<ShardId>,
+        participants: Vec<PreparedPart>,
     },
+    /// Answers one row before it prepares: the transaction's id, or 0 if it has none ([`crate::snapshot`] wants it).
     Prepare(ParticipantGid),
     CommitPrepared(ParticipantGid),
     RollbackPrepared(ParticipantGid),
@@ -36,20 +41,40 @@ pub enum Command {
 impl Command {
     pub fn text(&self) -> Cow<'static, str> {
         match self {
-            Command::Decide { name, participants } => format!(
-                "{RAISE_DURABILITY}INSERT INTO pgweave.decision (gid, proof, participants) VALUES ({}, {}, {})",
-                quote_literal(&name.gid.to_string()),
-                quote_literal(&name.proof.text()),
-                quote_literal(&shard_array(participants)),
+            Command::Decide { name, participants } => {
+                format!("{}; COMMIT", insert_decision(*name, participants)).into()
+            }
+            Command::Prepare(gid) => format!(
+                "SELECT coalesce(pg_catalog.pg_current_xact_id_if_assigned(), '0'), \
+                 CASE WHEN pg_catalog.current_setting('synchronous_commit') IN ('off', 'local', 'remote_write') \
+                 THEN pg_catalog.set_config('synchronous_commit', 'on', true) END; PREPARE TRANSACTION {}",
+                quote_literal(&gid.to_string())
             )
             .into(),
-            Command::Prepare(gid) => format!("{RAISE_DURABILITY}PREPARE TRANSACTION {}", quote_literal(&gid.to_string())).into(),
             Command::CommitPrepared(gid) => finish_prepared(*gid, Decision::Commit).into(),
             Command::RollbackPrepared(gid) => finish_prepared(*gid, Decision::Abort).into(),
             Command::Commit => "COMMIT".into(),
             Command::Rollback => "ROLLBACK".into(),
         }
     }
+}
+
+/// Inserts the decision row, uncommitted, in the open transaction of the coordinating shard. Its outcome is `commit` by
+/// default, and its own transaction's id is too; others than recovery's role cannot say them.
+pub fn insert_decision(name: Named, participants: &[PreparedPart]) -> String {
+    let array = |items: Vec<String>| quote_literal(&format!("{{{}}}", items.join(",")));
+    let shards = participants.iter().map(|(shard, _)| shard.0.to_string());
+    let xids = participants.iter().map(|(_, xid)| match xid {
+        Some(xid) => xid.to_string(),
+        None => "NULL".to_owned(),
+    });
+    format!(
+        "{RAISE_DURABILITY}INSERT INTO pgweave.decision (gid, proof, participants, participant_xids) VALUES ({}, {}, {}, {})",
+        quote_literal(&name.gid.to_string()),
+        quote_literal(&name.proof.text()),
+        array(shards.collect()),
+        array(xids.collect()),
+    )
 }
 
 /// Ends a prepared transaction. To be sent alone: PostgreSQL refuses it in a transaction block, and a text of
@@ -134,17 +159,62 @@ pub fn read_decision(gid: Gid) -> String {
     )
 }
 
+/// The horizon of a server, or the snapshot of an open transaction: one row with one column.
+pub const READ_SNAPSHOT: &str = "SELECT pg_catalog.pg_current_snapshot()";
+
+/// Lists this cluster's prepared transactions in this database by name: column `gid`. To be run outside any transaction, since a snapshot
+/// taken later is to be compared with it.
+pub fn list_prepared_names(cluster: ClusterId) -> String {
+    format!(
+        "SELECT gid FROM pg_catalog.pg_prepared_xacts \
+         WHERE database OPERATOR(pg_catalog.=) pg_catalog.current_database() AND pg_catalog.starts_with(gid, {})",
+        quote_literal(&format!("{PREFIX}{cluster}_")),
+    )
+}
+
+/// Those of these transactions that are still prepared: column `gid`.
+pub fn still_prepared(parts: &[ParticipantGid]) -> String {
+    format!(
+        "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE gid = ANY (ARRAY[{}]::text[])",
+        quoted_list(parts)
+    )
+}
+
+/// Decisions to commit that a snapshot does not show, and those with certain names: columns `gid`, `xid`, `participants` (bigint[]),
+/// `participant_xids` (xid8[] or null). The conditions are such that each has an index.
+pub fn decisions_since(since: &View, gids: &[Gid]) -> String {
+    let running: Vec<String> = since.running().iter().map(u64::to_string).collect();
+    format!(
+        "SELECT gid, xid, participants, participant_xids FROM pgweave.decision WHERE outcome = 'commit' \
+         AND (xid >= '{}' OR xid = ANY ('{{{}}}'::xid8[]) OR gid = ANY (ARRAY[{}]::text[]))",
+        since.xmax(),
+        running.join(","),
+        quoted_list(gids)
+    )
+}
+
+/// Opens a transaction in which nobody can insert a decision on this shard until it ends.
+///
+/// The mode conflicts with that of INSERT, so writers pay nothing for it, and others than the table's owner cannot take it. Several
+/// readers can hold it at once.
+pub fn close_gate(lock_timeout_ms: u32) -> String {
+    format!(
+        "BEGIN; SET LOCAL lock_timeout TO {lock_timeout_ms}; LOCK TABLE pgweave.decision IN SHARE MODE"
+    )
+}
+
+fn quoted_list(names: &[impl ToString]) -> String {
+    let quoted: Vec<String> = names
+        .iter()
+        .map(|name| quote_literal(&name.to_string()))
+        .collect();
+    quoted.join(",")
+}
+
 /// Deletes decisions.
 pub fn delete_decisions(gids: &[Gid]) -> String {
-    let mut text = String::from("DELETE FROM pgweave.decision WHERE gid = ANY (ARRAY[");
-    for (index, gid) in gids.iter().enumerate() {
-        if index > 0 {
-            text.push(',');
-        }
-        text.push_str(&quote_literal(&gid.to_string()));
-    }
-    text.push_str("]::text[])");
-    text
+    let gids = quoted_list(gids);
+    format!("DELETE FROM pgweave.decision WHERE gid = ANY (ARRAY[{gids}]::text[])")
 }
 
 /// Lists who waits for whom on a server: columns `pid`, `transaction`, `since_us`, `blocker_pid`, `blocker_transaction` (both
@@ -205,17 +275,6 @@ pub fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-fn shard_array(shards: &[ShardId]) -> String {
-    let mut text = String::from("{");
-    for (index, shard) in shards.iter().enumerate() {
-        let separator = if index == 0 { "" } else { "," };
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{separator}{}", shard.0);
-    }
-    text.push('}');
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,16 +301,21 @@ mod tests {
                     gid: gid(),
                     proof: Proof::new([0; 32]),
                 },
-                participants: vec![ShardId(2), ShardId(3)],
+                participants: vec![(ShardId(2), Some(731)), (ShardId(3), None)],
             },
             format!(
-                "{RAISE_DURABILITY}INSERT INTO pgweave.decision (gid, proof, participants) VALUES ('{name}', E'\\\\x{}', '{{2,3}}')",
+                "{RAISE_DURABILITY}INSERT INTO pgweave.decision (gid, proof, participants, participant_xids) \
+                 VALUES ('{name}', E'\\\\x{}', '{{2,3}}', '{{731,NULL}}'); COMMIT",
                 "00".repeat(32)
             ),
         );
         check(
             Command::Prepare(gid().participant(ShardId(2))),
-            format!("{RAISE_DURABILITY}PREPARE TRANSACTION '{name}_2'"),
+            "SELECT coalesce(pg_catalog.pg_current_xact_id_if_assigned(), '0'), \
+             CASE WHEN pg_catalog.current_setting('synchronous_commit') IN ('off', 'local', 'remote_write') \
+             THEN pg_catalog.set_config('synchronous_commit', 'on', true) END; "
+                .to_owned()
+                + &format!("PREPARE TRANSACTION '{name}_2'"),
         );
         check(
             Command::CommitPrepared(gid().participant(ShardId(2))),

@@ -40,9 +40,8 @@ fn two_writers() {
     check(
         "1w 2w",
         &[
-            ("start", "1: decide, 2: prepare"),
-            ("2 done", ""),
-            ("1 done", "1: commit"),
+            ("start", "2: prepare"),
+            ("2 prepared 731", "1: decide 2=731"),
             ("1 done", "release 1, 2: commit prepared"),
             ("2 done", "release 2, committed"),
         ],
@@ -54,10 +53,9 @@ fn every_role() {
     check(
         "1w 2w 3l 4r",
         &[
-            ("start", "1: decide, 2: prepare, 4: commit"),
+            ("start", "2: prepare, 4: commit"),
             ("4 done", "release 4"),
-            ("1 done", ""),
-            ("2 done", "1: commit"),
+            ("2 done", "1: decide 2"),
             ("1 done", "release 1, 2: commit prepared, 3: commit"),
             ("3 done", "release 3"),
             ("2 done", "release 2, committed"),
@@ -70,9 +68,8 @@ fn who_cannot_be_prepared_decides() {
     check(
         "1w 2t",
         &[
-            ("start", "1: prepare, 2: decide"),
-            ("1 done", ""),
-            ("2 done", "2: commit"),
+            ("start", "1: prepare"),
+            ("1 done", "2: decide 1"),
             ("2 done", "release 2, 1: commit prepared"),
             ("1 done", "release 1, committed"),
         ],
@@ -159,8 +156,7 @@ fn serializable_readers_vote() {
     check(
         "serializable 1w 2w 3r",
         &[
-            ("start", "1: decide, 2: prepare, 3: commit"),
-            ("1 done", ""),
+            ("start", "2: prepare, 3: commit"),
             ("2 done", ""),
             (
                 "3 error 40001",
@@ -173,9 +169,8 @@ fn serializable_readers_vote() {
     check(
         "serializable 1l 2w",
         &[
-            ("start", "1: decide, 2: prepare"),
-            ("1 done", ""),
-            ("2 done", "1: commit"),
+            ("start", "2: prepare"),
+            ("2 done", "1: decide 2"),
             ("1 done", "release 1, 2: commit prepared"),
             ("2 done", "release 2, committed"),
         ],
@@ -196,8 +191,7 @@ fn a_vote_refused() {
     check(
         "1w 2w 3w",
         &[
-            ("start", "1: decide, 2: prepare, 3: prepare"),
-            ("1 done", ""),
+            ("start", "2: prepare, 3: prepare"),
             ("2 error 53200", "2: rollback, 1: rollback"),
             ("3 done", "3: rollback prepared"),
             ("1 rollback", "release 1"),
@@ -209,10 +203,9 @@ fn a_vote_refused() {
     check(
         "1w 2w 3w",
         &[
-            ("start", "1: decide, 2: prepare, 3: prepare"),
-            ("3 error 40001", "3: rollback"),
+            ("start", "2: prepare, 3: prepare"),
+            ("3 error 40001", "3: rollback, 1: rollback"),
             ("2 error 53200", "2: rollback"),
-            ("1 done", "1: rollback"),
             ("1 rollback", "release 1"),
             ("3 rollback", "release 3"),
             ("2 rollback", "release 2, aborted 40001"),
@@ -221,9 +214,8 @@ fn a_vote_refused() {
     check(
         "1w 2w",
         &[
-            ("start", "1: decide, 2: prepare"),
-            ("2 rollback", "release 2"),
-            ("1 done", "1: rollback"),
+            ("start", "2: prepare"),
+            ("2 rollback", "release 2, 1: rollback"),
             ("1 rollback", "release 1, aborted 40000"),
         ],
     );
@@ -234,9 +226,9 @@ fn recovery_was_first() {
     check(
         "1w 2w",
         &[
-            ("start", "1: decide, 2: prepare"),
-            ("2 done", ""),
-            ("1 error 23505", "1: rollback, 2: rollback prepared"),
+            ("start", "2: prepare"),
+            ("2 done", "1: decide 2"),
+            ("1 taken", "1: rollback, 2: rollback prepared"),
             ("1 rollback", "release 1"),
             ("2 error 42704", "release 2, aborted 40001"),
         ],
@@ -248,10 +240,12 @@ fn lost_before_its_vote() {
     check(
         "1w 2w 3w",
         &[
-            ("start", "1: decide, 2: prepare, 3: prepare"),
+            ("start", "2: prepare, 3: prepare"),
             ("3 done", ""),
-            ("2 lost", "leave 2, discard 2, 3: rollback prepared"),
-            ("1 done", "1: rollback"),
+            (
+                "2 lost",
+                "leave 2, discard 2, 1: rollback, 3: rollback prepared",
+            ),
             ("3 lost", "leave 3, discard 3"),
             ("1 rollback", "release 1, aborted 08006"),
         ],
@@ -259,7 +253,7 @@ fn lost_before_its_vote() {
     check(
         "1w 2w",
         &[
-            ("start", "1: decide, 2: prepare"),
+            ("start", "2: prepare"),
             ("1 fatal", "discard 1"),
             ("2 done", "2: rollback prepared"),
             ("2 done", "release 2, aborted 08006"),
@@ -268,10 +262,9 @@ fn lost_before_its_vote() {
     check(
         "1w 2w 3l",
         &[
-            ("start", "1: decide, 2: prepare"),
-            ("2 done", ""),
-            ("3 lost", "discard 3, 2: rollback prepared"),
-            ("1 done", "1: rollback"),
+            ("start", "2: prepare"),
+            ("3 lost", "discard 3, 1: rollback"),
+            ("2 done", "2: rollback prepared"),
             ("1 lost", "discard 1"),
             ("2 done", "release 2, aborted 08006"),
         ],
@@ -283,22 +276,10 @@ fn lost_after_its_vote() {
     check(
         "1w 2w",
         &[
-            ("start", "1: decide, 2: prepare"),
-            ("2 done", ""),
+            ("start", "2: prepare"),
+            ("2 done", "1: decide 2"),
             ("2 lost", "discard 2"),
-            ("1 done", "1: commit"),
             ("1 done", "release 1, leave 2, committed, unfinished 2"),
-        ],
-    );
-    // The decider, with its row inserted and not committed.
-    check(
-        "1w 2w",
-        &[
-            ("start", "1: decide, 2: prepare"),
-            ("1 done", ""),
-            ("1 lost", "discard 1"),
-            ("2 done", "2: rollback prepared"),
-            ("2 done", "release 2, aborted 08006"),
         ],
     );
 }
@@ -308,14 +289,14 @@ fn the_decisive_commit_refused() {
     check(
         "1w 2w 3l",
         &[
-            ("start", "1: decide, 2: prepare"),
-            ("2 done", ""),
-            ("1 done", "1: commit"),
+            ("start", "2: prepare"),
+            ("2 done", "1: decide 2"),
             // A deferred unique constraint of the user's, not the decision's key.
             (
                 "1 error 23505",
-                "release 1, 2: rollback prepared, 3: rollback",
+                "1: rollback, 2: rollback prepared, 3: rollback",
             ),
+            ("1 rollback", "release 1"),
             ("2 done", "release 2"),
             ("3 rollback", "release 3, aborted 23505"),
         ],
@@ -325,9 +306,8 @@ fn the_decisive_commit_refused() {
 #[test]
 fn the_decisive_commit_lost() {
     let begin = [
-        ("start", "1: decide, 2: prepare"),
-        ("2 done", ""),
-        ("1 done", "1: commit"),
+        ("start", "2: prepare"),
+        ("2 done", "1: decide 2"),
         ("1 lost", "discard 1, resolve 1 attempt 1"),
     ];
     let check = |rest: &[(&'static str, &'static str)]| check("1w 2w", &[&begin, rest].concat());
@@ -354,10 +334,9 @@ fn the_decisive_commit_lost() {
 #[test]
 fn after_the_decision_the_answer_is_commit() {
     let begin = [
-        ("start", "1: decide, 2: prepare, 3: prepare"),
+        ("start", "2: prepare, 3: prepare"),
         ("2 done", ""),
-        ("3 done", ""),
-        ("1 done", "1: commit"),
+        ("3 prepared 7", "1: decide 2 3=7"),
         (
             "1 done",
             "release 1, 2: commit prepared, 3: commit prepared",
@@ -385,22 +364,22 @@ fn deadlines() {
     check(
         "1w 2w 3w 4l",
         &[
-            ("start", "1: decide, 2: prepare, 3: prepare"),
+            ("start", "2: prepare, 3: prepare"),
             ("3 done", ""),
             (
                 "deadline",
-                "discard 1, leave 2, discard 2, 3: rollback prepared, 4: rollback",
+                "leave 2, discard 2, 1: rollback, 3: rollback prepared, 4: rollback",
             ),
             ("4 rollback", "release 4"),
+            ("1 rollback", "release 1"),
             ("deadline", "leave 3, discard 3, aborted 08006"),
         ],
     );
     check(
         "1w 2w",
         &[
-            ("start", "1: decide, 2: prepare"),
-            ("2 done", ""),
-            ("1 done", "1: commit"),
+            ("start", "2: prepare"),
+            ("2 done", "1: decide 2"),
             ("deadline", "discard 1, resolve 1 attempt 1"),
             ("deadline", "leave 2, release 2, unknown with gid"),
         ],
@@ -431,13 +410,14 @@ fn participant(text: &str) -> Participant {
 
 fn parse(input: &str) -> Input {
     let words: Vec<&str> = input.split_whitespace().collect();
-    let error = |code: &str, fatal| {
+    let failed = |code: &str, fatal, body: &[u8]| {
         Completion::Failed(ServerError {
             sqlstate: code.as_bytes().try_into().unwrap(),
             fatal,
-            body: Box::default(),
+            body: body.into(),
         })
     };
+    let error = |code: &str, fatal| failed(code, fatal, b"");
     match words[..] {
         ["deadline"] => Input::DeadlinePassed,
         ["resolved", decision] => Input::Resolved {
@@ -446,6 +426,10 @@ fn parse(input: &str) -> Input {
         [shard, ref what @ ..] => {
             let completion = match what {
                 ["done"] => Completion::Done,
+                ["prepared", xid] => Completion::Prepared {
+                    xid: Some(xid.parse().unwrap()),
+                },
+                ["taken"] => failed("23505", false, b"C23505\0spgweave\0tdecision\0\0"),
                 ["rollback"] => Completion::of_tag("ROLLBACK"),
                 ["lost"] => Completion::Lost,
                 ["fatal"] => error("57P01", true),
@@ -465,12 +449,18 @@ fn describe(action: Action) -> String {
     match action {
         Action::Send { shard, command } => {
             let command = match command {
-                Command::Decide { .. } => "decide",
-                Command::Prepare(gid) if gid.shard == shard => "prepare",
-                Command::CommitPrepared(gid) if gid.shard == shard => "commit prepared",
-                Command::RollbackPrepared(gid) if gid.shard == shard => "rollback prepared",
-                Command::Commit => "commit",
-                Command::Rollback => "rollback",
+                Command::Decide { participants, .. } => {
+                    let parts = participants.iter().map(|(shard, xid)| match xid {
+                        Some(xid) => format!(" {shard}={xid}"),
+                        None => format!(" {shard}"),
+                    });
+                    format!("decide{}", parts.collect::<String>())
+                }
+                Command::Prepare(gid) if gid.shard == shard => "prepare".into(),
+                Command::CommitPrepared(gid) if gid.shard == shard => "commit prepared".into(),
+                Command::RollbackPrepared(gid) if gid.shard == shard => "rollback prepared".into(),
+                Command::Commit => "commit".into(),
+                Command::Rollback => "rollback".to_owned(),
                 other => panic!("{other:?} for shard {shard}"),
             };
             format!("{shard}: {command}")

@@ -33,8 +33,8 @@ pub use identity::{
 pub use passfile::Passfile;
 pub use rule::{AuthMethod, AuthRule, NameMatch, ScatterRule};
 pub use sections::{
-    Gather, Listen, Log, LogFormat, LogLevel, Planner, Pool, ReadPreference, Replicas, ScatterMode,
-    Shutdown, Tls, TlsMode, Transactions,
+    Consistency, Gather, Listen, Log, LogFormat, LogLevel, Planner, Pool, ReadPreference, Replicas,
+    ScatterMode, Shutdown, Tls, TlsMode, Transactions,
 };
 pub use value::Secret;
 

@@ -258,12 +258,42 @@ pub struct Transactions {
     /// One that is in doubt for longer is worth a warning.
     #[serde(rename = "in_doubt_warning_ms", deserialize_with = "milliseconds")]
     pub in_doubt_warning: Duration,
+    /// Of a session that does not say otherwise by `SET pgweave.consistency`.
+    pub consistency: Consistency,
+}
+
+/// What a transaction that reads on several shards sees.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Consistency {
+    /// On each shard what its own isolation level shows.
+    #[default]
+    Default,
+    /// One view of all shards, in which every transaction over several is on all of them or on none.
+    Snapshot,
+}
+
+impl Consistency {
+    /// As the name is written in settings.
+    pub fn from_name(name: &str) -> Option<Consistency> {
+        [Consistency::Default, Consistency::Snapshot]
+            .into_iter()
+            .find(|consistency| consistency.name() == name)
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Consistency::Default => "default",
+            Consistency::Snapshot => "snapshot",
+        }
+    }
 }
 
 impl Default for Transactions {
     fn default() -> Self {
         Transactions {
             in_doubt_warning: Duration::from_secs(60),
+            consistency: Consistency::Default,
         }
     }
 }

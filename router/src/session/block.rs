@@ -21,6 +21,10 @@ pub struct Block {
     pub failed: bool,
     /// What the block did on a shard is gone with the connection: there is nothing to commit any more.
     pub lost: bool,
+    /// A statement has been sent to a shard, or is about to be: what the transaction sees is settled.
+    pub queried: bool,
+    /// All shards have joined, with snapshots that fit together.
+    pub snapshot: bool,
     pub modes: TransactionModes,
     /// What a shard that joins must be told after BEGIN, in order.
     replay: Vec<Replay>,

@@ -186,7 +186,13 @@ impl Participants for Committing<'_> {
             });
         }
         match relayed {
-            Ok(_) => Completion::of_tag(backend::last_tag(&link.captured).unwrap_or_default()),
+            Ok(_) => match backend::last_tag(&link.captured).unwrap_or_default() {
+                "PREPARE TRANSACTION" => Completion::Prepared {
+                    xid: backend::first_value(&link.captured)
+                        .and_then(|value| std::str::from_utf8(&value).ok()?.parse().ok()),
+                },
+                tag => Completion::of_tag(tag),
+            },
             Err(crate::execute::LinkError::Client(error)) => {
                 // Nothing is sent to the client meanwhile, so this cannot be; the commit goes on all the same.
                 tracing::debug!(%error, "the client left during its commit");

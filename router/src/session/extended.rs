@@ -147,6 +147,9 @@ impl Session {
             }
         };
         let Some(need) = need else {
+            if let Some(plan) = statement.plan() {
+                self.open_snapshot_block(plan);
+            }
             if unanswered
                 && matches!(
                     statement.plan(),
@@ -355,6 +358,9 @@ impl Session {
             }
             Portal::Local(portal) => {
                 self.drain().await?;
+                if let Some(plan) = portal.statement.plan() {
+                    self.open_snapshot_block(plan);
+                }
                 Box::pin(self.execute_portal(execute.portal, &portal, execute.max_rows)).await
             }
         }

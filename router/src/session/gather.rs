@@ -130,7 +130,7 @@ impl Session {
                 "a query over several shards that reads tables through functions is not supported within a transaction block",
             )
             .detail("It is finished over another connection, which does not see what the block has done.")
-            .hint("Run it outside the block, or name the tables in the query itself.")
+            .hint("Run it outside the block (and with pgweave.consistency = 'default'), or name the tables in the query itself.")
             .into());
         }
         let mut sources: Vec<(usize, Vec<ShardId>)> = Vec::new();

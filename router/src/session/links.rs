@@ -10,7 +10,7 @@ use super::report::{Failure, Report};
 use super::settings::statements_between;
 use super::{Session, Step};
 use crate::backend::AppliedSettings;
-use crate::config::ReadPreference;
+use crate::config::{Consistency, ReadPreference};
 use crate::execute::expect::Expect;
 use crate::execute::relay::Pause;
 use crate::execute::{Link, LinkError};
@@ -53,6 +53,22 @@ impl Need {
 impl Session {
     /// The index of a link that can serve, ready for the statement's bytes.
     pub(super) async fn link(&mut self, need: Need, catalog: &Catalog) -> Step<usize> {
+        if let Some(block) = &self.block
+            && !need.no_block
+            && !block.queried
+        {
+            if self.lacks_snapshot() {
+                Box::pin(self.take_snapshot(catalog)).await?;
+            }
+            if let Some(block) = &mut self.block {
+                block.queried = true;
+            }
+        }
+        self.link_as_it_is(need, catalog).await
+    }
+
+    /// The same for what is no query: the transaction's view is not settled by it.
+    pub(super) async fn link_as_it_is(&mut self, need: Need, catalog: &Catalog) -> Step<usize> {
         let replica_allowed = self.may_read_replica(need);
         if let Some(index) = self.existing_link(need.target, replica_allowed, catalog) {
             self.prepare_link(index, need).await?;
@@ -165,6 +181,7 @@ impl Session {
         need.access == Access::Read
             && need.pins.is_empty()
             && self.derived.read_preference != ReadPreference::Primary
+            && self.derived.consistency != Consistency::Snapshot
             && self
                 .block
                 .as_ref()
@@ -192,6 +209,15 @@ impl Session {
         let settings =
             statements_between(link.backend.applied(), wanted).map(|sql| (sql, wanted.clone()));
         let joins = self.block.is_some() && !link.in_block && !need.no_block;
+        if joins && self.block.as_ref().is_some_and(|block| block.snapshot) {
+            return Err(Report::error(
+                "40001",
+                "could not serialize access: the shard has no part in the transaction's snapshot",
+            )
+            .detail(link.context.to_string())
+            .hint("The shard has joined the cluster since the transaction's first statement. Repeat the transaction.")
+            .into());
+        }
         if (joins || settings.is_some()) && !link.expects.is_empty() {
             // After an error the server skips everything up to Sync, a BEGIN too: see first whether there is one.
             self.drain().await?;

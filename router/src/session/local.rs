@@ -68,6 +68,9 @@ impl Session {
         max_rows: i32,
     ) -> Step {
         let catalog = self.catalog();
+        if let Some(plan) = statement.plan() {
+            self.open_snapshot_block(plan);
+        }
         let bind = frontend::parse_bind(&message[5..])?;
         let part = Part {
             text: &statement.sql,

@@ -51,6 +51,7 @@ pub mod shapes;
 mod show;
 mod simple;
 mod small;
+mod snapshot;
 mod spread;
 pub mod start;
 mod statement;
@@ -69,7 +70,7 @@ use smallvec::SmallVec;
 
 use crate::backend::AppliedSettings;
 use crate::cancel::SessionHandle;
-use crate::config::{ReadPreference, ScatterMode};
+use crate::config::{Consistency, ReadPreference, ScatterMode};
 use crate::execute::Link;
 use crate::execute::expect::Undo;
 use crate::execute::relay::Notes;
@@ -139,6 +140,7 @@ struct Derived {
     search_path: Arc<[String]>,
     manual: Option<Manual>,
     read_preference: ReadPreference,
+    consistency: Consistency,
     /// Of queries that no single shard answers.
     scatter: ScatterMode,
     standard_conforming_strings: bool,

@@ -9,7 +9,7 @@ use super::report::Report;
 use super::settings::Assignment;
 use super::{Derived, Manual, Session, Step};
 use crate::cancel::SessionHandle;
-use crate::config::{ReadPreference, ScatterMode};
+use crate::config::{Consistency, ReadPreference, ScatterMode};
 use crate::wire::encode;
 use crate::{admin, show};
 
@@ -27,6 +27,10 @@ impl Session {
                 read_preference_name(self.derived.read_preference).to_owned(),
             ),
             "scatter" => one("pgweave.scatter", self.derived.scatter.name().to_owned()),
+            "consistency" => {
+                let name = self.derived.consistency.name();
+                one("pgweave.consistency", name.to_owned())
+            }
             other => Box::pin(show::show(other, &self.router, catalog))
                 .await
                 .ok_or_else(|| unknown(other))?,
@@ -52,7 +56,7 @@ impl Session {
     pub(super) fn show_columns(&self, name: &str) -> Step<Vec<(String, u32)>> {
         let columns = match name {
             "session" => self.session_table().columns,
-            "shard" | "shard_key" | "read_preference" | "scatter" => {
+            "shard" | "shard_key" | "read_preference" | "scatter" | "consistency" => {
                 vec![format!("pgweave.{name}")]
             }
             other => show::columns(other).ok_or_else(|| unknown(other))?,
@@ -138,6 +142,27 @@ impl Session {
             "pgweave.shard" | "pgweave.shard_key" => {}
             "pgweave.read_preference"
                 if text.is_empty() || parse_read_preference(&text).is_some() => {}
+            "pgweave.consistency" => {
+                let wanted = Consistency::from_name(&text);
+                if wanted.is_none() && !text.is_empty() {
+                    return Err(Report::error(
+                        "22023",
+                        format!("invalid value for parameter \"pgweave.consistency\": \"{text}\""),
+                    )
+                    .hint("Available values: default, snapshot.")
+                    .into());
+                }
+                let block = self.block.as_ref();
+                if wanted == Some(Consistency::Snapshot)
+                    && block.is_some_and(|block| block.queried && !block.snapshot)
+                {
+                    return Err(Report::error(
+                        "25001",
+                        "SET pgweave.consistency = 'snapshot' must be called before any query",
+                    )
+                    .into());
+                }
+            }
             "pgweave.scatter" if text.is_empty() || ScatterMode::from_name(&text).is_some() => {}
             "pgweave.scatter" => {
                 return Err(Report::error(
@@ -160,7 +185,7 @@ impl Session {
                     "42704",
                     format!("unrecognized configuration parameter \"{other}\""),
                 )
-                .hint("pgweave knows pgweave.shard, pgweave.shard_key, pgweave.read_preference and pgweave.scatter.")
+                .hint("pgweave knows pgweave.shard, pgweave.shard_key, pgweave.read_preference, pgweave.scatter and pgweave.consistency.")
                 .into());
             }
         }
@@ -213,6 +238,10 @@ impl Session {
                 .setting_text("pgweave.read_preference")
                 .and_then(|text| parse_read_preference(&text))
                 .unwrap_or(self.router.config.replicas.read_preference),
+            consistency: self
+                .setting_text("pgweave.consistency")
+                .and_then(|text| Consistency::from_name(&text))
+                .unwrap_or(self.router.config.transactions.consistency),
             scatter: self
                 .setting_text("pgweave.scatter")
                 .and_then(|text| ScatterMode::from_name(&text))

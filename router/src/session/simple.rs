@@ -140,6 +140,7 @@ impl Session {
         {
             return Err(Report::failed_block().into());
         }
+        self.open_snapshot_block(&planned.plan);
         match &*planned.plan {
             Plan::Single(single) => {
                 match self.need_of(single, &self.literals_of(part.whole), catalog) {

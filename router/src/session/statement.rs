@@ -254,7 +254,7 @@ impl Session {
             return Ok(Told::from_slice(&[index]));
         }
         if !self.links.iter().any(|link| link.in_block) {
-            self.link(Need::any(), catalog).await?;
+            self.link_as_it_is(Need::any(), catalog).await?;
         }
         self.level_participants().await?;
         let participants: Told = (0..self.links.len())
@@ -642,6 +642,10 @@ impl Session {
         // A function may have opened it, on the one server that works for this session.
         match &self.links[..] {
             [only] => Some(Need::shard(only.shard, Access::Read)),
+            // With a snapshot all work for it, but those that have only shown theirs have no cursor.
+            _ if self.block.as_ref().is_some_and(|block| block.snapshot) => {
+                Some(Need::shard(self.last_shard?, Access::Read))
+            }
             _ => None,
         }
     }

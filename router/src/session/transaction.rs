@@ -194,7 +194,16 @@ impl Session {
             .filter(|&index| self.links[index].in_block)
             .collect();
         order.sort_by_key(|&index| self.links[index].wrote);
-        for index in order {
+        let (readers, writers) = order.split_at(order.len() - writers);
+        // Those who only read side by side.
+        for &index in readers {
+            self.send_commit(index).await;
+        }
+        for &index in readers {
+            self.commit_one(index).await?;
+        }
+        for &index in writers {
+            self.send_commit(index).await;
             self.commit_one(index).await?;
         }
         if edits.is_empty() {
@@ -203,12 +212,21 @@ impl Session {
         self.record(&edits).await
     }
 
-    /// COMMIT on one participant. An error in it, such as a deferred constraint's, is the client's.
-    async fn commit_one(&mut self, index: usize) -> Step {
+    /// Sends COMMIT to one participant, whose answer [`Self::commit_one`] reads.
+    async fn send_commit(&mut self, index: usize) {
         let link = &mut self.links[index];
         link.backend.query(b"COMMIT");
         link.expects.push_back(Expect::Own);
+        if let Err(error) = link.backend.flush().await {
+            // The answer that does not come says the same.
+            tracing::debug!(%error, "a participant's connection broke at its COMMIT");
+        }
+    }
+
+    /// Ends the COMMIT of one participant. An error in it, such as a deferred constraint's, is the client's.
+    async fn commit_one(&mut self, index: usize) -> Step {
         // From here on a lost connection leaves the outcome unknown.
+        let link = &mut self.links[index];
         let wrote = link.wrote;
         link.in_block = false;
         let result = match self.exchange(index).await {

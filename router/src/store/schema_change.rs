@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::{Catalog, ClusterId, Epoch, ShardId};
-use txn::sql::Command;
 use txn::{Gid, Named, Proof, RouterId};
 
 use super::change::Change;
@@ -79,16 +78,9 @@ impl SchemaChange {
     pub async fn decide(mut self, name: Named, participants: &[ShardId]) -> Result<(), Error> {
         self.seal(name.gid, participants).await?;
         if !participants.is_empty() {
-            self.change
-                .connection()
-                .batch(
-                    &Command::Decide {
-                        name,
-                        participants: participants.to_vec(),
-                    }
-                    .text(),
-                )
-                .await?;
+            let parts: Vec<_> = participants.iter().map(|shard| (*shard, None)).collect();
+            let insert = txn::sql::insert_decision(name, &parts);
+            self.change.connection().batch(&insert).await?;
         }
         match self.change.commit_announced().await {
             Err(Error::OutcomeUnknown { reason, .. }) => Err(Error::OutcomeUnknown {

@@ -130,13 +130,12 @@ impl<'a> Client<'a> {
             .send(
                 &Command::Decide {
                     name,
-                    participants: shards,
+                    participants: shards.iter().map(|shard| (*shard, None)).collect(),
                 }
                 .text(),
             )
             .await
             .unwrap();
-        recording.send(&Command::Commit.text()).await.unwrap();
         for (shard, link) in &self.links {
             link.batch(&Command::CommitPrepared(gid.participant(*shard)).text())
                 .await

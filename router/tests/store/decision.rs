@@ -59,8 +59,7 @@ async fn vote(cluster: &Cluster, name: Named) -> Connection {
 }
 
 fn decision(name: Named) -> String {
-    let participants = vec![S2];
-    Command::Decide { name, participants }.text().into_owned()
+    txn::sql::insert_decision(name, &[(S2, None)])
 }
 
 async fn sqlstate(connection: &Connection, sql: &str) -> String {

@@ -19,6 +19,8 @@ pub(super) struct Member {
     pub(super) standing: Standing,
     /// Committed by the decision, and not seen to be committed here.
     pub(super) unfinished: bool,
+    /// Of a prepared one, as its vote told it.
+    pub(super) xid: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,10 +29,8 @@ pub(super) enum Standing {
     Open,
     /// PREPARE TRANSACTION is in flight.
     Preparing,
-    /// The INSERT of the decision row is in flight.
-    Inserting,
-    /// The row is inserted, in the open transaction.
-    Inserted,
+    /// The decision row and its COMMIT are in flight.
+    Deciding,
     /// Prepared, nothing in flight. Losing the connection now changes nothing but who finishes.
     Prepared {
         connected: bool,
@@ -49,6 +49,7 @@ impl Member {
             role,
             standing: Standing::Open,
             unfinished: false,
+            xid: None,
         }
     }
 
@@ -67,36 +68,25 @@ impl Member {
         completion: &Completion,
         out: &mut Vec<Action>,
     ) -> Option<Failure> {
-        let refusal = match (gid, completion) {
-            // The only unique index there is the key: recovery's abort row came first.
-            (Some(gid), Completion::Failed(error))
-                if self.standing == Standing::Inserting
-                    && !error.fatal
-                    && &error.sqlstate == b"23505" =>
-            {
-                Failure::Own(Error::AbortedByRecovery { gid })
-            }
-            _ => self.refusal(completion),
-        };
+        let refusal = self.refusal(completion);
         match (self.standing, completion) {
             (Standing::Preparing, Completion::Done) => {
                 self.standing = Standing::Prepared { connected: true };
                 return None;
             }
-            (Standing::Inserting, Completion::Done) => {
-                self.standing = Standing::Inserted;
+            (Standing::Preparing, Completion::Prepared { xid }) => {
+                self.xid = *xid;
+                self.standing = Standing::Prepared { connected: true };
                 return None;
             }
             // It may be prepared, or become so: the command may still sit unread in the server's socket.
             (Standing::Preparing, _) if completion.is_lost() => self.leave(gid, None, out),
             // The server ended the transaction with the error, or failed it; ROLLBACK does for both.
-            (Standing::Preparing | Standing::Inserting, Completion::Failed(_))
-                if !completion.is_lost() =>
-            {
+            (Standing::Preparing, Completion::Failed(_)) => {
                 self.send(Command::Rollback, Standing::Ending, out);
                 return Some(refusal);
             }
-            (Standing::Preparing | Standing::Inserting, _) => {}
+            (Standing::Preparing, _) => {}
             _ => return None,
         }
         self.close(completion, out);
@@ -106,10 +96,8 @@ impl Member {
     /// The verdict, for one with nothing in flight. Others hear it from [`Member::end`] when their answer comes.
     pub(super) fn hear(&mut self, gid: Option<Gid>, verdict: &Verdict, out: &mut Vec<Action>) {
         match (self.standing, verdict) {
-            (Standing::Open | Standing::Inserted, Verdict::Commit) => {
-                self.send(Command::Commit, Standing::Ending, out)
-            }
-            (Standing::Open | Standing::Inserted, Verdict::Abort(_) | Verdict::Unknown) => {
+            (Standing::Open, Verdict::Commit) => self.send(Command::Commit, Standing::Ending, out),
+            (Standing::Open, Verdict::Abort(_) | Verdict::Unknown) => {
                 self.send(Command::Rollback, Standing::Ending, out)
             }
             (Standing::Prepared { connected }, _) => {
@@ -146,7 +134,7 @@ impl Member {
     ) {
         match self.standing {
             // A vote that came too late to matter.
-            Standing::Preparing | Standing::Inserting => {
+            Standing::Preparing => {
                 self.vote(gid, completion, out);
                 self.hear(gid, verdict, out);
             }
@@ -164,10 +152,14 @@ impl Member {
     /// The end of a COMMIT or ROLLBACK whose result decides nothing, or a connection lost while idle.
     pub(super) fn note(&mut self, completion: &Completion, out: &mut Vec<Action>) {
         match self.standing {
-            Standing::Ending => self.close(completion, out),
-            Standing::Open | Standing::Inserted if completion.is_lost() => {
-                self.close(completion, out)
+            // The row was refused, and the transaction with it failed; or COMMIT was, and it has ended. ROLLBACK does for both.
+            Standing::Deciding
+                if matches!(completion, Completion::Failed(_)) && !completion.is_lost() =>
+            {
+                self.send(Command::Rollback, Standing::Ending, out)
             }
+            Standing::Ending | Standing::Deciding => self.close(completion, out),
+            Standing::Open if completion.is_lost() => self.close(completion, out),
             Standing::Prepared { connected: true } if completion.is_lost() => {
                 self.standing = Standing::Prepared { connected: false };
                 out.push(Action::Discard { shard: self.shard });
@@ -180,8 +172,8 @@ impl Member {
     pub(super) fn cut_off(&mut self, gid: Option<Gid>, verdict: &Verdict, out: &mut Vec<Action>) {
         match self.standing {
             Standing::Preparing | Standing::EndingPrepared => self.leave(gid, Some(verdict), out),
-            Standing::Inserting | Standing::Ending => {}
-            Standing::Open | Standing::Inserted | Standing::Prepared { .. } | Standing::Closed => {
+            Standing::Deciding | Standing::Ending => {}
+            Standing::Open | Standing::Prepared { .. } | Standing::Closed => {
                 return;
             }
         }
@@ -213,9 +205,10 @@ impl Member {
                 error: error.clone(),
             },
             Completion::RolledBack => Failure::Own(Error::RolledBackEarly { shard }),
-            Completion::Failed(_) | Completion::Lost | Completion::Done => {
-                Failure::Own(Error::ShardLost { shard })
-            }
+            Completion::Failed(_)
+            | Completion::Lost
+            | Completion::Done
+            | Completion::Prepared { .. } => Failure::Own(Error::ShardLost { shard }),
         }
     }
 }

@@ -6,20 +6,24 @@ use super::member::{Member, Standing};
 use super::{Action, Coordinator, Resolving, Verdict};
 use crate::decision::Decision;
 use crate::error::Error;
-use crate::gid::Gid;
+use crate::gid::{Gid, Named};
 use crate::outcome::{Completion, Failure, Outcome};
 use crate::request::Role;
-use crate::sql::Command;
+use crate::sql::{Command, PreparedPart};
 
 /// The participants and how far each has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Work {
-    pub(super) gid: Option<Gid>,
+    pub(super) name: Option<Named>,
     pub(super) members: Vec<Member>,
     pub(super) readers_vote: bool,
 }
 
 impl Work {
+    pub(super) fn gid(&self) -> Option<Gid> {
+        self.name.map(|name| name.gid)
+    }
+
     /// A vote, or the loss of one who gave it.
     pub(super) fn vote(
         mut self,
@@ -27,16 +31,16 @@ impl Work {
         completion: &Completion,
         out: &mut Vec<Action>,
     ) -> Coordinator {
-        let (gid, readers_vote) = (self.gid, self.readers_vote);
+        let (gid, readers_vote) = (self.gid(), self.readers_vote);
         let Some(member) = self.member(shard) else {
             return Coordinator::Voting(self);
         };
         let refusal = match member.standing {
-            Standing::Preparing | Standing::Inserting => member.vote(gid, completion, out),
+            Standing::Preparing => member.vote(gid, completion, out),
             standing => {
                 let refused = match standing {
                     Standing::Ending => readers_vote && *completion != Completion::Done,
-                    Standing::Open | Standing::Inserted => completion.is_lost(),
+                    Standing::Open => completion.is_lost(),
                     _ => false,
                 };
                 member.note(completion, out);
@@ -53,20 +57,32 @@ impl Work {
     pub(super) fn voting(mut self, out: &mut Vec<Action>) -> Coordinator {
         let readers_vote = self.readers_vote;
         let missing = |member: &Member| match member.standing {
-            Standing::Preparing | Standing::Inserting => true,
+            Standing::Preparing => true,
             Standing::Ending => readers_vote,
             _ => false,
         };
         if self.members.iter().any(missing) {
             return Coordinator::Voting(self);
         }
+        let prepared = |member: &&Member| member.role == Role::Prepares;
+        let participants: Vec<PreparedPart> = (self.members.iter().filter(prepared))
+            .map(|member| (member.shard, member.xid))
+            .collect();
+        let name = self.name;
         match self
             .members
             .iter_mut()
             .find(|member| member.role == Role::Decider)
         {
             Some(decider) => {
-                decider.send(Command::Commit, Standing::Ending, out);
+                match name {
+                    Some(name) => decider.send(
+                        Command::Decide { name, participants },
+                        Standing::Deciding,
+                        out,
+                    ),
+                    None => decider.send(Command::Commit, Standing::Ending, out),
+                }
                 Coordinator::Deciding(self)
             }
             None => self.finish(Verdict::Commit, out),
@@ -80,7 +96,7 @@ impl Work {
         completion: &Completion,
         out: &mut Vec<Action>,
     ) -> Coordinator {
-        let gid = self.gid;
+        let gid = self.gid();
         let Some(member) = self.member(shard) else {
             return Coordinator::Deciding(self);
         };
@@ -92,7 +108,13 @@ impl Work {
             return self.finish(Verdict::Commit, out);
         }
         if !completion.is_lost() {
-            let refusal = member.refusal(completion);
+            let refusal = match (gid, completion) {
+                // Recovery's abort row came first.
+                (Some(gid), Completion::Failed(error)) if error.is_key_of_decision() => {
+                    Failure::Own(Error::AbortedByRecovery { gid })
+                }
+                _ => member.refusal(completion),
+            };
             return self.finish(Verdict::Abort(refusal), out);
         }
         match gid {
@@ -129,8 +151,9 @@ impl Work {
     }
 
     pub(super) fn finish(mut self, verdict: Verdict, out: &mut Vec<Action>) -> Coordinator {
+        let gid = self.gid();
         for member in &mut self.members {
-            member.hear(self.gid, &verdict, out);
+            member.hear(gid, &verdict, out);
         }
         self.settle(verdict, out)
     }
@@ -138,8 +161,9 @@ impl Work {
     /// Stops waiting for the answers that are outstanding. Before the verdict this is a refusal, and those that did
     /// answer are still told of it.
     pub(super) fn cut_off(&mut self, verdict: &Verdict, out: &mut Vec<Action>) {
+        let gid = self.gid();
         for member in &mut self.members {
-            member.cut_off(self.gid, verdict, out);
+            member.cut_off(gid, verdict, out);
         }
     }
 
@@ -161,7 +185,7 @@ impl Work {
         out.push(Action::Reply(match verdict {
             Verdict::Commit => Outcome::Committed { unfinished },
             Verdict::Abort(failure) => Outcome::Aborted(failure),
-            Verdict::Unknown => Outcome::Unknown { gid: self.gid },
+            Verdict::Unknown => Outcome::Unknown { gid: self.gid() },
         }));
         Coordinator::Done
     }

@@ -264,14 +264,19 @@ impl World {
                 let decider = self.records[transaction].decider == Some(shard);
                 let reader = self.records[transaction].access(shard) == Access::Read;
                 let pretended = match &command {
-                    Command::Decide { .. } => mutation == Some(Mutation::RowNotInserted),
+                    Command::Decide { .. } => mutation == Some(Mutation::DecisionNotAwaited),
                     Command::Prepare(_) => mutation == Some(Mutation::VotesNotAwaited),
                     Command::CommitPrepared(_) => mutation == Some(Mutation::FinishNotAwaited),
                     Command::Commit if decider => mutation == Some(Mutation::DecisionNotAwaited),
                     Command::Commit if reader => mutation == Some(Mutation::ReaderNotHeeded),
                     _ => false,
                 };
-                let skipped = matches!(command, Command::Decide { .. }) && pretended;
+                let command = match command {
+                    Command::Decide { .. } if mutation == Some(Mutation::RowNotInserted) => {
+                        Command::Commit
+                    }
+                    command => command,
+                };
                 let connection = connection(self, &shard);
                 if pretended {
                     inputs.push_back(coordinator::Input::Completed {
@@ -279,10 +284,7 @@ impl World {
                         completion: Completion::Done,
                     });
                 }
-                if !skipped
-                    && !self.send(connection, Statement::Command(command), pretended)
-                    && !pretended
-                {
+                if !self.send(connection, Statement::Command(command), pretended) && !pretended {
                     inputs.push_back(coordinator::Input::Completed {
                         shard,
                         completion: Completion::Lost,

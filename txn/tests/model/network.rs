@@ -168,9 +168,14 @@ impl World {
             faulty: self.faulty,
             mutation: self.mutation,
             events: Vec::new(),
+            rest: None,
         };
         let answer = backend.execute(statement);
-        let events = backend.events;
+        let (events, rest) = (backend.events, backend.rest);
+        if let Some(rest) = rest {
+            connection.to_server[0] = rest;
+            return true;
+        }
         let mut answer = match answer {
             Some(answer) => answer,
             // The wait for a lock may time out; then it is an error.

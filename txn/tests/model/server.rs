@@ -106,6 +106,8 @@ pub struct Backend<'a> {
     pub faulty: bool,
     pub mutation: Option<Mutation>,
     pub events: Vec<Event>,
+    /// What is left of a packet whose first statement has run.
+    pub rest: Option<Statement>,
 }
 
 impl Backend<'_> {
@@ -149,11 +151,17 @@ impl Backend<'_> {
                 let open = self.open.as_mut()?;
                 if taken || made_up {
                     open.failed = true;
-                    return Some(error(if taken { "23505" } else { "53100" }));
+                    return Some(if taken { key_taken() } else { error("53100") });
                 }
-                open.row = Some((*gid, participants.clone(), self.now));
+                let shards = participants.iter().map(|(shard, _)| *shard).collect();
+                open.row = Some((*gid, shards, self.now));
                 open.durable = self.mutation != Some(Mutation::DecisionNotDurable);
-                Completion::Done
+                // Between the two statements of the packet others may run.
+                if self.random.one_in(2) {
+                    self.rest = Some(Statement::Command(Command::Commit));
+                    return None;
+                }
+                self.commit()
             }
             Command::Prepare(gid) => {
                 let name = gid.to_string();
@@ -323,6 +331,15 @@ pub fn error(sqlstate: &str) -> Completion {
         sqlstate: code,
         fatal: false,
         body: Box::default(),
+    })
+}
+
+/// The key of a decision is there already.
+fn key_taken() -> Completion {
+    Completion::Failed(ServerError {
+        sqlstate: *b"23505",
+        fatal: false,
+        body: b"C23505\0spgweave\0tdecision\0\0".as_slice().into(),
     })
 }
 
