@@ -258,12 +258,17 @@ pub struct Transactions {
     /// One that is in doubt for longer is worth a warning.
     #[serde(rename = "in_doubt_warning_ms", deserialize_with = "milliseconds")]
     pub in_doubt_warning: Duration,
+    /// Between two looks for prepared transactions that nobody finishes. Half of it is how long one must have been prepared
+    /// before it is looked at: until then it is its coordinator's business.
+    #[serde(rename = "recovery_interval_ms", deserialize_with = "milliseconds")]
+    pub recovery_interval: Duration,
 }
 
 impl Default for Transactions {
     fn default() -> Self {
         Transactions {
             in_doubt_warning: Duration::from_secs(60),
+            recovery_interval: Duration::from_secs(10),
         }
     }
 }

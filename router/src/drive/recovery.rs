@@ -18,10 +18,8 @@ use txn::{Gid, ParticipantGid, sql};
 use crate::router::Router;
 use crate::store::{Connection, Error, HOME, Store};
 
-/// Between two passes that nobody asked for.
-const INTERVAL: Duration = Duration::from_secs(10);
-/// A transaction prepared more recently than this is its coordinator's business.
-const GRACE_MS: u64 = 5_000;
+/// Between two passes, whatever the configuration says.
+const PAUSE_LEAST: Duration = Duration::from_millis(100);
 /// How long a decision may wait for a commit in flight.
 const LOCK_TIMEOUT_MS: u32 = 2_000;
 /// Longer than any step of a pass takes on a healthy server.
@@ -31,14 +29,16 @@ const FINISH_POLL: Duration = Duration::from_millis(100);
 
 /// Runs passes until dropped.
 pub async fn watch(router: Arc<Router>) {
+    // Without a pause between them, passes would do nothing else.
+    let interval = router.config.transactions.recovery_interval.max(PAUSE_LEAST);
     let mut long = BTreeSet::new();
     loop {
         let urgent = router.take_left_behind();
-        let report = pass(&router.store, urgent).await;
+        let report = pass(&router.store, urgent, interval / 2).await;
         log(&report);
         long = warn(&router, &report, &long);
         tokio::select! {
-            () = sleep(INTERVAL) => {}
+            () = sleep(interval) => {}
             () = router.recovery_wanted.notified() => {
                 // What was left behind may be on a server that is just restarting.
                 sleep(Duration::from_millis(200)).await;
@@ -47,13 +47,13 @@ pub async fn watch(router: Arc<Router>) {
     }
 }
 
-/// One pass over all shards.
-pub async fn pass(store: &Store, urgent: BTreeSet<Gid>) -> Report {
+/// One pass over all shards. Transactions prepared for less than `grace` are left to their coordinators, but for the urgent ones.
+pub async fn pass(store: &Store, urgent: BTreeSet<Gid>, grace: Duration) -> Report {
     let catalog = store.snapshot();
     let scan = Scan {
         cluster: catalog.cluster_id(),
         shards: everywhere(&catalog),
-        grace_ms: GRACE_MS,
+        grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
         urgent,
     };
     let mut actions = Vec::new();
