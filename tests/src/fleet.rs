@@ -16,7 +16,7 @@ use router::store::{Connector, InitRequest, ShardRequest, init};
 use tokio::runtime::Runtime;
 
 use crate::client::{Client, ask, one};
-use crate::process::Child;
+use crate::process::{Child, target_directory};
 use crate::proxy::Proxy;
 use crate::router_process::binary;
 
@@ -74,6 +74,7 @@ impl Fleet {
             server: ServerOptions {
                 settings,
                 durable: false,
+                template: Some(target_directory().join("postgresql")),
                 ..ServerOptions::default()
             },
             ..ClusterOptions::default()
@@ -179,6 +180,17 @@ impl Fleet {
             ] {
                 eventually(left, || one(&mut server, left) == "0");
             }
+        }
+    }
+}
+
+impl Drop for Fleet {
+    /// Nobody needs what is left, so nothing is ended in good order.
+    fn drop(&mut self) {
+        self.routers.clear();
+        for shard in self.local.shards() {
+            // Whatever stays is ended when the server is dropped.
+            let _ = self.runtime.block_on(shard.primary.kill());
         }
     }
 }

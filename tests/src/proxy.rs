@@ -21,6 +21,10 @@ pub enum Cut {
     Before,
     /// The server's answer, up to ReadyForQuery, does not reach the router.
     AnswerLost,
+    /// As `Before`, and the server cannot be reached from then on.
+    BeforeAndClosed,
+    /// As `AnswerLost`, and the server cannot be reached from then on.
+    AnswerLostAndClosed,
 }
 
 /// Serves until the process ends.
@@ -88,9 +92,7 @@ impl Proxy {
     /// Breaks all connections and refuses new ones, as a network does that has come apart.
     pub fn close(&self) {
         self.shared.closed.store(true, Ordering::SeqCst);
-        for stream in self.shared.open.lock().unwrap().drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
+        self.shared.break_all();
     }
 
     pub fn open(&self) {
@@ -154,11 +156,13 @@ impl Shared {
             let message = message(&mut client)?;
             match self.rule(&message) {
                 None => {}
-                Some(Cut::Before) => {
+                Some(Cut::Before | Cut::BeforeAndClosed) => {
                     self.tell();
                     return Ok(());
                 }
-                Some(Cut::AnswerLost) => lost.store(true, Ordering::SeqCst),
+                Some(Cut::AnswerLost | Cut::AnswerLostAndClosed) => {
+                    lost.store(true, Ordering::SeqCst);
+                }
             }
             server.write_all(&message)?;
         }
@@ -189,13 +193,27 @@ impl Shared {
         let (text, cut) = rule.as_ref()?;
         let cut = *cut;
         let found = message.windows(text.len()).any(|part| part == text);
-        found.then(|| {
-            *rule = None;
-            cut
-        })
+        if !found {
+            return None;
+        }
+        *rule = None;
+        if matches!(cut, Cut::BeforeAndClosed | Cut::AnswerLostAndClosed) {
+            self.closed.store(true, Ordering::SeqCst);
+        }
+        Some(cut)
+    }
+
+    fn break_all(&self) {
+        for stream in self.open.lock().unwrap().drain(..) {
+            // It may have been broken before.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     }
 
     fn tell(&self) {
+        if self.closed.load(Ordering::SeqCst) {
+            self.break_all();
+        }
         *self.done.lock().unwrap() = true;
         self.carried_out.notify_all();
     }

@@ -23,6 +23,10 @@ pub trait Participants {
     async fn send(&mut self, shard: ShardId, sql: &str);
     /// Waits for the answer to the command sent last on that connection.
     async fn completion(&mut self, shard: ShardId) -> Completion;
+    /// All votes are in: from here on nobody may stop what the servers do.
+    async fn decides(&mut self);
+    /// Whether the shard's connection, on which nothing is awaited, is lost, as far as is known here.
+    async fn is_lost(&mut self, shard: ShardId) -> bool;
     /// The connection is out of the transaction.
     fn released(&mut self, shard: ShardId);
     /// The connection is to be closed.
@@ -43,6 +47,7 @@ pub async fn run(
     let start = Instant::now();
     let mut deadlines = 0;
     let decider = request.gid().map(|gid| gid.coordinating);
+    let holders: Vec<ShardId> = request.holders().collect();
     let mut machine = Coordinator::start(request, &mut actions);
     loop {
         let mut resolving = None;
@@ -50,6 +55,9 @@ pub async fn run(
             match action {
                 Action::Send { shard, command } => {
                     let step = Step::of(&command, decider == Some(shard));
+                    if step == Step::Decision {
+                        participants.decides().await;
+                    }
                     failpoint::reach(Point::At(Moment::Before, step), Some(shard));
                     participants.send(shard, &command.text()).await;
                     failpoint::reach(Point::At(Moment::Sent, step), Some(shard));
@@ -97,6 +105,14 @@ pub async fn run(
             deadlines += 1;
             Input::DeadlinePassed
         });
+        // Locks that went with a connection have protected nothing since.
+        for &shard in &holders {
+            let lost = timeout_at(deadline, participants.is_lost(shard));
+            if matches!(machine, Coordinator::Voting(_)) && lost.await == Ok(true) {
+                let completion = Completion::Lost;
+                machine = machine.step(Input::Completed { shard, completion }, &mut actions);
+            }
+        }
         machine = machine.step(input, &mut actions);
     }
 }

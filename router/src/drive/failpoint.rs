@@ -109,8 +109,9 @@ mod debug {
             _ => return,
         };
         tracing::warn!(point = name, ?shard, action, "a failpoint is reached");
-        // SAFETY: signals to the own process have no preconditions.
-        unsafe { libc::kill(libc::getpid(), signal) };
+        // To this thread, since a signal to the process may be another's, and this one would go on until that has taken it.
+        // SAFETY: signals to the own thread have no preconditions.
+        unsafe { libc::raise(signal) };
     }
 
     /// The names of all points, in the order in which commits reach them.

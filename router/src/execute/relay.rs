@@ -114,6 +114,18 @@ impl Link {
         Ok(())
     }
 
+    /// Whether a server of which nothing is asked has ended the connection, as far as is known here.
+    pub async fn has_hung_up(&mut self, client: &mut ClientIo) -> bool {
+        while self.backend.has_news() {
+            if !matches!(self.backend.fill().await, Ok(count) if count > 0)
+                || self.relay_asynchronous(client).is_err()
+            {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Handles the frames that have arrived.
     pub fn advance(&mut self, client: &mut ClientIo, notes: &mut Notes) -> Result<Step, LinkError> {
         self.emit_local(client);

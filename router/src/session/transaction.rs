@@ -12,6 +12,7 @@ use planner::{Plan, SessionStatement, TransactionModes};
 use super::block::{Block, modes_text, push_identifier};
 use super::report::{Failure, Report};
 use super::{Session, Step};
+use crate::execute::LinkError;
 use crate::execute::expect::Expect;
 use crate::wire::encode;
 
@@ -206,6 +207,11 @@ impl Session {
     /// COMMIT on one participant. An error in it, such as a deferred constraint's, is the client's.
     async fn commit_one(&mut self, index: usize) -> Step {
         let link = &mut self.links[index];
+        if link.has_hung_up(&mut self.client).await {
+            let error = std::io::ErrorKind::UnexpectedEof.into();
+            // Nothing has been asked to commit, so the outcome is known.
+            return Err(self.lost_link(index, LinkError::Server(error).into()).await);
+        }
         link.backend.query(b"COMMIT");
         link.expects.push_back(Expect::Own);
         // From here on a lost connection leaves the outcome unknown.

@@ -2,7 +2,7 @@
 //! is not, and nothing stays in between.
 //!
 //! Every test has servers of its own, because they are killed. [`points`] stops a router at each named point of a commit;
-//! [`storm`] kills at random; the others bring about one fault each and say what it is answered.
+//! [`storm`] kills at random; [`connections`], [`refused`] and [`clients`] bring about one fault each and say what it is answered.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,5 +10,8 @@
     reason = "what fails here fails the test"
 )]
 
+mod clients;
+mod connections;
 mod points;
+mod refused;
 mod storm;

@@ -37,13 +37,15 @@ fn the_bank_survives_kills_at_random() {
             .collect();
         // Ends the clients also when the test fails.
         let ending = Ending(&over);
-        let deadline = Instant::now() + Duration::from_secs(seconds);
+        let began = Instant::now();
+        let deadline = began + Duration::from_secs(seconds);
         while Instant::now() < deadline {
             // Some transfers succeed between two faults, however slow the machine is.
             let goal = committed.load(Ordering::Relaxed) + random.random_range(1..40);
             eventually("transfers to go on", || {
                 committed.load(Ordering::Relaxed) >= goal
             });
+            eprintln!("{:?}: {} committed", began.elapsed(), committed.load(Ordering::Relaxed));
             let victim = random.random_range(0..fleet.routers.len());
             let fault = random.random_range(0..3);
             faults[fault] += 1;
@@ -68,12 +70,15 @@ fn the_bank_survives_kills_at_random() {
                 }
             }
         }
+        eprintln!("{:?}: {} committed, the end begins", began.elapsed(), committed.load(Ordering::Relaxed));
         drop(ending);
         for client in clients {
             answers.extend(client.join().unwrap());
         }
     });
+    eprintln!("clients ended");
     fleet.nothing_is_left();
+    eprintln!("nothing left");
     let took_effect = bank.audit(&fleet, &answers);
     let known = answers
         .iter()
@@ -115,10 +120,12 @@ fn transfer(
         let answer = transfer.run(client);
         if answer == Answer::Committed {
             committed.fetch_add(1, Ordering::Relaxed);
-        } else if client.query("").is_err() {
-            connected = None;
         }
         answers.push((transfer, answer));
+        // From time to time to the other router, so that none is left without clients.
+        if answers.len().is_multiple_of(20) || client.query("").is_err() {
+            connected = None;
+        }
     }
     answers
 }
