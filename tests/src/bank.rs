@@ -64,11 +64,14 @@ impl Bank {
         Bank { accounts }
     }
 
-    /// Moves money from the first of these shards to the others.
+    /// Moves money from the first of these shards to the others; between two accounts if a shard is named twice.
     pub fn transfer(&self, name: &str, shards: &[usize]) -> Transfer {
         let amount = shards.len() as i64 - 1;
         let part = |(index, shard): (usize, &usize)| {
-            (self.accounts[*shard][0], if index == 0 { -amount } else { 1 })
+            let before = &shards[..index];
+            let number = before.iter().filter(|other| *other == shard).count();
+            let account = self.accounts[*shard][number];
+            (account, if index == 0 { -amount } else { 1 })
         };
         Transfer {
             name: name.to_owned(),

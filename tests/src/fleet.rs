@@ -147,6 +147,12 @@ impl Fleet {
         self.runtime.block_on(server.start()).unwrap();
     }
 
+    /// Ends a server in good order and starts it again.
+    pub fn restart_server(&self, shard: usize) {
+        let server = &self.local.shards()[shard].primary;
+        self.runtime.block_on(server.restart()).unwrap();
+    }
+
     /// What is prepared on all servers together.
     pub fn prepared(&self) -> Vec<String> {
         let list = |shard| {

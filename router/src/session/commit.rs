@@ -250,7 +250,9 @@ impl Participants for Committing<'_> {
         let Some(index) = session.participant(shard) else {
             return false;
         };
-        session.links[index].has_hung_up(&mut session.client).await
+        session.links[index]
+            .has_hung_up_now(&mut session.client)
+            .await
     }
 
     async fn resolve(&mut self, gid: txn::Gid, attempt: u32) -> Option<txn::Decision> {

@@ -106,7 +106,7 @@ fn a_decision_that_waits_for_its_standby_is_not_hurried() {
     transfer.prepare(&mut client).unwrap();
     standby(&mut admin, "nobody");
     send(&mut client, "COMMIT");
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query = 'COMMIT'";
     eventually("COMMIT to wait", || one(&mut admin, waits) == "1");
     // Neither the client nor the router's own patience makes the server give up waiting.
     let mut messenger = cancel(&fleet, &client);

@@ -2,7 +2,7 @@
 //! is not, and nothing stays in between.
 //!
 //! Every test has servers of its own, because they are killed. [`points`] stops a router at each named point of a commit;
-//! [`storm`] kills at random; [`connections`], [`refused`] and [`clients`] bring about one fault each and say what it is answered.
+//! [`storm`] kills at random; [`connections`], [`refused`], [`full`] and [`clients`] bring about one fault each and say what it is answered.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,6 +12,7 @@
 
 mod clients;
 mod connections;
+mod full;
 mod points;
 mod refused;
 mod storm;

@@ -17,7 +17,7 @@ const CLIENTS: usize = 6;
 #[test]
 fn the_bank_survives_kills_at_random() {
     let seed = number("PGWEAVE_SEED").unwrap_or(1);
-    let seconds = number("PGWEAVE_FAULT_SECONDS").unwrap_or(25);
+    let seconds = number("PGWEAVE_FAULT_SECONDS").unwrap_or(15);
     eprintln!("faults of seed {seed} for {seconds} s; PGWEAVE_SEED and PGWEAVE_FAULT_SECONDS choose others");
     let mut random = StdRng::seed_from_u64(seed);
     let mut fleet = Fleet::start(&FleetOptions::default());
@@ -37,15 +37,13 @@ fn the_bank_survives_kills_at_random() {
             .collect();
         // Ends the clients also when the test fails.
         let ending = Ending(&over);
-        let began = Instant::now();
-        let deadline = began + Duration::from_secs(seconds);
+        let deadline = Instant::now() + Duration::from_secs(seconds);
         while Instant::now() < deadline {
             // Some transfers succeed between two faults, however slow the machine is.
             let goal = committed.load(Ordering::Relaxed) + random.random_range(1..40);
             eventually("transfers to go on", || {
                 committed.load(Ordering::Relaxed) >= goal
             });
-            eprintln!("{:?}: {} committed", began.elapsed(), committed.load(Ordering::Relaxed));
             let victim = random.random_range(0..fleet.routers.len());
             let fault = random.random_range(0..3);
             faults[fault] += 1;
@@ -70,15 +68,12 @@ fn the_bank_survives_kills_at_random() {
                 }
             }
         }
-        eprintln!("{:?}: {} committed, the end begins", began.elapsed(), committed.load(Ordering::Relaxed));
         drop(ending);
         for client in clients {
             answers.extend(client.join().unwrap());
         }
     });
-    eprintln!("clients ended");
     fleet.nothing_is_left();
-    eprintln!("nothing left");
     let took_effect = bank.audit(&fleet, &answers);
     let known = answers
         .iter()
