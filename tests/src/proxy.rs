@@ -25,6 +25,8 @@ pub enum Cut {
     BeforeAndClosed,
     /// As `AnswerLost`, and the server cannot be reached from then on.
     AnswerLostAndClosed,
+    /// Neither side hears of the other any more, and neither learns that: as if the network swallowed everything.
+    Silent,
 }
 
 /// Serves until the process ends.
@@ -162,6 +164,13 @@ impl Shared {
                 }
                 Some(Cut::AnswerLost | Cut::AnswerLostAndClosed) => {
                     lost.store(true, Ordering::SeqCst);
+                }
+                Some(Cut::Silent) => {
+                    self.tell();
+                    // Until the test ends, and its process.
+                    loop {
+                        std::thread::park();
+                    }
                 }
             }
             server.write_all(&message)?;

@@ -130,3 +130,22 @@ fn what_a_session_has_committed_it_never_misses() {
     fleet.nothing_is_left();
     bank.audit(&fleet, &[(transfer, answer)]);
 }
+
+#[test]
+fn a_router_that_vanishes_without_a_word_is_not_waited_for() {
+    let fleet = fleet();
+    let bank = Bank::open(&fleet, 3);
+    let transfer = bank.transfer("vanished", &[0, 1]);
+    let mut client = fleet.routers[0].client();
+    transfer.prepare(&mut client).unwrap();
+    // The coordinating shard waits for a COMMIT that never comes, and for the end of a connection that does not end.
+    fleet.proxies[0].cut("COMMIT\0", Cut::Silent);
+    let answer = commit(&mut client);
+    let Answer::Unknown(Some(gid)) = &answer else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(fleet.prepared().len(), 1);
+    assert_eq!(status(&fleet, gid), "aborted");
+    fleet.nothing_is_left();
+    bank.audit(&fleet, &[(transfer, answer)]);
+}
