@@ -54,7 +54,10 @@ impl Bank {
         }
         let accounts: Vec<Vec<i32>> = (0..fleet.shards())
             .map(|shard| {
-                let rows = ask(&mut fleet.server(shard), "SELECT id FROM account ORDER BY id");
+                let rows = ask(
+                    &mut fleet.server(shard),
+                    "SELECT id FROM account ORDER BY id",
+                );
                 rows.iter()
                     .map(|row| row[0].as_ref().unwrap().parse().unwrap())
                     .collect()
@@ -132,7 +135,10 @@ impl Bank {
                 Answer::Unknown(None) | Answer::Silence => {}
             }
         }
-        assert!(entries.is_empty(), "of transfers that nobody made: {entries:?}");
+        assert!(
+            entries.is_empty(),
+            "of transfers that nobody made: {entries:?}"
+        );
         took_effect
     }
 }

@@ -299,7 +299,10 @@ impl FleetRouter {
         let status = format!("/proc/{}/stat", child.pid());
         eventually("a router to stand still", || {
             let status = std::fs::read_to_string(&status).unwrap_or_default();
-            let state = status.rsplit(") ").next().and_then(|rest| rest.chars().next());
+            let state = status
+                .rsplit(") ")
+                .next()
+                .and_then(|rest| rest.chars().next());
             self.was_hit() && state == Some('T')
         });
     }

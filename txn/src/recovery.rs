@@ -113,9 +113,10 @@ pub struct Report {
 impl Report {
     /// Transactions without a decision that were prepared longer ago than `patience_ms`, which is more than any coordinator waits.
     pub fn abandoned(&self, patience_ms: u64) -> BTreeSet<Gid> {
-        let doubts = self.in_doubt.iter().filter(|doubt| {
-            doubt.reason == Reason::NoDecision && doubt.age_ms >= patience_ms
-        });
+        let doubts = self
+            .in_doubt
+            .iter()
+            .filter(|doubt| doubt.reason == Reason::NoDecision && doubt.age_ms >= patience_ms);
         doubts.map(|doubt| doubt.gid.gid).collect()
     }
 }

@@ -33,7 +33,11 @@ const FINISH_POLL: Duration = Duration::from_millis(100);
 /// Runs passes until dropped.
 pub async fn watch(router: Arc<Router>) {
     // Without a pause between them, passes would do nothing else.
-    let interval = router.config.transactions.recovery_interval.max(PAUSE_LEAST);
+    let interval = router
+        .config
+        .transactions
+        .recovery_interval
+        .max(PAUSE_LEAST);
     let mut long = BTreeSet::new();
     loop {
         let urgent = router.take_left_behind();

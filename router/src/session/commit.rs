@@ -55,14 +55,14 @@ impl Session {
         }
         // What the client is still owed must not come in between: a client that reads slowly would use up the servers' time.
         self.client.flush().await.map_err(End::Client)?;
-        let request =
-            txn::Request::new(&participants, self.is_serializable(), &self.router.gids).map_err(|error| {
-                let report = Report::error(error.sqlstate().to_owned(), error.to_string());
-                match error.hint() {
-                    Some(hint) => report.hint(hint),
-                    None => report,
-                }
-            })?;
+        let request = txn::Request::new(&participants, self.is_serializable(), &self.router.gids)
+            .map_err(|error| {
+            let report = Report::error(error.sqlstate().to_owned(), error.to_string());
+            match error.hint() {
+                Some(hint) => report.hint(hint),
+                None => report,
+            }
+        })?;
         let gid = request.gid();
         if let (Some(recording), Some(gid)) = (&mut recording, gid) {
             let prepared: Vec<ShardId> = participants

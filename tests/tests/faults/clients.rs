@@ -36,7 +36,12 @@ fn what_a_client_that_leaves_has_sent_is_committed() {
     let fleet = fleet();
     let bank = Bank::open(&fleet, 3);
     let mut answers = Vec::new();
-    for point in ["before_prepare", "row_answered", "decision_sent", "commit_prepared_sent"] {
+    for point in [
+        "before_prepare",
+        "row_answered",
+        "decision_sent",
+        "commit_prepared_sent",
+    ] {
         let transfer = bank.transfer(point, &[0, 1]);
         let mut client = fleet.routers[0].client();
         transfer.prepare(&mut client).unwrap();
@@ -63,7 +68,10 @@ fn cancels_during_commits_tell_no_lies() {
     let mut answers: Vec<(Transfer, Answer)> = Vec::new();
     let mut client = fleet.routers[0].client();
     for number in 0..60 {
-        let transfer = bank.transfer(&format!("cancelled {number}"), &[number % 2, 1 - number % 2]);
+        let transfer = bank.transfer(
+            &format!("cancelled {number}"),
+            &[number % 2, 1 - number % 2],
+        );
         transfer.prepare(&mut client).unwrap();
         send(&mut client, "COMMIT");
         let messengers: Vec<Client> = (0..=number % 4).map(|_| cancel(&fleet, &client)).collect();
@@ -97,16 +105,22 @@ fn a_decision_that_waits_for_its_standby_is_not_hurried() {
     let bank = Bank::open(&fleet, 3);
     let mut admin = fleet.server(0);
     let standby = |admin: &mut Client, name: &str| {
-        ask(admin, &format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'"));
+        ask(
+            admin,
+            &format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'"),
+        );
         ask(admin, "SELECT pg_reload_conf()");
-        eventually("the setting", || one(admin, "SHOW synchronous_standby_names") == name);
+        eventually("the setting", || {
+            one(admin, "SHOW synchronous_standby_names") == name
+        });
     };
     let transfer = bank.transfer("not replicated", &[0, 1]);
     let mut client = fleet.routers[0].client();
     transfer.prepare(&mut client).unwrap();
     standby(&mut admin, "nobody");
     send(&mut client, "COMMIT");
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query = 'COMMIT'";
+    let waits =
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query = 'COMMIT'";
     eventually("COMMIT to wait", || one(&mut admin, waits) == "1");
     // Neither the client nor the router's own patience makes the server give up waiting.
     let mut messenger = cancel(&fleet, &client);
@@ -114,7 +128,11 @@ fn a_decision_that_waits_for_its_standby_is_not_hurried() {
     let answer = tests::bank::read_answer(&client.until_ready().unwrap());
     assert!(matches!(answer, Answer::Unknown(Some(_))), "{answer:?}");
     let entries = "SELECT count(*) FROM ledger";
-    assert_eq!(one(&mut admin, entries), "0", "seen before it is replicated");
+    assert_eq!(
+        one(&mut admin, entries),
+        "0",
+        "seen before it is replicated"
+    );
     assert_eq!(one(&mut admin, waits), "1");
     standby(&mut admin, "");
     eventually("the decision", || one(&mut admin, entries) == "1");

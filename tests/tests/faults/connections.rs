@@ -124,7 +124,11 @@ fn what_a_session_has_committed_it_never_misses() {
     tests::fleet::eventually("the shard to be reached", || {
         let answer = client.query(&entries).unwrap();
         let rows = tests::client::rows(&answer);
-        assert_ne!(rows, [[Some("0".to_owned())]], "rows from before the commit");
+        assert_ne!(
+            rows,
+            [[Some("0".to_owned())]],
+            "rows from before the commit"
+        );
         rows == [[Some("1".to_owned())]]
     });
     fleet.nothing_is_left();

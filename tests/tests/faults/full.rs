@@ -74,7 +74,10 @@ struct Disk {
 
 impl Disk {
     fn of(fleet: &Fleet, shard: usize) -> Disk {
-        let log = fleet.local.shards()[shard].primary.data_directory().join("pg_wal");
+        let log = fleet.local.shards()[shard]
+            .primary
+            .data_directory()
+            .join("pg_wal");
         // SAFETY: geteuid has no preconditions.
         let is_root = unsafe { libc::geteuid() } == 0;
         fleet.kill_server(shard);
@@ -82,16 +85,19 @@ impl Disk {
             let kept = log.with_file_name("pg_wal.before");
             std::fs::rename(&log, &kept).unwrap();
             std::fs::create_dir(&log).unwrap();
-            run(Command::new("mount").args([
-                "-t",
-                "tmpfs",
-                "-o",
-                &format!("size={LOG_MEBIBYTES}m"),
-                "tmpfs",
-            ])
-            .arg(&log));
+            run(Command::new("mount")
+                .args([
+                    "-t",
+                    "tmpfs",
+                    "-o",
+                    &format!("size={LOG_MEBIBYTES}m"),
+                    "tmpfs",
+                ])
+                .arg(&log));
             run(Command::new("cp").arg("-a").arg(kept.join(".")).arg(&log));
-            run(Command::new("chown").arg(format!("--reference={}", kept.display())).arg(&log));
+            run(Command::new("chown")
+                .arg(format!("--reference={}", kept.display()))
+                .arg(&log));
             set_permissions(&log, Permissions::from_mode(0o700)).unwrap();
             std::fs::remove_dir_all(&kept).unwrap();
         }

@@ -56,7 +56,10 @@ fn bank(fleet: &Fleet) -> Bank {
         &mut client,
         "CREATE TABLE late (id int, UNIQUE (id) DEFERRABLE INITIALLY DEFERRED)",
     );
-    ask(&mut client, "SELECT pgweave.shard_table('late', 'id', colocate_with => 'account')");
+    ask(
+        &mut client,
+        "SELECT pgweave.shard_table('late', 'id', colocate_with => 'account')",
+    );
     bank
 }
 
@@ -135,7 +138,9 @@ fn a_router_that_stands_still_is_told_the_truth_afterwards() {
             let answer = scope.spawn(|| commit(&mut client));
             fleet.routers[0].frozen();
             // The other router's recovery finishes it, or waits for the decision that is not made.
-            eventually("recovery", || fleet.prepared().is_empty() || recovery_waits(&fleet));
+            eventually("recovery", || {
+                fleet.prepared().is_empty() || recovery_waits(&fleet)
+            });
             fleet.routers[0].thaw();
             answer.join().unwrap()
         });
@@ -193,7 +198,8 @@ fn a_server_that_dies_during_a_commit_loses_nothing() {
             });
             let refused = |code: &str| Answer::Refused(code.to_owned());
             if UNDECIDED.contains(point) && role == "decider"
-                || matches!(*point, "before_prepare" | "before_row" | "row_sent") && role == "prepared"
+                || matches!(*point, "before_prepare" | "before_row" | "row_sent")
+                    && role == "prepared"
                 || *point == "row_answered" && role == "holder"
             {
                 assert_eq!(answer, refused("08006"), "at {name}");
@@ -205,10 +211,15 @@ fn a_server_that_dies_during_a_commit_loses_nothing() {
                 assert_eq!(answer, Answer::Committed, "at {name}");
                 // This session sees what it has committed, or an error.
                 let account = transfer.parts[1].0;
-                let sql = format!("SELECT count(*) FROM ledger WHERE account = {account} AND transfer = '{name}'");
+                let sql = format!(
+                    "SELECT count(*) FROM ledger WHERE account = {account} AND transfer = '{name}'"
+                );
                 assert_eq!(one(&mut client, &sql), "1", "at {name}");
             }
-            assert!(!matches!(answer, Answer::Silence | Answer::Unknown(_)), "at {name}: {answer:?}");
+            assert!(
+                !matches!(answer, Answer::Silence | Answer::Unknown(_)),
+                "at {name}: {answer:?}"
+            );
             answers.push((transfer, answer));
         }
     }

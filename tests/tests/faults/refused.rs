@@ -54,7 +54,10 @@ fn transactions_that_cannot_be_serialized_refuse() {
     let mut answers = Vec::new();
     let begins = [
         ("BEGIN ISOLATION LEVEL SERIALIZABLE", ""),
-        ("BEGIN", "SET default_transaction_isolation = 'serializable'"),
+        (
+            "BEGIN",
+            "SET default_transaction_isolation = 'serializable'",
+        ),
     ];
     for (begin, setting) in begins {
         // Each reads what the other writes, on both shards.
@@ -114,7 +117,10 @@ fn constraints_that_are_looked_at_last_refuse() {
         let transfer = bank.transfer(&format!("late {shard}"), &[0, 1]);
         transfer.prepare(&mut client).unwrap();
         let id = bank.accounts[shard][0];
-        ask(&mut client, &format!("INSERT INTO late VALUES ({id}), ({id})"));
+        ask(
+            &mut client,
+            &format!("INSERT INTO late VALUES ({id}), ({id})"),
+        );
         let answer = commit(&mut client);
         assert_eq!(answer, refused("23505"));
         answers.push((transfer, answer));
@@ -182,7 +188,8 @@ fn participants_that_servers_end_refuse() {
     let (fleet, bank) = fleet(&[]);
     let mut answers = Vec::new();
     let mut admin = fleet.server(1);
-    let in_transaction = "FROM pg_stat_activity WHERE state = 'idle in transaction' AND query LIKE '%ledger%'";
+    let in_transaction =
+        "FROM pg_stat_activity WHERE state = 'idle in transaction' AND query LIKE '%ledger%'";
     let gone = |admin: &mut Client| {
         eventually("the participant to end", || {
             ask(admin, &format!("SELECT 1 {in_transaction}")).is_empty()
@@ -215,7 +222,10 @@ fn participants_that_servers_end_refuse() {
     // A server's own limit for idle transactions, and the session's for statements.
     let transfer = bank.transfer("idle", &[0, 1]);
     let mut client = fleet.routers[0].client();
-    ask(&mut client, "SET idle_in_transaction_session_timeout = '100ms'");
+    ask(
+        &mut client,
+        "SET idle_in_transaction_session_timeout = '100ms'",
+    );
     let prepared = transfer.prepare(&mut client);
     gone(&mut admin);
     let answer = match prepared {

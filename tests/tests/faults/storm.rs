@@ -18,11 +18,17 @@ const CLIENTS: usize = 6;
 fn the_bank_survives_kills_at_random() {
     let seed = number("PGWEAVE_SEED").unwrap_or(1);
     let seconds = number("PGWEAVE_FAULT_SECONDS").unwrap_or(15);
-    eprintln!("faults of seed {seed} for {seconds} s; PGWEAVE_SEED and PGWEAVE_FAULT_SECONDS choose others");
+    eprintln!(
+        "faults of seed {seed} for {seconds} s; PGWEAVE_SEED and PGWEAVE_FAULT_SECONDS choose others"
+    );
     let mut random = StdRng::seed_from_u64(seed);
     let mut fleet = Fleet::start(&FleetOptions::default());
     let bank = Bank::open(&fleet, 5);
-    let addresses: Vec<_> = fleet.routers.iter().map(|router| router.address()).collect();
+    let addresses: Vec<_> = fleet
+        .routers
+        .iter()
+        .map(|router| router.address())
+        .collect();
     let (over, committed) = (AtomicBool::new(false), AtomicUsize::new(0));
     let mut answers = Vec::new();
     let mut faults = [0; 3];
@@ -137,7 +143,10 @@ fn random_transfer(random: &mut StdRng, bank: &Bank, name: String) -> Transfer {
     }
     if let [only] = parts[..] {
         // On one shard alone.
-        let mates = bank.accounts.iter().find(|accounts| accounts.contains(&only));
+        let mates = bank
+            .accounts
+            .iter()
+            .find(|accounts| accounts.contains(&only));
         let mate = mates.unwrap().iter().find(|mate| **mate != only);
         parts.extend(mate);
     }
