@@ -12,6 +12,7 @@
 
 mod clients;
 mod connections;
+mod definitions;
 mod full;
 mod points;
 mod refused;
