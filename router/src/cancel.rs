@@ -43,6 +43,8 @@ pub struct SessionHandle {
     /// The transaction that is being committed over several shards.
     committing: Mutex<Option<txn::Gid>>,
     verdict: Mutex<Option<Verdict>>,
+    /// The session is at work that a client's cancel must not reach.
+    uncancellable: AtomicBool,
     deliveries: AtomicUsize,
     delivered: Notify,
     /// Set when a cancel arrives.
@@ -229,6 +231,21 @@ impl SessionHandle {
         }
     }
 
+    /// Lets no cancel of the client's reach a server from here on, and waits for those on their way. Those that come are lost, as with a server
+    /// that is past the point where it looks.
+    pub async fn withhold_cancels(&self) {
+        {
+            let _active = lock(&self.active);
+            self.uncancellable.store(true, Ordering::Release);
+        }
+        self.settled().await;
+    }
+
+    /// The end of that.
+    pub fn admit_cancels(&self) {
+        self.uncancellable.store(false, Ordering::Release);
+    }
+
     /// Takes note of a cancel that came while no server was working.
     pub fn take_cancel(&self) -> bool {
         self.cancel_requested.swap(false, Ordering::AcqRel)
@@ -249,6 +266,9 @@ impl SessionHandle {
     pub async fn cancel(self: &Arc<Self>) {
         let targets = {
             let active = lock(&self.active);
+            if self.uncancellable.load(Ordering::Acquire) {
+                return;
+            }
             self.deliveries.fetch_add(1, Ordering::AcqRel);
             active.clone()
         };
@@ -320,6 +340,7 @@ impl Sessions {
             block_began_us: AtomicU64::new(0),
             committing: Mutex::default(),
             verdict: Mutex::default(),
+            uncancellable: AtomicBool::new(false),
             deliveries: AtomicUsize::new(0),
             delivered: Notify::new(),
             cancel_requested: AtomicBool::new(false),

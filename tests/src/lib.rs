@@ -9,6 +9,7 @@
 )]
 
 pub mod agree;
+pub mod bank;
 pub mod bench;
 pub mod certificates;
 pub mod client;
@@ -16,8 +17,10 @@ pub mod cluster;
 pub mod conversation;
 pub mod differential;
 pub mod endpoint;
+pub mod fleet;
 pub mod load;
 pub mod process;
+pub mod proxy;
 pub mod psql;
 pub mod random;
 pub mod router_process;

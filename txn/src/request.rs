@@ -107,6 +107,12 @@ impl Request {
         })
     }
 
+    /// The shards on which the transaction has written nothing, and keeps its locks until the decision.
+    pub fn holders(&self) -> impl Iterator<Item = ShardId> {
+        let holders = self.members.iter().filter(|(_, role)| *role == Role::Holds);
+        holders.map(|&(shard, _)| shard)
+    }
+
     /// The transaction's name, if it has one: known before anything is sent, for logs and for a client that asks.
     pub fn gid(&self) -> Option<Gid> {
         self.name.map(|name| name.gid)

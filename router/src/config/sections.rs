@@ -260,6 +260,10 @@ pub struct Transactions {
     pub in_doubt_warning: Duration,
     /// Of a session that does not say otherwise by `SET pgweave.consistency`.
     pub consistency: Consistency,
+    /// Between two looks for prepared transactions that nobody finishes. Half of it is how long one must have been prepared
+    /// before it is looked at: until then it is its coordinator's business.
+    #[serde(rename = "recovery_interval_ms", deserialize_with = "milliseconds")]
+    pub recovery_interval: Duration,
 }
 
 /// What a transaction that reads on several shards sees.
@@ -294,6 +298,7 @@ impl Default for Transactions {
         Transactions {
             in_doubt_warning: Duration::from_secs(60),
             consistency: Consistency::Default,
+            recovery_interval: Duration::from_secs(10),
         }
     }
 }

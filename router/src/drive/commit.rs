@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use txn::coordinator::{Action, Coordinator, Input};
 use txn::outcome::{Completion, Failure as TxnFailure, Outcome};
 
+use super::failpoint::{self, Moment, Point, Step};
 use crate::session::report::{Failure, Report};
 
 /// What the driver needs of the session: its links, by shard.
@@ -22,6 +23,10 @@ pub trait Participants {
     async fn send(&mut self, shard: ShardId, sql: &str);
     /// Waits for the answer to the command sent last on that connection.
     async fn completion(&mut self, shard: ShardId) -> Completion;
+    /// All votes are in: from here on nobody may stop what the servers do.
+    async fn decides(&mut self);
+    /// Whether the shard's connection, on which nothing is awaited, is lost, as far as is known here.
+    async fn is_lost(&mut self, shard: ShardId) -> bool;
     /// The connection is out of the transaction.
     fn released(&mut self, shard: ShardId);
     /// The connection is to be closed.
@@ -41,23 +46,34 @@ pub async fn run(
     let mut awaited = VecDeque::new();
     let start = Instant::now();
     let mut deadlines = 0;
+    let decider = request.gid().map(|gid| gid.coordinating);
+    let holders: Vec<ShardId> = request.holders().collect();
     let mut machine = Coordinator::start(request, &mut actions);
     loop {
         let mut resolving = None;
         for action in actions.drain(..) {
             match action {
                 Action::Send { shard, command } => {
+                    let step = Step::of(&command, decider == Some(shard));
+                    if step == Step::Decision {
+                        participants.decides().await;
+                    }
+                    failpoint::reach(Point::At(Moment::Before, step), Some(shard));
                     participants.send(shard, &command.text()).await;
-                    awaited.push_back(shard);
+                    failpoint::reach(Point::At(Moment::Sent, step), Some(shard));
+                    awaited.push_back((shard, step));
                 }
                 Action::Release { shard } => participants.released(shard),
                 Action::Discard { shard } => {
-                    awaited.retain(|other| *other != shard);
+                    awaited.retain(|(other, _)| *other != shard);
                     participants.discard(shard).await;
                 }
                 Action::Resolve { gid, attempt } => resolving = Some((gid, attempt)),
                 Action::LeaveToRecovery { gid } => participants.leave_to_recovery(gid),
-                Action::Reply(outcome) => return Ok(outcome),
+                Action::Reply(outcome) => {
+                    failpoint::reach(Point::BeforeReply, None);
+                    return Ok(outcome);
+                }
             }
         }
         let deadline = super::recovery::deadline(start, deadlines);
@@ -68,12 +84,13 @@ pub async fn run(
                 .await
                 .ok()
                 .map(|decision| Input::Resolved { decision })
-        } else if let Some(&shard) = awaited.front() {
+        } else if let Some(&(shard, step)) = awaited.front() {
             let completion = timeout_at(deadline, participants.completion(shard))
                 .await
                 .ok();
             completion.map(|completion| {
                 awaited.pop_front();
+                failpoint::reach(Point::At(Moment::Answered, step), Some(shard));
                 Input::Completed { shard, completion }
             })
         } else {
@@ -88,6 +105,14 @@ pub async fn run(
             deadlines += 1;
             Input::DeadlinePassed
         });
+        // Locks that went with a connection have protected nothing since.
+        for &shard in &holders {
+            let lost = timeout_at(deadline, participants.is_lost(shard));
+            if matches!(machine, Coordinator::Voting(_)) && lost.await == Ok(true) {
+                let completion = Completion::Lost;
+                machine = machine.step(Input::Completed { shard, completion }, &mut actions);
+            }
+        }
         machine = machine.step(input, &mut actions);
     }
 }

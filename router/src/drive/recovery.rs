@@ -18,10 +18,11 @@ use txn::{Gid, ParticipantGid, sql};
 use crate::router::Router;
 use crate::store::{Connection, Error, HOME, Store};
 
-/// Between two passes that nobody asked for.
-const INTERVAL: Duration = Duration::from_secs(10);
-/// A transaction prepared more recently than this is its coordinator's business.
-const GRACE_MS: u64 = 5_000;
+/// How long after it was prepared a transaction's coordinator has given up for certain, even if its clock goes slowly.
+const ABANDONED_MS: u64 = 30_000;
+const _: () = assert!(ABANDONED_MS > super::collection::LONGEST_COMMIT_MS);
+/// Between two passes, whatever the configuration says.
+const PAUSE_LEAST: Duration = Duration::from_millis(100);
 /// How long a decision may wait for a commit in flight.
 const LOCK_TIMEOUT_MS: u32 = 2_000;
 /// Longer than any step of a pass takes on a healthy server.
@@ -31,14 +32,21 @@ const FINISH_POLL: Duration = Duration::from_millis(100);
 
 /// Runs passes until dropped.
 pub async fn watch(router: Arc<Router>) {
+    // Without a pause between them, passes would do nothing else.
+    let interval = router
+        .config
+        .transactions
+        .recovery_interval
+        .max(PAUSE_LEAST);
     let mut long = BTreeSet::new();
     loop {
         let urgent = router.take_left_behind();
-        let report = pass(&router.store, urgent).await;
+        let report = pass(&router.store, urgent, interval / 2).await;
         log(&report);
+        end_abandoned(&router.store, &report).await;
         long = warn(&router, &report, &long);
         tokio::select! {
-            () = sleep(INTERVAL) => {}
+            () = sleep(interval) => {}
             () = router.recovery_wanted.notified() => {
                 // What was left behind may be on a server that is just restarting.
                 sleep(Duration::from_millis(200)).await;
@@ -47,13 +55,13 @@ pub async fn watch(router: Arc<Router>) {
     }
 }
 
-/// One pass over all shards.
-pub async fn pass(store: &Store, urgent: BTreeSet<Gid>) -> Report {
+/// One pass over all shards. Transactions prepared for less than `grace` are left to their coordinators, but for the urgent ones.
+pub async fn pass(store: &Store, urgent: BTreeSet<Gid>, grace: Duration) -> Report {
     let catalog = store.snapshot();
     let scan = Scan {
         cluster: catalog.cluster_id(),
         shards: everywhere(&catalog),
-        grace_ms: GRACE_MS,
+        grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
         urgent,
     };
     let mut actions = Vec::new();
@@ -226,6 +234,20 @@ pub(crate) async fn bounded<T>(work: impl Future<Output = Result<T, Error>>) -> 
             None
         }
         Err(_) => None,
+    }
+}
+
+/// Ends deciders' connections whose routers are gone without a word. Those that cannot be ended stay in doubt.
+async fn end_abandoned(store: &Store, report: &Report) {
+    let catalog = store.snapshot();
+    for gid in report.abandoned(ABANDONED_MS) {
+        let ended = bounded(async {
+            let connection = connect(store, &catalog, gid.coordinating).await?;
+            connection.rows(&sql::end_decider(gid)).await
+        });
+        if ended.await.is_some_and(|rows| !rows.is_empty()) {
+            tracing::warn!(%gid, "the connection of a commit whose router is gone was ended");
+        }
     }
 }
 

@@ -114,6 +114,30 @@ impl Link {
         Ok(())
     }
 
+    /// Whether a server of which nothing is asked has ended the connection, as far as the runtime has learned.
+    pub async fn has_hung_up(&mut self, client: &mut ClientIo) -> bool {
+        self.backend.has_news() && self.reads_end(client).await
+    }
+
+    /// The same by asking the socket.
+    pub async fn has_hung_up_now(&mut self, client: &mut ClientIo) -> bool {
+        self.backend.has_news_now() && self.reads_end(client).await
+    }
+
+    /// Reads what has come, which may be messages that say nothing of that.
+    async fn reads_end(&mut self, client: &mut ClientIo) -> bool {
+        loop {
+            if !matches!(self.backend.fill().await, Ok(count) if count > 0)
+                || self.relay_asynchronous(client).is_err()
+            {
+                return true;
+            }
+            if !self.backend.has_news_now() {
+                return false;
+            }
+        }
+    }
+
     /// Handles the frames that have arrived.
     pub fn advance(&mut self, client: &mut ClientIo, notes: &mut Notes) -> Result<Step, LinkError> {
         self.emit_local(client);

@@ -51,6 +51,13 @@ impl Pooled {
         self.close_taken();
     }
 
+    /// Closes the connection and lets the server finish what it is doing.
+    pub fn hang_up(mut self) {
+        if let Some(taken) = self.taken.take() {
+            super::upkeep::close(taken);
+        }
+    }
+
     /// Brings a connection that a session leaves in whatever state back to clean, and gives it back; closes it where
     /// that cannot be done. `tracked`: everything the session did is known, so that only its transaction has to end.
     pub async fn clean_and_release(mut self, worker: &WorkerLocal, tracked: bool) {

@@ -6,7 +6,8 @@ use catalog::{Catalog, ShardId};
 use txn::outcome::{Completion, Outcome, ServerError};
 use txn::request::{Access, Participant};
 
-use super::report::Report;
+use super::report::{End, Report};
+use super::settings::Assignment;
 use super::{Session, Step};
 use crate::ddl::{Edits, Recording};
 use crate::drive::commit::{self, Participants};
@@ -52,18 +53,16 @@ impl Session {
                 preparable: false,
             });
         }
-        let serializable = self
-            .block
-            .as_ref()
-            .is_some_and(|block| block.modes.isolation == Some(planner::Isolation::Serializable));
-        let request =
-            txn::Request::new(&participants, serializable, &self.router.gids).map_err(|error| {
-                let report = Report::error(error.sqlstate().to_owned(), error.to_string());
-                match error.hint() {
-                    Some(hint) => report.hint(hint),
-                    None => report,
-                }
-            })?;
+        // What the client is still owed must not come in between: a client that reads slowly would use up the servers' time.
+        self.client.flush().await.map_err(End::Client)?;
+        let request = txn::Request::new(&participants, self.is_serializable(), &self.router.gids)
+            .map_err(|error| {
+            let report = Report::error(error.sqlstate().to_owned(), error.to_string());
+            match error.hint() {
+                Some(hint) => report.hint(hint),
+                None => report,
+            }
+        })?;
         let gid = request.gid();
         if let (Some(recording), Some(gid)) = (&mut recording, gid) {
             let prepared: Vec<ShardId> = participants
@@ -79,11 +78,13 @@ impl Session {
             session: self,
             recording,
             at_home: None,
+            deciding: false,
         };
         let handle = committing.session.handle.clone();
         handle.commits(gid);
         let outcome = Box::pin(commit::run(request, &mut committing)).await;
         handle.commits(None);
+        handle.admit_cancels();
         let outcome = outcome?;
         let recording = committing.recording;
         if let (Outcome::Committed { unfinished }, Some(gid)) = (&outcome, gid) {
@@ -128,6 +129,20 @@ impl Session {
         Ok(())
     }
 
+    /// Whether the open block's isolation level is SERIALIZABLE, by what the session has said.
+    fn is_serializable(&self) -> bool {
+        let said = self.block.as_ref().and_then(|block| block.modes.isolation);
+        if let Some(isolation) = said {
+            return isolation == planner::Isolation::Serializable;
+        }
+        let default = self.settings.get("default_transaction_isolation");
+        default.is_some_and(|value| match value {
+            Assignment::Sql(text) | Assignment::Text(text) => {
+                text.to_ascii_lowercase().contains("serializable")
+            }
+        })
+    }
+
     fn participant(&self, shard: ShardId) -> Option<usize> {
         self.links
             .iter()
@@ -141,6 +156,8 @@ struct Committing<'a> {
     recording: Option<Recording>,
     /// The home's answer to the command sent last.
     at_home: Option<Completion>,
+    /// The deciding COMMIT may have been sent.
+    deciding: bool,
 }
 
 impl Participants for Committing<'_> {
@@ -219,8 +236,29 @@ impl Participants for Committing<'_> {
             // Dropping its transaction rolls the home back.
             self.recording = None;
         } else if let Some(index) = self.session.participant(shard) {
-            self.session.drop_link(index).await;
+            let link = self.session.take_link(index);
+            if self.deciding {
+                // A COMMIT that waits for its standby is not made to give up waiting: it would be seen before it is safe.
+                link.backend.hang_up();
+            } else {
+                link.backend.close();
+            }
         }
+    }
+
+    async fn decides(&mut self) {
+        self.session.handle.withhold_cancels().await;
+        self.deciding = true;
+    }
+
+    async fn is_lost(&mut self, shard: ShardId) -> bool {
+        let session = &mut *self.session;
+        let Some(index) = session.participant(shard) else {
+            return false;
+        };
+        session.links[index]
+            .has_hung_up_now(&mut session.client)
+            .await
     }
 
     async fn resolve(&mut self, gid: txn::Gid, attempt: u32) -> Option<txn::Decision> {

@@ -71,6 +71,11 @@ impl Session {
     pub(super) async fn link_as_it_is(&mut self, need: Need, catalog: &Catalog) -> Step<usize> {
         let replica_allowed = self.may_read_replica(need);
         if let Some(index) = self.existing_link(need.target, replica_allowed, catalog) {
+            if !self.unfinished.is_empty() {
+                // The connection has stayed because something pins it.
+                let shard = self.links[index].shard;
+                Box::pin(self.wait_for_unfinished(shard, catalog)).await?;
+            }
             self.prepare_link(index, need).await?;
             return Ok(index);
         }
@@ -366,7 +371,7 @@ impl Session {
     }
 
     /// A link's connection is of no more use. What was uncommitted there is gone.
-    async fn lost_link(&mut self, index: usize, failure: Failure) -> Failure {
+    pub(super) async fn lost_link(&mut self, index: usize, failure: Failure) -> Failure {
         let link = &self.links[index];
         let uncertain = !link.in_block && link.wrote;
         let context = link.context.clone();
@@ -435,8 +440,13 @@ impl Session {
         }
     }
 
-    /// Closes a link's connection.
+    /// Closes a link's connection. What the server does for it is cancelled.
     pub(super) async fn drop_link(&mut self, index: usize) {
+        self.take_link(index).backend.close();
+    }
+
+    /// Takes a link away from the session, and from its block.
+    pub(super) fn take_link(&mut self, index: usize) -> Link {
         let link = self.links.swap_remove(index);
         if let Some(block) = &mut self.block
             && link.in_block
@@ -445,7 +455,7 @@ impl Session {
             block.lost = true;
         }
         self.handle.done_with(link.backend.cancel_target());
-        link.backend.close();
+        link
     }
 
     /// The session is over: open transactions are rolled back, pinned connections cleaned or closed.

@@ -12,6 +12,7 @@ use planner::{Plan, SessionStatement, TransactionModes};
 use super::block::{Block, modes_text, push_identifier};
 use super::report::{Failure, Report};
 use super::{Session, Step};
+use crate::execute::LinkError;
 use crate::execute::expect::Expect;
 use crate::wire::encode;
 
@@ -195,6 +196,9 @@ impl Session {
             .collect();
         order.sort_by_key(|&index| self.links[index].wrote);
         let (readers, writers) = order.split_at(order.len() - writers);
+        for &index in readers {
+            self.check_present(index).await?;
+        }
         // Those who only read side by side.
         for &index in readers {
             self.send_commit(index).await;
@@ -203,6 +207,7 @@ impl Session {
             self.commit_one(index).await?;
         }
         for &index in writers {
+            self.check_present(index).await?;
             self.send_commit(index).await;
             self.commit_one(index).await?;
         }
@@ -210,6 +215,15 @@ impl Session {
             return Ok(());
         }
         self.record(&edits).await
+    }
+
+    /// Fails if a participant that has not been asked to commit is gone: then the outcome is known.
+    async fn check_present(&mut self, index: usize) -> Step {
+        if self.links[index].has_hung_up(&mut self.client).await {
+            let error = std::io::ErrorKind::UnexpectedEof.into();
+            return Err(self.lost_link(index, LinkError::Server(error).into()).await);
+        }
+        Ok(())
     }
 
     /// Sends COMMIT to one participant, whose answer [`Self::commit_one`] reads.

@@ -10,6 +10,8 @@ use txn::{Gid, Named};
 
 use crate::harness::{Cluster, connector, server};
 
+/// What is younger is left to its coordinator.
+const GRACE: Duration = Duration::from_secs(5);
 const S1: ShardId = ShardId(1);
 const S2: ShardId = ShardId(2);
 
@@ -127,7 +129,7 @@ async fn what_is_still_prepared_keeps_its_decision() {
     answers(&cluster, 1, true).await;
 
     // Recovery still finds what it needs; with that the rows have served.
-    let report = recovery::pass(&store, [committed, aborted].into()).await;
+    let report = recovery::pass(&store, [committed, aborted].into(), GRACE).await;
     assert_eq!(report.committed, [committed.participant(S2)], "{report:?}");
     assert_eq!(report.rolled_back, [aborted.participant(S2)], "{report:?}");
     assert_eq!(cluster.ask(1, "SELECT k FROM public.t").await, ["1"]);

@@ -1,5 +1,7 @@
 //! Who may decide a transaction over several shards: nobody but its coordinator, and recovery.
 
+use std::time::Duration;
+
 use catalog::ShardId;
 use router::drive::recovery;
 use router::store::{Connection, Store, fresh_name};
@@ -9,6 +11,8 @@ use txn::{Gid, Named};
 
 use crate::harness::Cluster;
 
+/// What is younger is left to its coordinator.
+const GRACE: Duration = Duration::from_secs(5);
 const S1: ShardId = ShardId(1);
 const S2: ShardId = ShardId(2);
 
@@ -75,7 +79,7 @@ async fn a_user_decides_its_own_transaction_and_recovery_believes_it() {
     let decider = vote(&cluster, name).await;
     decider.batch(&decision(name)).await.unwrap();
     decider.batch("COMMIT").await.unwrap();
-    let report = recovery::pass(&store, [name.gid].into()).await;
+    let report = recovery::pass(&store, [name.gid].into(), GRACE).await;
     assert_eq!(report.committed, [name.gid.participant(S2)], "{report:?}");
     assert_eq!(cluster.ask(1, "SELECT k FROM public.t").await, ["1"]);
 }
@@ -152,7 +156,7 @@ async fn another_user_cannot_decide_it_though_it_sees_the_name() {
         Some(Decision::Abort),
         "nobody had decided it"
     );
-    let report = recovery::pass(&store, [gid].into()).await;
+    let report = recovery::pass(&store, [gid].into(), GRACE).await;
     assert_eq!(report.rolled_back, [gid.participant(S2)], "{report:?}");
     assert_eq!(cluster.ask(1, "SELECT k FROM public.t").await, [""; 0]);
 }
@@ -169,6 +173,6 @@ async fn a_change_of_role_within_the_transaction_changes_nothing() {
     decider.batch("SET LOCAL ROLE forger").await.unwrap();
     decider.batch(&decision(name)).await.unwrap();
     decider.batch("COMMIT").await.unwrap();
-    let report = recovery::pass(&store, [name.gid].into()).await;
+    let report = recovery::pass(&store, [name.gid].into(), GRACE).await;
     assert_eq!(report.committed, [name.gid.participant(S2)], "{report:?}");
 }
