@@ -4,18 +4,18 @@
 //! partial aggregates that are combined where the part stood (`combine`). What is left of the statement names the part like a
 //! table, and is planned as if it were one: it is narrowed by other tables, and narrows them.
 //!
-//! Not a part: what may never be evaluated (in CASE and COALESCE), what is in some order, what one table's rows and
+//! Not a part: what may never be evaluated (in CASE and COALESCE), what is in some order without LIMIT, what one table's rows and
 //! conditions are enough for.
 
 use catalog::{Column, GroupId, KeyColumn, Table, TableId, TableKind};
 
 use crate::bind::{Apart, Binder};
-use crate::combine::{Combining, combine};
+use crate::combine::{Combining, combine, meant_by_sort};
 use crate::distribute::{apart, key_outputs, split};
 use crate::operand::Source;
-use crate::parse::{Node, nodes, parse};
+use crate::parse::{LimitOption, Node, SortByDir, SortByNulls, nodes, parse};
 use crate::query::{Computes, Item, QueryId, QueryKind};
-use crate::rewrite::{expression, find, query_text, with_queries};
+use crate::rewrite::{LimitEdit, SelectEdit, expression, find, integer, query_text, with_queries};
 use crate::scope::{Namespace, RelationId, Scope};
 use crate::several::may_be_split;
 use crate::walk::children;
@@ -62,11 +62,17 @@ pub(crate) fn parts(
             continue;
         };
         let uses = Uses::of(apart.query, binder)?;
-        if let Some((shown, mut table, part)) = part(inner, &uses, context) {
+        if let Some(Planned {
+            shown,
+            tail,
+            mut table,
+            part,
+        }) = plan(inner, &uses, context)
+        {
             // Queries that are the same stay the same.
             let known = found.parts.iter().position(|known| *known == part);
             let name = format!("{OWN}part_{}", known.unwrap_or(found.parts.len()) + 1);
-            instead.push((apart.place, format!("{shown} FROM {name}")));
+            instead.push((apart.place, format!("{shown} FROM {name}{tail}")));
             taken.push(apart);
             if known.is_none() {
                 table.name = name;
@@ -143,12 +149,16 @@ enum Output {
     Left,
 }
 
-/// Plans a query as a part: what takes its place but for the name in FROM, the table of that name, and how its rows come about.
-fn part(
-    select: &nodes::SelectStmt,
-    uses: &Uses<'_>,
-    context: &Context<'_>,
-) -> Option<(String, Table, GatherPart)> {
+/// A part, and what takes its place: before and after the name in FROM.
+struct Planned {
+    shown: String,
+    tail: String,
+    table: Table,
+    part: GatherPart,
+}
+
+/// Plans a query as a part.
+fn plan(select: &nodes::SelectStmt, uses: &Uses<'_>, context: &Context<'_>) -> Option<Planned> {
     let whole = query_text(Node::SelectStmt(select)).ok()?;
     let tree = parse(&whole).ok()?;
     let Some(Node::SelectStmt(select)) = tree.only() else {
@@ -187,6 +197,7 @@ fn part(
         }
         QueryKind::SetOperation { .. } | QueryKind::Recursive { .. } => false,
     };
+    let top = top(select, &query.kind);
     // Whether rows are distinct, all columns say.
     let needed = if distinct { &[][..] } else { &uses.needed };
     let outputs = outputs(select, names.len(), needed)?;
@@ -194,7 +205,11 @@ fn part(
         binder: &binder,
         select,
         root,
-        whole: &whole,
+        whole: match &top {
+            Some(top) => &top.sql,
+            None => &whole,
+        },
+        hidden: top.as_ref().map_or(0, |top| top.hidden),
         names: &names,
         outputs: &outputs,
         uses,
@@ -207,7 +222,7 @@ fn part(
         ),
         None => {
             let split = split(&binder.bound, root)?;
-            match distinct {
+            match distinct || top.is_some() {
                 true => (split.group, None, part.rows()),
                 false => (split.group, None, part.partial(&split)?),
             }
@@ -226,8 +241,102 @@ fn part(
         .collect();
     let again = if distinct { "DISTINCT " } else { "" };
     let shown = format!("SELECT {again}{}", list.join(", "));
-    let table = part.table((group, key), answer.combine.is_none(), context)?;
-    Some((shown, table, answer))
+    Some(Planned {
+        table: part.table((group, key), answer.combine.is_none(), context)?,
+        shown,
+        tail: top.map_or(String::new(), |top| top.tail),
+        part: answer,
+    })
+}
+
+/// The first rows of all: the first of each shard are looked at again.
+struct Top {
+    /// What each shard is asked: so many columns come first by which rows are sorted.
+    sql: String,
+    hidden: usize,
+    /// ORDER BY and LIMIT over all of them.
+    tail: String,
+}
+
+/// `None`: it is no plain query with a LIMIT that can be passed on.
+fn top(select: &nodes::SelectStmt, kind: &QueryKind) -> Option<Top> {
+    let QueryKind::Level(level) = kind else {
+        return None;
+    };
+    let only = Computes {
+        limited: true,
+        ..Computes::default()
+    };
+    if level.computes != only
+        || level.grouped.is_some()
+        || select.limit_option == LimitOption::LIMIT_OPTION_WITH_TIES
+    {
+        return None;
+    }
+    let (count, offset) = (select.limit_count(), select.limit_offset());
+    let limit = match (integer(count), integer(offset), count, offset) {
+        (_, _, Node::None, _) => return None,
+        (_, _, _, Node::None) => LimitEdit::Keep,
+        (Some(count), Some(offset), ..) => {
+            LimitEdit::Rows(i64::try_from(count.checked_add(offset)?).ok()?)
+        }
+        _ => return None,
+    };
+    let mut tail = Vec::new();
+    let mut first_columns = Vec::new();
+    for sort in select.sort_clause() {
+        let star = |target: &nodes::ResTarget| match target.val() {
+            Node::ColumnRef(reference) => {
+                let last = reference.fields().iter().next_back();
+                matches!(last, Some(Node::A_Star(_)))
+            }
+            _ => false,
+        };
+        if integer(sort.node()).is_some() && select.target_list().iter().any(star) {
+            return None;
+        }
+        let way = match sort.sortby_dir {
+            SortByDir::SORTBY_DEFAULT | SortByDir::SORTBY_ASC => "",
+            SortByDir::SORTBY_DESC => " DESC",
+            _ => return None,
+        };
+        let nulls = match sort.sortby_nulls {
+            SortByNulls::SORTBY_NULLS_FIRST => " NULLS FIRST",
+            SortByNulls::SORTBY_NULLS_LAST => " NULLS LAST",
+            _ => "",
+        };
+        let meant = meant_by_sort(sort.node(), select)?;
+        let name = sort_column(first_columns.len());
+        // Constants sort nothing, and have no type.
+        if matches!(meant, Node::A_Const(_) | Node::ParamRef(_)) {
+            return None;
+        }
+        tail.push(format!("{name}{way}{nulls}"));
+        first_columns.push((meant, name));
+    }
+    let order = match tail.is_empty() {
+        true => String::new(),
+        false => format!(" ORDER BY {}", tail.join(", ")),
+    };
+    let offset = match offset {
+        Node::None => String::new(),
+        offset => format!(" OFFSET {}", expression(offset).ok()?),
+    };
+    let hidden = first_columns.len();
+    let edit = SelectEdit {
+        first_columns,
+        limit,
+        ..SelectEdit::default()
+    };
+    Some(Top {
+        sql: edit.text(select).ok()?,
+        hidden,
+        tail: format!("{order} LIMIT {}{offset}", expression(count).ok()?),
+    })
+}
+
+fn sort_column(index: usize) -> String {
+    format!("{OWN}o{}", index + 1)
 }
 
 /// Whether a query says the same wherever and whenever it is asked, and shards may be asked for it.
@@ -252,11 +361,7 @@ fn is_steady(select: &nodes::SelectStmt, binder: &Binder<'_, '_>, context: &Cont
         && !findings.in_place
         && findings.tableoids.is_empty()
         && findings.sizes.is_empty()
-        && select.sort_clause().is_empty()
-        && matches!(
-            (select.limit_count(), select.limit_offset()),
-            (Node::None, Node::None)
-        )
+        && (select.sort_clause().is_empty() || !matches!(select.limit_count(), Node::None))
         && !select.target_list().iter().any(collates)
 }
 
@@ -268,6 +373,7 @@ fn is_worth_it(root: QueryId, binder: &Binder<'_, '_>) -> bool {
             !one_table
                 || level.computes.aggregates
                 || level.computes.distinct
+                || level.computes.limited
                 || level.grouped.is_some()
                 || !level.subqueries.is_empty()
         }
@@ -327,6 +433,8 @@ struct Part<'p, 'c, 's> {
     select: &'p nodes::SelectStmt,
     root: QueryId,
     whole: &'p str,
+    /// So many columns come before those that the query shows.
+    hidden: usize,
     names: &'p [&'p str],
     outputs: &'p [Output],
     uses: &'p Uses<'p>,
@@ -341,7 +449,8 @@ impl Part<'_, '_, '_> {
         let brought = self.outputs.iter().zip(self.names).enumerate();
         let brought = brought.filter(|(_, (output, _))| matches!(output, Output::Brought));
         let sql = match self.uses.conditions {
-            Some((called, conditions)) if names.len() == self.names.len() => {
+            // Of the first rows it does not say which they are.
+            Some((called, conditions)) if names.len() == self.names.len() && !self.is_limited() => {
                 let list: Vec<String> = brought
                     .map(|(index, (_, name))| {
                         format!("{} AS {}", catalog::quote_identifier(name), column(index))
@@ -358,7 +467,10 @@ impl Part<'_, '_, '_> {
                 )
             }
             _ => {
-                let list: Vec<String> = brought.map(|(index, _)| column(index)).collect();
+                let list: Vec<String> = (0..self.hidden)
+                    .map(sort_column)
+                    .chain(brought.map(|(index, _)| column(index)))
+                    .collect();
                 format!("SELECT {} FROM {}", list.join(", "), self.all_columns())
             }
         };
@@ -373,8 +485,18 @@ impl Part<'_, '_, '_> {
 
     /// The query with names of the router's own for its columns.
     fn all_columns(&self) -> String {
-        let all: Vec<String> = (0..self.names.len()).map(column).collect();
+        let all: Vec<String> = (0..self.hidden)
+            .map(sort_column)
+            .chain((0..self.names.len()).map(column))
+            .collect();
         format!("({}) AS {OWN}part({})", self.whole, all.join(", "))
+    }
+
+    fn is_limited(&self) -> bool {
+        !matches!(
+            (self.select.limit_count(), self.select.limit_offset()),
+            (Node::None, Node::None)
+        )
     }
 
     /// Each shard's partial results.
@@ -412,17 +534,14 @@ impl Part<'_, '_, '_> {
             let variable = outputs[index].variable.filter(|_| is_exact);
             let known = variable.and_then(|variable| self.binder.table_column(variable));
             Column {
-                name: column(index),
                 type_oid: known.map_or(0, |column| column.type_oid),
-                type_modifier: -1,
-                not_null: false,
-                has_default: false,
-                default_expression: None,
-                sorts_by_bytes: false,
                 equal_by_bytes: known.is_some_and(|column| column.equal_by_bytes),
-                in_primary_key: false,
+                ..unknown_column(column(index))
             }
         });
+        let columns = (0..self.hidden)
+            .map(|index| unknown_column(sort_column(index)))
+            .chain(columns);
         Some(Table {
             // Of no table that the catalog knows.
             id: TableId(u32::MAX),
@@ -439,5 +558,20 @@ impl Part<'_, '_, '_> {
                     .collect(),
             },
         })
+    }
+}
+
+/// A column of a type that only servers know.
+fn unknown_column(name: String) -> Column {
+    Column {
+        name,
+        type_oid: 0,
+        type_modifier: -1,
+        not_null: false,
+        has_default: false,
+        default_expression: None,
+        sorts_by_bytes: false,
+        equal_by_bytes: false,
+        in_primary_key: false,
     }
 }

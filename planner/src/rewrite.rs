@@ -362,10 +362,10 @@ impl<'mem> Transform<'mem> for Queries<'mem, '_> {
         node.set_having_clause(mem.none());
         node.set_window_clause(mem.empty());
         node.set_values_lists(mem.empty());
-        node.set_sort_clause(mem.cast_empty());
-        node.set_limit_offset(mem.none());
-        node.set_limit_count(mem.none());
-        node.set_limit_option(LimitOption::LIMIT_OPTION_DEFAULT);
+        node.set_sort_clause(mem.make_unique(other.sort_clause()));
+        node.set_limit_offset(mem.make_unique(other.limit_offset()));
+        node.set_limit_count(mem.make_unique(other.limit_count()));
+        node.set_limit_option(other.limit_option);
         node.set_locking_clause(mem.cast_empty());
         node.set_with_clause(mem.make_unique(other.with_clause()));
         node.set_op(SetOperation::SETOP_NONE);

@@ -87,6 +87,28 @@ SELECT DISTINCT ON ((SELECT max(name) FROM customers)) (SELECT max(name) FROM cu
 SELECT (SELECT count(*) FROM orders) AS n, count(*) FROM visits GROUP BY (SELECT count(*) FROM orders), page ORDER BY 1, 2;
 SELECT (SELECT count(*) FROM orders) - (SELECT count(*) FROM orders) AS zero, count(*) FROM visits;
 SELECT count(*), count(s.page) FROM (SELECT DISTINCT page, seconds FROM visits) s JOIN notes n ON true;
+-- The first rows.
+SELECT s.id, s.total, v.page FROM (SELECT customer_id, id, total FROM orders ORDER BY total DESC NULLS LAST, id LIMIT 3) s JOIN visits v ON v.customer_id = s.customer_id ORDER BY 1, 2, 3;
+SELECT s.id, s.t FROM (SELECT id, total AS t FROM orders ORDER BY t DESC NULLS LAST, id LIMIT 4 OFFSET 2) s JOIN notes n ON true WHERE s.id > 20 ORDER BY 1, 2;
+SELECT v.id FROM visits v WHERE v.seconds > (SELECT total FROM orders WHERE total IS NOT NULL ORDER BY total, id LIMIT 1) AND v.id < 9 ORDER BY 1;
+SELECT v.id FROM visits v WHERE v.customer_id IN (SELECT customer_id FROM orders ORDER BY total DESC NULLS LAST, 1 LIMIT 2) ORDER BY 1;
+SELECT s.name, v.id FROM (SELECT id, name FROM customers ORDER BY name COLLATE "C" DESC LIMIT 2) s JOIN visits v ON v.customer_id = s.id ORDER BY 1, 2;
+SELECT s.product_id, s.n, p.name FROM (SELECT product_id, count(*) AS n FROM orders GROUP BY product_id ORDER BY n DESC, product_id LIMIT 2) s LEFT JOIN products p ON p.id = s.product_id ORDER BY 1;
+SELECT s.customer_id, s.n, v.id FROM (SELECT customer_id, count(*) AS n FROM orders GROUP BY customer_id ORDER BY 2 DESC, 1 LIMIT 2) s JOIN visits v ON v.customer_id = s.customer_id ORDER BY 1, 3;
+SELECT count(*) FROM (SELECT id FROM orders LIMIT 5) s, notes;
+SELECT count(*) FROM (SELECT id FROM orders LIMIT 0) s, notes;
+SELECT count(*) FROM (SELECT id FROM orders LIMIT NULL) s, notes;
+SELECT count(*) FROM (SELECT id FROM orders OFFSET 3) s, notes;
+SELECT count(*) FROM (SELECT id FROM orders LIMIT ALL OFFSET 3) s, notes;
+SELECT s.* FROM (SELECT total, id FROM orders ORDER BY total NULLS FIRST FETCH FIRST 2 ROWS WITH TIES) s, notes n WHERE n.id = 1 ORDER BY 1, 2;
+(SELECT id FROM orders ORDER BY id DESC LIMIT 2) UNION ALL (SELECT id FROM visits ORDER BY id DESC LIMIT 2) ORDER BY 1;
+(SELECT count(*) FROM orders) UNION ALL (SELECT id FROM visits ORDER BY seconds DESC, id OFFSET 1 LIMIT 2) ORDER BY 1;
+PREPARE l(int) AS SELECT s.id, n.id FROM (SELECT id FROM orders ORDER BY id LIMIT $1) s, notes n ORDER BY 1, 2;
+EXECUTE l(2);
+EXECUTE l(NULL);
+-- PostgreSQL keeps back what EXECUTE describes until it has all rows.
+-- only extended
+EXECUTE l(-1);
 -- Deep.
 SELECT count(*) FROM (SELECT x.customer_id FROM (SELECT customer_id, count(*) AS n FROM orders GROUP BY customer_id) x JOIN (SELECT seconds, count(*) AS n FROM visits GROUP BY seconds) y ON y.n = x.n) z;
 SELECT t.r, t.n FROM (SELECT region AS r, (SELECT count(*) FROM visits) AS n FROM customers) t ORDER BY 1, 2;

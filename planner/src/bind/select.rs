@@ -178,7 +178,19 @@ impl<'c: 's, 's> Binder<'c, 's> {
     ) -> Result<(), Error> {
         for sort in select.sort_clause() {
             self.bound.findings.tied_to_values |= is_position(sort.node());
+            let reach = self.reach;
             self.expression(sort.node(), scope, subqueries)?;
+            // A name of an output's own.
+            if let Node::ColumnRef(reference) = sort.node()
+                && reference.fields().len() == 1
+                && let name @ Some(_) = reference.fields().iter().next().and_then(Node::as_str)
+                && select
+                    .target_list()
+                    .iter()
+                    .any(|target| target.name() == name)
+            {
+                self.reach = reach;
+            }
         }
         Ok(())
     }

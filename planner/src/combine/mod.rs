@@ -27,6 +27,7 @@ use crate::rewrite::{expression, integer};
 use crate::walk::children;
 use crate::{Combine, Error, Scatter};
 use query::over_partial_rows;
+pub(crate) use rows::meant_by_sort;
 use rows::rows;
 
 /// Names of the router's own columns begin so.

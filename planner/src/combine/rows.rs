@@ -169,7 +169,7 @@ pub(super) fn rows(
 }
 
 /// The expression that an element of ORDER BY stands for.
-fn meant_by_sort<'t>(node: Node<'t>, select: &'t nodes::SelectStmt) -> Option<Node<'t>> {
+pub(crate) fn meant_by_sort<'t>(node: Node<'t>, select: &'t nodes::SelectStmt) -> Option<Node<'t>> {
     if let Some(position) = integer(node) {
         return Some(
             select
