@@ -51,6 +51,7 @@ pub(crate) fn parts(
         parts: Vec::new(),
     };
     let mut instead = Vec::new();
+    // With all that is within them.
     let mut taken: Vec<&Apart> = Vec::new();
     // From the outside inwards.
     for apart in binder.apart.iter().rev().take(TRIES) {
@@ -61,7 +62,10 @@ pub(crate) fn parts(
         let Some(Node::SelectStmt(inner)) = find(select, apart.place) else {
             continue;
         };
-        let uses = Uses::of(apart.query, binder)?;
+        let Some(uses) = Uses::of(apart.query, binder) else {
+            taken.push(apart);
+            continue;
+        };
         if let Some(Planned {
             shown,
             tail,
@@ -81,7 +85,7 @@ pub(crate) fn parts(
             }
         }
     }
-    if taken.is_empty() {
+    if found.parts.is_empty() {
         return None;
     }
     found.rest = with_queries(select, &instead).ok()?;

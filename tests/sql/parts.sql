@@ -58,6 +58,8 @@ SELECT (SELECT count(*) FROM orders) + (SELECT count(*) FROM visits) AS both;
 SELECT id FROM visits WHERE (customer_id, seconds) IN (SELECT customer_id, count(*) FROM orders GROUP BY customer_id) ORDER BY id;
 SELECT id FROM visits WHERE EXISTS (SELECT 1 FROM orders o JOIN customers c ON c.id = o.customer_id WHERE c.region = 'north') AND id < 5 ORDER BY id;
 SELECT id FROM visits WHERE EXISTS (SELECT count(*) FROM orders o WHERE o.total > 1e9) AND id < 5 ORDER BY id;
+SELECT id FROM visits WHERE EXISTS (SELECT 1 / (o.total - o.total) FROM orders o JOIN customers c ON c.id = o.customer_id) AND id < 5 ORDER BY id;
+WITH unread AS (SELECT (SELECT sum(1 / (total - total)) FROM orders) AS z FROM visits), m AS (SELECT avg(seconds) AS mean FROM visits) SELECT v.id FROM visits v, m WHERE v.seconds > m.mean AND v.id < 9 ORDER BY 1;
 SELECT id FROM visits WHERE seconds >= ALL (SELECT count(*) FROM orders GROUP BY customer_id) AND id < 9 ORDER BY id;
 SELECT id FROM visits WHERE seconds = ANY (SELECT DISTINCT product_id FROM orders) AND id < 20 ORDER BY id;
 SELECT array_length(ARRAY(SELECT customer_id FROM orders GROUP BY customer_id), 1), count(*) FROM visits v JOIN orders o ON o.id = v.id;

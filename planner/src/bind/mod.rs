@@ -27,7 +27,7 @@ pub(crate) use needed::Needed;
 use crate::convert::Family;
 use crate::facts::Variable;
 use crate::operand::Source;
-use crate::parse::{ConstValue, Node, SQLValueFunctionOp, nodes};
+use crate::parse::{ConstValue, Node, SQLValueFunctionOp, SubLinkType, nodes};
 use crate::query::{Bound, QueryId};
 use crate::rewrite::moment_type;
 use crate::scope::{
@@ -171,6 +171,10 @@ impl<'c: 's, 's> Binder<'c, 's> {
                     self.lazy += lazy;
                     let query = self.query(link.subselect(), scope)?;
                     self.lazy -= lazy;
+                    // Its columns are not looked at, nor are all of its rows.
+                    if link.sub_link_type == SubLinkType::EXISTS_SUBLINK {
+                        self.apart.pop_if(|apart| apart.query == query);
+                    }
                     self.sublinks.push((address, query));
                     subqueries.push(query);
                     continue;
