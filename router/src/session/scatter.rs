@@ -660,6 +660,8 @@ impl Session {
             match frame.tag {
                 b'D' => return Ok(true),
                 b'T' => {
+                    // It has been planned.
+                    self.has_begun = true;
                     if !std::mem::replace(described, true) {
                         backend::row_description_without(&mut self.client.out, body, hidden)
                             .map_err(LinkError::Protocol)?;
