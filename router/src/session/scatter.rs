@@ -250,6 +250,15 @@ impl Session {
             || scatter.merge.combine.is_some()
             || matches!(sent, Sent::Bound(..));
         let mut learned = scatter.learned.types(sent.declared());
+        if let (None, Sent::Simple, Turns::AtOnce, Some(columns)) =
+            (&learned, sent, &scatter.turns, &scatter.merge.types)
+        {
+            // A text with literals of its own need not be described before it runs.
+            learned = Some(Arc::new(Types {
+                columns: columns.clone(),
+                ..Types::default()
+            }));
+        }
         if must_learn && learned.is_none() {
             let changed = scatter.sql.is_some();
             let found = self
