@@ -1,5 +1,10 @@
 //! Of which merged queries the catalog knows the types that matter, so that no server has to be asked.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a step of a test that fails is the end of the test"
+)]
+
 mod support;
 
 use planner::{Plan, plan_text};

@@ -69,6 +69,7 @@ impl<'a> Client<'a> {
             user: "postgres",
             manual: None,
             standard_conforming_strings: true,
+            statistics: &planner::NoStatistics,
         };
         let planned = planner::plan_text(sql, &context)
             .unwrap_or_else(|error| panic!("{sql}: {}", error.message()));
