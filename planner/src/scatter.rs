@@ -8,9 +8,10 @@ use catalog::Column;
 
 use crate::bind::Binder;
 use crate::distribute::Split;
+use crate::facts::Variable;
 use crate::operand::{OperandValue, operand};
 use crate::parse::{LimitOption, Node, SetOperation, SortByDir, SortByNulls, nodes};
-use crate::query::{Level, Query, QueryId, QueryKind};
+use crate::query::{Item, Level, Query, QueryId, QueryKind};
 use crate::rewrite::{LimitEdit, SelectEdit, integer};
 use crate::turns::{Turning, turning};
 use crate::{Access, Amount, Error, Learned, Merge, MergeKey, Scatter};
@@ -97,6 +98,10 @@ pub(crate) fn scatter(
         ..SelectEdit::default()
     };
     let turns = turning.turns(select, edit.clone(), parameters)?;
+    let types = match edit.changes_nothing() {
+        true => known_types(&keys, query, binder),
+        false => None,
+    };
     Ok(Some(Scatter {
         statement,
         group: split.group,
@@ -116,6 +121,7 @@ pub(crate) fn scatter(
             limit: limits.limit,
             offset: limits.offset,
             with_ties: limits.with_ties,
+            types,
         },
         locks: binder.bound.findings.access == Some(Access::LockingRead),
         parameters,
@@ -124,6 +130,44 @@ pub(crate) fn scatter(
         limit_parameter: limits.by_parameter(),
         otherwise: None,
     }))
+}
+
+/// The first `pg_type.oid` of types that users have made: what they are like, only servers know.
+const FIRST_OF_USERS: u32 = 16_384;
+
+/// The type of a column of a table, if it is one of PostgreSQL's own.
+pub(crate) fn own_type(variable: Variable, binder: &Binder<'_, '_>) -> Option<u32> {
+    let column = binder.table_column(variable)?;
+    (column.type_oid < FIRST_OF_USERS).then_some(column.type_oid)
+}
+
+/// Whether FROM is one sharded table: what a join makes of two columns by USING may be of another type than either.
+pub(crate) fn is_of_one_table(level: &Level, binder: &Binder<'_, '_>) -> bool {
+    match level.items.as_slice() {
+        [item] => matches!(binder.bound.items[*item], Item::Sharded { .. }),
+        _ => false,
+    }
+}
+
+/// The types of the outputs that rows are merged by, if they are columns of tables.
+pub(crate) fn known_types(
+    keys: &[MergeKey],
+    query: &Query,
+    binder: &Binder<'_, '_>,
+) -> Option<Vec<u32>> {
+    let QueryKind::Level(level) = &query.kind else {
+        return None;
+    };
+    if !query.positions_known || !is_of_one_table(level, binder) {
+        return None;
+    }
+    let mut types = vec![0; query.outputs.len()];
+    for key in keys {
+        let column = usize::from(key.column);
+        let variable = query.outputs.get(column)?.variable?;
+        *types.get_mut(column)? = own_type(variable, binder)?;
+    }
+    Some(types)
 }
 
 /// Whether what the level computes can be computed by each shard for its own rows.

@@ -1,5 +1,10 @@
 //! What is expected of tables decides the order in which they are brought, and by what they are narrowed.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a step of a test that fails is the end of the test"
+)]
+
 mod support;
 
 use std::sync::Arc;
@@ -7,7 +12,10 @@ use std::sync::Arc;
 use planner::{ColumnEstimate, Context, Gather, Plan, Statistics, TableEstimate, plan_text};
 
 /// Numbers of rows by table, and of different values by column.
-struct Told(&'static [(&'static str, f64, &'static [(&'static str, f64)])]);
+struct Told(&'static [Table]);
+
+/// A name, the number of rows, and columns with their numbers of different values.
+type Table = (&'static str, f64, &'static [(&'static str, f64)]);
 
 impl Statistics for Told {
     fn table(&self, _: &str, name: &str) -> Option<Arc<TableEstimate>> {

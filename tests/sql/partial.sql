@@ -282,3 +282,14 @@ SELECT avg('1'), avg(NULL), sum(1), avg(1), avg(1.50) FROM samples;
 -- bind '2'::float8
 SELECT avg($1), stddev($1), sum($1) FROM samples;
 SELECT sum(b), sum(b) FILTER (WHERE b > 0) FROM samples;
+-- Errors while shards execute their parts come after the description, those of planning before it.
+SELECT sum(1 / (id - 5)) + 0 FROM samples;
+SELECT g, sum(1 / (id - 5)) FROM samples GROUP BY g HAVING count(*) > 0;
+-- only simple
+SELECT sum(1 / 0) + 0 FROM samples;
+SELECT avg(1 / (i - 5)), count(*) FROM samples HAVING count(*) > 1;
+SELECT g, 1 / (sum(s) - sum(s)) FROM samples GROUP BY g;
+SELECT array_agg(id ORDER BY id) FROM samples WHERE 1 / (id - 5) > 5;
+SELECT array_agg(1 / (id - 5) ORDER BY id) FROM samples;
+SELECT rank() OVER (ORDER BY i) FROM samples WHERE (CASE WHEN id = 5 THEN 'x' ELSE '1' END)::int > 0;
+SELECT count(*) FROM (SELECT id FROM samples WHERE 1 / (id - 5) > 5 LIMIT 3) x;

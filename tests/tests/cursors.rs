@@ -273,11 +273,21 @@ fn an_error_or_a_cancel_in_the_middle_ends_the_block() {
         let failed = answers.find(|answer| sqlstate(answer).is_some()).unwrap();
         assert_eq!(sqlstate(&failed).as_deref(), Some("22012"), "{failed:?}");
         drop(answers);
+        let answer = execute(&mut client, "p", 10);
+        assert_eq!(sqlstate(&answer).as_deref(), Some("25P02"), "{answer:?}");
         let answer = client.query("SELECT count(*) FROM middle").unwrap();
         assert_eq!(sqlstate(&answer).as_deref(), Some("25P02"));
         ask(&mut client, "ROLLBACK TO s");
         let answer = execute(&mut client, "p", 10);
         assert_eq!(sqlstate(&answer).as_deref(), Some("34000"));
+        ask(&mut client, "ROLLBACK");
+        // All rows at once, and again in a later batch.
+        ask(&mut client, "BEGIN");
+        open(&mut client, "p", sql, false);
+        let answer = execute(&mut client, "p", 0);
+        assert_eq!(sqlstate(&answer).as_deref(), Some("22012"), "{answer:?}");
+        let answer = execute(&mut client, "p", 0);
+        assert_eq!(sqlstate(&answer).as_deref(), Some("25P02"), "{answer:?}");
         ask(&mut client, "ROLLBACK");
     }
     for sql in [

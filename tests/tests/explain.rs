@@ -285,6 +285,41 @@ fn the_extended_protocol_explains_too() {
         )
         .unwrap();
     assert_eq!(sqlstate(&answer), None, "{answer:?}");
+    // With values it is measured as well: by each rung, rows in text and in binary.
+    for (sql, value, returned) in [
+        (
+            "SELECT k FROM extended WHERE k > $1::int ORDER BY k",
+            "40",
+            60,
+        ),
+        ("SELECT avg(price) FROM extended WHERE k > $1::int", "40", 1),
+        (
+            "SELECT k, rank() OVER (ORDER BY price) FROM extended WHERE k > $1",
+            "40",
+            60,
+        ),
+        ("SELECT k FROM extended ORDER BY k LIMIT $1", "7", 7),
+    ] {
+        for binary in [false, true] {
+            let explain = format!("EXPLAIN (ANALYZE, FORMAT JSON) {sql}");
+            let answer = client
+                .extended(&explain, &[Some(value.as_bytes())], binary)
+                .unwrap();
+            assert_eq!(sqlstate(&answer), None, "{sql}: {answer:?}");
+            let shown = rows(&answer)[0][0].clone().unwrap();
+            let shown: Value = serde_json::from_str(&shown).unwrap();
+            assert_eq!(shown[0]["Plan"]["Actual Rows"], returned, "{sql}: {shown}");
+            let shards = nodes(&shown[0]["Plan"], "Shard");
+            assert_eq!(shards.len(), 2, "{sql}: {shown}");
+            let measured = shards.iter().all(|shard| shard["Actual Bytes"].is_u64());
+            assert!(measured, "{sql}: {shown}");
+        }
+    }
+    // The session goes on as before.
+    assert_eq!(
+        tests::client::one(&mut client, "SELECT count(*) FROM extended"),
+        "100"
+    );
 }
 
 #[test]

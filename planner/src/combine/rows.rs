@@ -1,14 +1,27 @@
 //! Groups that the router itself combines, row by row.
 
-use super::aggregate::{Aggregate, aggregate};
+use super::aggregate::{Aggregate, aggregate, own_name};
 use super::{Key, OWN, key_of, only_name};
 use crate::bind::Binder;
 use crate::distribute::Split;
 use crate::parse::{LimitOption, Node, SortByDir, SortByNulls, nodes};
 use crate::query::Level;
 use crate::rewrite::{SelectEdit, integer};
-use crate::scatter::{is_plain_text, limits};
+use crate::scatter::{is_of_one_table, is_plain_text, limits, own_type};
 use crate::{Combined, Error, Learned, Merge, MergeKey, Scatter, Turns};
+
+/// `pg_type.oid`s.
+const BOOLEAN: u32 = 16;
+const BIGINT: u32 = 20;
+const SMALLINT: u32 = 21;
+const INTEGER: u32 = 23;
+const TEXT: u32 = 25;
+const REAL: u32 = 700;
+const DOUBLE: u32 = 701;
+const DATE: u32 = 1082;
+const TIMESTAMP: u32 = 1114;
+const TIMESTAMPTZ: u32 = 1184;
+const NUMERIC: u32 = 1700;
 
 /// The plan for the router itself: outputs are grouped columns and aggregates, and nothing else is asked.
 pub(super) fn rows(
@@ -33,6 +46,7 @@ pub(super) fn rows(
     };
     // What each output is, and where each key is shown.
     let mut combined = Vec::new();
+    let mut types = Vec::new();
     let mut shown: Vec<Option<usize>> = vec![None; keys.len()];
     for (index, target) in select.target_list().iter().enumerate() {
         combined.push(match target.val() {
@@ -41,6 +55,7 @@ pub(super) fn rows(
                     .args()
                     .first()
                     .is_some_and(|argument| is_bytewise(argument, binder));
+                types.push(aggregated_type(call, binder));
                 match aggregate(call, binder, Some(split.group)) {
                     Some(Aggregate::Count) => Combined::Count,
                     Some(Aggregate::Sum) => Combined::Sum,
@@ -62,6 +77,7 @@ pub(super) fn rows(
             node => match key_of(node, keys, binder) {
                 Some(key) => {
                     shown[key].get_or_insert(index);
+                    types.push(Some(0));
                     Combined::Key
                 }
                 None => return Ok(None),
@@ -138,10 +154,12 @@ pub(super) fn rows(
         limit: limits.pushed,
         ..SelectEdit::default()
     };
-    let sql = match edit.changes_nothing() {
-        true => None,
-        false => Some(edit.text(select)?),
+    let (sql, types) = match edit.changes_nothing() {
+        true => (None, types.into_iter().collect::<Option<Vec<u32>>>()),
+        false => (Some(edit.text(select)?), None),
     };
+    // Keys would have changed the order.
+    let types = types.filter(|_| merge_keys.is_empty() && is_of_one_table(level, binder));
     Ok(Some(Scatter {
         statement,
         group: split.group,
@@ -157,6 +175,7 @@ pub(super) fn rows(
             limit: limits.limit,
             offset: limits.offset,
             with_ties: false,
+            types,
         },
         locks: false,
         parameters,
@@ -166,6 +185,37 @@ pub(super) fn rows(
         learned: Learned::default(),
         otherwise: None,
     }))
+}
+
+/// The type of an aggregate's value, where PostgreSQL's own types leave no doubt: of a column of a table.
+fn aggregated_type(call: &nodes::FuncCall, binder: &Binder<'_, '_>) -> Option<u32> {
+    let argument = || match call.args().first() {
+        Some(Node::ColumnRef(reference)) => {
+            let variable = binder.root_column(reference)?;
+            own_type(variable, binder)
+        }
+        _ => None,
+    };
+    match own_name(call, binder)? {
+        "count" | "regr_count" => Some(BIGINT),
+        "bool_and" | "bool_or" | "every" => Some(BOOLEAN),
+        "sum" => match argument()? {
+            SMALLINT | INTEGER => Some(BIGINT),
+            BIGINT | NUMERIC => Some(NUMERIC),
+            float @ (REAL | DOUBLE) => Some(float),
+            _ => None,
+        },
+        "min" | "max" => argument().filter(|oid| {
+            matches!(
+                *oid,
+                SMALLINT | INTEGER | BIGINT | NUMERIC | REAL | DOUBLE | DATE
+            ) || matches!(*oid, TIMESTAMP | TIMESTAMPTZ | TEXT)
+        }),
+        "bit_and" | "bit_or" | "bit_xor" => {
+            argument().filter(|oid| matches!(*oid, SMALLINT | INTEGER | BIGINT))
+        }
+        _ => None,
+    }
 }
 
 /// The expression that an element of ORDER BY stands for.

@@ -142,6 +142,9 @@ pub struct Merge {
     pub limit: Option<Amount>,
     pub offset: Option<Amount>,
     pub with_ties: bool,
+    /// `pg_type.oid`s of the columns of the shards' rows, 0 where they do not matter, if the catalog knows all that matter: then no server
+    /// has to be asked. Only of the client's own statement, whose errors name places in it.
+    pub types: Option<Vec<u32>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

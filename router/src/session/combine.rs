@@ -302,6 +302,8 @@ impl Session {
         encode::sync(merge.backend.out());
         merge.backend.forget_unnamed();
         if matches!(sent, Sent::Simple) {
+            // From now on errors are of the finishing server, after its description or before it.
+            self.has_begun = false;
             self.flush_merge(merge).await?;
             // Columns come from where they come from in the client's own statement.
             let mut body = self.await_merge(merge, b'T').await?;
@@ -314,6 +316,25 @@ impl Session {
             Expect::Sync { forward: false },
         ]);
         self.exchange_merge(merge).await
+    }
+
+    /// A query has failed while a shard executed its part: PostgreSQL describes the result first, and then says so. `before`: where
+    /// the query's answer begins.
+    pub(super) fn describe_failed(&mut self, gather: &Gather, before: u64) -> Step {
+        if !std::mem::take(&mut self.has_begun) {
+            return Ok(());
+        }
+        let learned = gather.combine.as_ref().map(|combine| &combine.learned);
+        let types = learned.unwrap_or(&gather.learned).types(&[]);
+        let Some(types) = types.filter(|types| !types.description.is_empty()) else {
+            return Ok(());
+        };
+        let at = self.client.offset_of(before).min(self.client.out.len());
+        let after = self.client.out.split_off(at);
+        backend::row_description_without(&mut self.client.out, &types.description, 0)
+            .map_err(LinkError::Protocol)?;
+        self.client.out.unsplit(after);
+        Ok(())
     }
 
     /// Whether the types that users have made among these are enums, whose binary form is their text.

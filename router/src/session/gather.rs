@@ -19,7 +19,7 @@ use super::copy_out::Around;
 use super::extended::BindValues;
 use super::links::Need;
 use super::prepared::Statement;
-use super::report::Report;
+use super::report::{Failure, Report};
 use super::served::ServedRows;
 use super::settings::push_literal;
 use super::small::Held;
@@ -101,6 +101,8 @@ impl Session {
         if sent.opening().is_some() {
             self.check_merges_held()?;
         }
+        let before = self.client.position();
+        self.has_begun = false;
         let result = match &gather.combine {
             Some(combine) => {
                 self.run_combine(gather, combine, whole, offset, sent, catalog)
@@ -111,6 +113,9 @@ impl Session {
                     .await
             }
         };
+        if let (Err(Failure::Sent), Sent::Simple) = (&result, sent) {
+            self.describe_failed(gather, before)?;
+        }
         self.at_rest(result).await
     }
 

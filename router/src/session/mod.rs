@@ -126,6 +126,8 @@ pub struct Session {
     unfinished: Vec<txn::ParticipantGid>,
     notes: Notes,
     literals: Literals,
+    /// By the simple protocol: a shard has begun to execute its part of a query whose result the client has not been described yet.
+    has_begun: bool,
     /// What EXPLAIN ANALYZE measures meanwhile.
     measures: Option<Box<explain::Measures>>,
     /// An extended message has failed: skip to Sync.

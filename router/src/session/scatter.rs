@@ -250,6 +250,15 @@ impl Session {
             || scatter.merge.combine.is_some()
             || matches!(sent, Sent::Bound(..));
         let mut learned = scatter.learned.types(sent.declared());
+        if let (None, Sent::Simple, Turns::AtOnce, Some(columns)) =
+            (&learned, sent, &scatter.turns, &scatter.merge.types)
+        {
+            // A text with literals of its own need not be described before it runs.
+            learned = Some(Arc::new(Types {
+                columns: columns.clone(),
+                ..Types::default()
+            }));
+        }
         if must_learn && learned.is_none() {
             let changed = scatter.sql.is_some();
             let found = self
@@ -661,6 +670,8 @@ impl Session {
             match frame.tag {
                 b'D' => return Ok(true),
                 b'T' => {
+                    // It has been planned.
+                    self.has_begun = true;
                     if !std::mem::replace(described, true) {
                         backend::row_description_without(&mut self.client.out, body, hidden)
                             .map_err(LinkError::Protocol)?;

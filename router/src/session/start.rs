@@ -233,6 +233,7 @@ impl Session {
             unfinished: Vec::new(),
             notes: Default::default(),
             literals: Default::default(),
+            has_begun: false,
             measures: None,
             skipping: false,
             last_shard: None,

@@ -57,6 +57,9 @@ impl Session {
                 .execute_local(&portal.statement, &portal.bind, max_rows)
                 .await;
         }
+        if self.block.as_ref().is_some_and(|block| block.failed) {
+            return Err(Report::failed_block().into());
+        }
         if self.cursor(portal.number).is_none() {
             if portal.spent {
                 encode::command_complete(&mut self.client.out, "SELECT 0");

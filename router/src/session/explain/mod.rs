@@ -5,7 +5,7 @@
 //! over several shards the tree is the router's own (`outline`): ANALYZE carries it out as always, only that its rows are
 //! counted and thrown away (`measure`); VERBOSE and ANALYZE ask each shard for its own plan.
 //!
-//! Deliberately absent: ANALYZE of a statement with parameters, or of one that goes to all shards.
+//! Deliberately absent: ANALYZE of a statement that goes to all shards; the shards' own plans of a query with parameters.
 
 mod format;
 mod measure;
@@ -17,13 +17,13 @@ use std::sync::Arc;
 use catalog::Catalog;
 use planner::{Access, Explain, ExplainFormat, Plan, Planned, Single};
 
-use super::gather::{Sent, finishing_server};
+use super::gather::{Sent, Wanted, finishing_server};
 use super::links::Need;
 use super::report::Report;
 use super::simple::Part;
 use super::{Session, Step};
 use crate::execute::expect::Expect;
-use crate::wire::{backend, encode};
+use crate::wire::{backend, encode, frontend};
 
 pub use format::{json, render, text};
 pub use measure::{Actual, Measures};
@@ -61,7 +61,13 @@ impl Session {
                 }
             }
             plan @ (Plan::Scatter(_) | Plan::Gather(_)) => {
-                let (_, offset) = explained(explain, part);
+                let (text, offset) = explained(explain, part);
+                if explain.analyze
+                    && parameters(plan) > 0
+                    && let Some(bound) = part.bound
+                {
+                    return self.explain_bound(explain, text, bound, catalog).await;
+                }
                 self.explain_several(explain, plan, part.whole, offset, catalog)
                     .await
             }
@@ -146,15 +152,11 @@ impl Session {
         offset: i32,
         catalog: &Arc<Catalog>,
     ) -> Step {
-        let parameters = match plan {
-            Plan::Scatter(scatter) => scatter.parameters,
-            Plan::Gather(gather) => gather.parameters,
-            _ => 0,
-        };
-        let asks = own_plans::concern_shards(explain) && parameters == 0;
+        let asks = own_plans::concern_shards(explain) && parameters(plan) == 0;
         let mut actual = None;
         if explain.analyze && asks {
-            actual = Some(self.measure(plan, whole, offset, catalog).await?);
+            let sent = Sent::Simple;
+            actual = Some(self.measure(plan, whole, offset, sent, catalog).await?);
         } else {
             self.judge(plan, whole, offset, catalog).await?;
         }
@@ -171,13 +173,8 @@ impl Session {
             None => plan.clone(),
         };
         let mut node = self.outline(whole, catalog).of(&plan);
-        if let Some((measures, whole)) = actual {
-            node.walk(&mut |node| {
-                if let Some(query) = &node.query {
-                    node.actual = measures.part(query.step, query.shard);
-                }
-            });
-            node.actual = Some(whole);
+        if let Some(actual) = &actual {
+            show(&mut node, actual);
         }
         self.ask_plans(explain, &plan, &mut node, catalog).await?;
         self.explanation(
@@ -185,6 +182,31 @@ impl Session {
             &node,
             explain.format,
         )
+    }
+
+    /// EXPLAIN ANALYZE with values: measured like any other, but shards' own plans depend on the values and are not asked for. `text`: the
+    /// explained statement.
+    async fn explain_bound(
+        &mut self,
+        explain: &Explain,
+        text: &str,
+        (types, message): (&[u32], &[u8]),
+        catalog: &Arc<Catalog>,
+    ) -> Step {
+        let statement = self.statement_of(text, types, false, self.reading(), catalog)?;
+        let client = frontend::parse_bind(message.get(5..).unwrap_or_default())?;
+        // Formats are of the one column that EXPLAIN has.
+        let message = frontend::bind_with_format(Some(&client), 0);
+        let Some(plan) = statement.plan() else {
+            return Err(Report::error("XX000", "an explained query has no plan").into());
+        };
+        let sent = Sent::Bound(&statement, &message, Wanted::Rows(0));
+        let actual = self.measure(plan, text, 0, sent, catalog).await?;
+        let plan = carried_out(plan, actual.0.other_ways);
+        let mut node = self.outline(text, catalog).of(&plan);
+        show(&mut node, &actual);
+        let rung = outline::rung(&plan).unwrap_or_default();
+        self.explanation(rung, &node, explain.format)
     }
 
     /// Has a server judge the statement, as PostgreSQL does before it explains one.
@@ -226,6 +248,7 @@ impl Session {
         plan: &Plan,
         whole: &str,
         offset: i32,
+        sent: Sent<'_>,
         catalog: &Arc<Catalog>,
     ) -> Step<(Measures, Actual)> {
         self.allow_several(plan, catalog)?;
@@ -233,7 +256,6 @@ impl Session {
         self.drain().await?;
         self.measures = Some(Box::new(Measures::begin()));
         self.client.discard_results();
-        let sent = Sent::Simple;
         let result = match plan {
             Plan::Scatter(scatter) => {
                 Box::pin(self.run_scatter(scatter, whole, offset, sent, catalog)).await
@@ -274,6 +296,25 @@ impl Session {
         encode::command_complete(&mut self.client.out, "EXPLAIN");
         Ok(())
     }
+}
+
+/// How many the client has.
+fn parameters(plan: &Plan) -> u16 {
+    match plan {
+        Plan::Scatter(scatter) => scatter.parameters,
+        Plan::Gather(gather) => gather.parameters,
+        _ => 0,
+    }
+}
+
+/// Notes at each node what has been measured of it.
+fn show(node: &mut Node, (measures, whole): &(Measures, Actual)) {
+    node.walk(&mut |node| {
+        if let Some(query) = &node.query {
+            node.actual = measures.part(query.step, query.shard);
+        }
+    });
+    node.actual = Some(*whole);
 }
 
 /// What a plan's tree depends on in a session.
