@@ -219,7 +219,8 @@ fn lost_update() {
             let (mut first, mut second) = (session(), session());
             let (before, after) = (first.read(&keys.a), second.read(&keys.a));
             if of_second_shard {
-                (first.read(&keys.b), second.read(&keys.b));
+                first.read(&keys.b);
+                second.read(&keys.b);
             }
             first.write(&keys.a, before + 1);
             second.begin_write(&keys.a, after + 1);

@@ -218,19 +218,20 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
+    type Part = (u32, Option<u64>);
+
+    #[track_caller]
+    fn check(row: [Option<&str>; 4], expected: Option<(Option<u64>, &[Part])>) {
+        let row = row.map(|value| value.map(str::to_owned));
+        let decided = read_row(&row).unwrap();
+        let found = decided.map(|decided| (decided.xid, decided.participants));
+        let parts = |parts: &[Part]| parts.iter().map(|(id, xid)| (ShardId(*id), *xid)).collect();
+        assert_eq!(found, expected.map(|(xid, list)| (xid, parts(list))));
+    }
+
     #[test]
     fn rows_of_all_ages() {
         let gid = "pgweave_00112233445566778899aabbccddeeff_0123456789abcdef_2a_66687aadf862bd776c8fc18b8e9f8e20_7";
-        let check = |row: [Option<&str>; 4],
-                     expected: Option<(Option<u64>, &[(u32, Option<u64>)])>| {
-            let row = row.map(|value| value.map(str::to_owned));
-            let decided = read_row(&row).unwrap();
-            let found = decided.map(|decided| (decided.xid, decided.participants));
-            let parts = |parts: &[(u32, Option<u64>)]| {
-                parts.iter().map(|(id, xid)| (ShardId(*id), *xid)).collect()
-            };
-            assert_eq!(found, expected.map(|(xid, list)| (xid, parts(list))));
-        };
         check(
             [Some(gid), Some("77"), Some("{2,3}"), Some("{731,NULL}")],
             Some((Some(77), &[(2, Some(731)), (3, None)])),

@@ -212,8 +212,9 @@ impl Session {
             ServerName::of(statement.key).as_bytes(),
         );
         link.expects.push_back(Expect::Bind);
+        self.last_shard = Some(link.shard);
         if let Some(Plan::Session(SessionStatement::Declare { name, .. })) = statement.plan() {
-            let (name, shard) = (name.clone(), link.shard);
+            let (name, shard) = (name.clone(), self.links[index].shard);
             self.cursors.retain(|(known, _)| *known != name);
             self.cursors.push((name, shard));
         }
