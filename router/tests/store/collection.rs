@@ -12,6 +12,8 @@ use crate::harness::{Cluster, connector, server};
 
 const S1: ShardId = ShardId(1);
 const S2: ShardId = ShardId(2);
+/// Longer than what these tests prepare is prepared: recovery looks at it because it is told to.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// The name of a transaction that `coordinating` decides.
 fn name(store: &Store, coordinating: ShardId) -> Named {
@@ -127,7 +129,7 @@ async fn what_is_still_prepared_keeps_its_decision() {
     answers(&cluster, 1, true).await;
 
     // Recovery still finds what it needs; with that the rows have served.
-    let report = recovery::pass(&store, [committed, aborted].into()).await;
+    let report = recovery::pass(&store, [committed, aborted].into(), GRACE).await;
     assert_eq!(report.committed, [committed.participant(S2)], "{report:?}");
     assert_eq!(report.rolled_back, [aborted.participant(S2)], "{report:?}");
     assert_eq!(cluster.ask(1, "SELECT k FROM public.t").await, ["1"]);

@@ -1,5 +1,7 @@
 //! Who may decide a transaction over several shards: nobody but its coordinator, and recovery.
 
+use std::time::Duration;
+
 use catalog::ShardId;
 use router::drive::recovery;
 use router::store::{Connection, Store, fresh_name};
@@ -11,6 +13,8 @@ use crate::harness::Cluster;
 
 const S1: ShardId = ShardId(1);
 const S2: ShardId = ShardId(2);
+/// Longer than what these tests prepare is prepared: recovery looks at it because it is told to.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// Two shards with a table that everybody may write. `victim` and `forger` may log in and no more.
 async fn prepare_cluster() -> Cluster {
@@ -76,7 +80,7 @@ async fn a_user_decides_its_own_transaction_and_recovery_believes_it() {
     let decider = vote(&cluster, name).await;
     decider.batch(&decision(name)).await.unwrap();
     decider.batch("COMMIT").await.unwrap();
-    let report = recovery::pass(&store, [name.gid].into()).await;
+    let report = recovery::pass(&store, [name.gid].into(), GRACE).await;
     assert_eq!(report.committed, [name.gid.participant(S2)], "{report:?}");
     assert_eq!(cluster.ask(1, "SELECT k FROM public.t").await, ["1"]);
 }
@@ -153,7 +157,7 @@ async fn another_user_cannot_decide_it_though_it_sees_the_name() {
         Some(Decision::Abort),
         "nobody had decided it"
     );
-    let report = recovery::pass(&store, [gid].into()).await;
+    let report = recovery::pass(&store, [gid].into(), GRACE).await;
     assert_eq!(report.rolled_back, [gid.participant(S2)], "{report:?}");
     assert_eq!(cluster.ask(1, "SELECT k FROM public.t").await, [""; 0]);
 }
@@ -170,6 +174,6 @@ async fn a_change_of_role_within_the_transaction_changes_nothing() {
     decider.batch("SET LOCAL ROLE forger").await.unwrap();
     decider.batch(&decision(name)).await.unwrap();
     decider.batch("COMMIT").await.unwrap();
-    let report = recovery::pass(&store, [name.gid].into()).await;
+    let report = recovery::pass(&store, [name.gid].into(), GRACE).await;
     assert_eq!(report.committed, [name.gid.participant(S2)], "{report:?}");
 }
