@@ -25,6 +25,8 @@ pub enum Cut {
     BeforeAndClosed,
     /// As `AnswerLost`, and the server cannot be reached from then on.
     AnswerLostAndClosed,
+    /// The router gets an error instead of the server's answer, and the server does not get the message. The connection stays.
+    Refused,
     /// Neither side hears of the other any more, and neither learns that: as if the network swallowed everything.
     Silent,
 }
@@ -164,6 +166,14 @@ impl Shared {
                 }
                 Some(Cut::AnswerLost | Cut::AnswerLostAndClosed) => {
                     lost.store(true, Ordering::SeqCst);
+                }
+                Some(Cut::Refused) => {
+                    let error = b"SERROR\0VERROR\0C55000\0Mprepared transaction is busy\0\0";
+                    let length = (error.len() as u32 + 4).to_be_bytes();
+                    let ready = b"Z\0\0\0\x05I";
+                    client.write_all(&[b"E", &length[..], error, ready].concat())?;
+                    self.tell();
+                    continue;
                 }
                 Some(Cut::Silent) => {
                     self.tell();

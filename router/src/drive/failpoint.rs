@@ -63,13 +63,56 @@ impl Step {
     }
 }
 
+/// The names of all points, in the order in which commits reach them.
+pub fn names() -> Vec<String> {
+    let steps = [
+        Step::Prepare,
+        Step::Row,
+        Step::Decision,
+        Step::Release,
+        Step::CommitPrepared,
+        Step::RollbackPrepared,
+        Step::Rollback,
+    ];
+    let moments = [Moment::Before, Moment::Sent, Moment::Answered];
+    let mut names: Vec<String> = steps
+        .iter()
+        .flat_map(|step| moments.map(|moment| Point::At(moment, *step).name()))
+        .collect();
+    names.push(Point::BeforeReply.name());
+    names
+}
+
+impl Point {
+    fn name(self) -> String {
+        let (moment, step) = match self {
+            Point::BeforeReply => return "before_reply".to_owned(),
+            Point::At(moment, step) => (moment, step),
+        };
+        let step = match step {
+            Step::Prepare => "prepare",
+            Step::Row => "row",
+            Step::Decision => "decision",
+            Step::Release => "release",
+            Step::CommitPrepared => "commit_prepared",
+            Step::RollbackPrepared => "rollback_prepared",
+            Step::Rollback => "rollback",
+        };
+        match moment {
+            Moment::Before => format!("before_{step}"),
+            Moment::Sent => format!("{step}_sent"),
+            Moment::Answered => format!("{step}_answered"),
+        }
+    }
+}
+
 /// Dies or stands still if a test asks for it here.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub fn reach(_point: Point, _shard: Option<ShardId>) {}
 
 #[cfg(debug_assertions)]
-pub use debug::{names, reach};
+pub use debug::reach;
 
 #[cfg(debug_assertions)]
 mod debug {
@@ -79,7 +122,7 @@ mod debug {
 
     use catalog::ShardId;
 
-    use super::{Moment, Point, Step, VARIABLE};
+    use super::{Point, VARIABLE};
 
     /// Dies or stands still if a test asks for it here.
     pub fn reach(point: Point, shard: Option<ShardId>) {
@@ -112,48 +155,5 @@ mod debug {
         // To this thread, since a signal to the process may be another's, and this one would go on until that has taken it.
         // SAFETY: signals to the own thread have no preconditions.
         unsafe { libc::raise(signal) };
-    }
-
-    /// The names of all points, in the order in which commits reach them.
-    pub fn names() -> Vec<String> {
-        let steps = [
-            Step::Prepare,
-            Step::Row,
-            Step::Decision,
-            Step::Release,
-            Step::CommitPrepared,
-            Step::RollbackPrepared,
-            Step::Rollback,
-        ];
-        let moments = [Moment::Before, Moment::Sent, Moment::Answered];
-        let mut names: Vec<String> = steps
-            .iter()
-            .flat_map(|step| moments.map(|moment| Point::At(moment, *step).name()))
-            .collect();
-        names.push(Point::BeforeReply.name());
-        names
-    }
-
-    impl Point {
-        fn name(self) -> String {
-            let (moment, step) = match self {
-                Point::BeforeReply => return "before_reply".to_owned(),
-                Point::At(moment, step) => (moment, step),
-            };
-            let step = match step {
-                Step::Prepare => "prepare",
-                Step::Row => "row",
-                Step::Decision => "decision",
-                Step::Release => "release",
-                Step::CommitPrepared => "commit_prepared",
-                Step::RollbackPrepared => "rollback_prepared",
-                Step::Rollback => "rollback",
-            };
-            match moment {
-                Moment::Before => format!("before_{step}"),
-                Moment::Sent => format!("{step}_sent"),
-                Moment::Answered => format!("{step}_answered"),
-            }
-        }
     }
 }

@@ -14,6 +14,8 @@ use crate::harness::{Cluster, connector, server};
 const GRACE: Duration = Duration::from_secs(5);
 const S1: ShardId = ShardId(1);
 const S2: ShardId = ShardId(2);
+/// Longer than what these tests prepare is prepared: recovery looks at it because it is told to.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// The name of a transaction that `coordinating` decides.
 fn name(store: &Store, coordinating: ShardId) -> Named {

@@ -15,6 +15,8 @@ use crate::harness::Cluster;
 const GRACE: Duration = Duration::from_secs(5);
 const S1: ShardId = ShardId(1);
 const S2: ShardId = ShardId(2);
+/// Longer than what these tests prepare is prepared: recovery looks at it because it is told to.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// Two shards with a table that everybody may write. `victim` and `forger` may log in and no more.
 async fn prepare_cluster() -> Cluster {

@@ -139,25 +139,3 @@ fn a_decision_that_waits_for_its_standby_is_not_hurried() {
     fleet.nothing_is_left();
     bank.audit(&fleet, &[(transfer, answer)]);
 }
-
-#[test]
-fn a_client_that_does_not_read_delays_its_own_commit_only() {
-    let fleet = fleet();
-    let bank = Bank::open(&fleet, 3);
-    let transfer = bank.transfer("slow reader", &[0, 1]);
-    let mut client = fleet.routers[0].client();
-    transfer.prepare(&mut client).unwrap();
-    // More than the sockets between the router and the client hold.
-    let rows = 40_000_000 / 1000;
-    let account = transfer.parts[0].0;
-    let large = format!(
-        "SELECT repeat('x', 1000) FROM account, generate_series(1, {rows}) WHERE id = {account}"
-    );
-    send(&mut client, &format!("{large}; COMMIT"));
-    let messages = client.until_ready().unwrap();
-    let answer = tests::bank::read_answer(&messages);
-    assert_eq!(answer, Answer::Committed);
-    let _ = commit(&mut client);
-    fleet.nothing_is_left();
-    bank.audit(&fleet, &[(transfer, answer)]);
-}

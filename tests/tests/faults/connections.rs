@@ -136,6 +136,40 @@ fn what_a_session_has_committed_it_never_misses() {
 }
 
 #[test]
+fn nor_over_a_connection_that_stays() {
+    let fleet = fleet();
+    let bank = Bank::open(&fleet, 3);
+    let transfer = bank.transfer("told late", &[0, 1]);
+    let account = transfer.parts[0].0;
+    let mut client = fleet.routers[0].client();
+    // What is the session's own keeps its connections. The one with the temporary table cannot be prepared, so it coordinates.
+    for sql in [
+        "SET pgweave.shard = 's1'",
+        "SELECT pg_advisory_lock(7)",
+        "SET pgweave.shard = 's2'",
+        "CREATE TEMPORARY TABLE own ()",
+        "RESET pgweave.shard",
+    ] {
+        tests::client::ask(&mut client, sql);
+    }
+    transfer.prepare(&mut client).unwrap();
+    fleet.proxies[0].cut("COMMIT PREPARED", Cut::Refused);
+    let answer = commit(&mut client);
+    fleet.proxies[0].has_cut();
+    assert_eq!(answer, Answer::Committed);
+    let links = tests::client::ask(&mut client, "SHOW pgweave.session");
+    assert!(
+        links.iter().any(|link| link[0].as_deref() == Some("s1")),
+        "{links:?}"
+    );
+    let entries = format!("SELECT count(*) FROM ledger WHERE account = {account}");
+    assert_eq!(one(&mut client, &entries), "1");
+    drop(client);
+    fleet.nothing_is_left();
+    bank.audit(&fleet, &[(transfer, answer)]);
+}
+
+#[test]
 fn a_router_that_vanishes_without_a_word_is_not_waited_for() {
     let fleet = fleet();
     let bank = Bank::open(&fleet, 3);
