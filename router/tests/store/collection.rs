@@ -10,8 +10,6 @@ use txn::{Gid, Named};
 
 use crate::harness::{Cluster, connector, server};
 
-/// What is younger is left to its coordinator.
-const GRACE: Duration = Duration::from_secs(5);
 const S1: ShardId = ShardId(1);
 const S2: ShardId = ShardId(2);
 /// Longer than what these tests prepare is prepared: recovery looks at it because it is told to.
