@@ -4,7 +4,7 @@ use std::net::Shutdown;
 
 use bytes::BytesMut;
 use router::wire::encode;
-use tests::bank::{Answer, Bank, Transfer, commit};
+use tests::bank::{Answer, Bank, Transfer};
 use tests::client::{Client, ask, one};
 use tests::fleet::{Fleet, FleetOptions, eventually};
 
