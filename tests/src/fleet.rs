@@ -273,7 +273,9 @@ impl FleetRouter {
 
     /// The next commit that reaches this point dies or stands still there: `kill` or `freeze`.
     pub fn arm(&self, point: &str, action: &str) {
-        assert!(cfg!(debug_assertions), "a release build has no failpoints");
+        if !cfg!(debug_assertions) {
+            panic!("a release build has no failpoints");
+        }
         match std::fs::remove_file(self.hit()) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{error}"),
             _ => {}
