@@ -56,7 +56,6 @@ pub(super) fn aggregate(
         "bool_or" => return itself("bool_or", Some(Combined::Or)),
         "bit_and" => return itself("bit_and", Some(Combined::BitAnd)),
         "bit_or" => return itself("bit_or", Some(Combined::BitOr)),
-        "range_agg" => return itself("range_agg", None),
         "range_intersect_agg" => return itself("range_intersect_agg", None),
         "any_value" => return itself("any_value", None),
         _ => {}

@@ -34,6 +34,9 @@ pub(super) const SEND_AT_BYTES: usize = 64 * 1024;
 /// Temporary tables with so many rows are analyzed.
 const ANALYZE_AT_ROWS: u64 = 500;
 
+/// A table that is brought, and the links that it comes from.
+pub(super) type TableLinks = (usize, Vec<usize>);
+
 /// How the client sent the query.
 #[derive(Clone, Copy)]
 pub(super) enum Sent<'a> {
@@ -161,7 +164,7 @@ impl Session {
         let links_of = |(table, shards): &(usize, Vec<ShardId>)| {
             Some((*table, shards.iter().map(of_shard).collect::<Option<_>>()?))
         };
-        let sources: Option<Vec<(usize, Vec<usize>)>> = sources.iter().map(links_of).collect();
+        let sources: Option<Vec<TableLinks>> = sources.iter().map(links_of).collect();
         let sources = sources
             .ok_or_else(|| Report::error("XX000", "a shard to gather from is not linked"))?;
         let finishing = self.finishing_shard(gather)?;
@@ -180,7 +183,7 @@ impl Session {
     async fn bring_from(
         &mut self,
         gather: &Gather,
-        (sources, linked): (&[(usize, Vec<usize>)], &[(ShardId, usize)]),
+        (sources, linked): (&[TableLinks], &[(ShardId, usize)]),
         whole: &str,
         offset: i32,
         sent: Sent<'_>,
