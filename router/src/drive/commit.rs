@@ -47,7 +47,8 @@ pub async fn run(
     let start = Instant::now();
     let mut deadlines = 0;
     let decider = request.gid().map(|gid| gid.coordinating);
-    let holders: Vec<ShardId> = request.holders().collect();
+    // Until it is decided these must be there: what is to decide, and whose locks protect what is to be committed.
+    let watched: Vec<ShardId> = request.holders().chain(decider).collect();
     let mut machine = Coordinator::start(request, &mut actions);
     loop {
         let mut resolving = None;
@@ -105,8 +106,8 @@ pub async fn run(
             deadlines += 1;
             Input::DeadlinePassed
         });
-        // Locks that went with a connection have protected nothing since.
-        for &shard in &holders {
+        // What went with a connection cannot be committed, and locks have protected nothing since.
+        for &shard in &watched {
             let lost = timeout_at(deadline, participants.is_lost(shard));
             if matches!(machine, Coordinator::Voting(_)) && lost.await == Ok(true) {
                 let completion = Completion::Lost;

@@ -25,9 +25,7 @@ pub const VARIABLE: &str = "PGWEAVE_FAILPOINT_FILE";
 pub enum Step {
     /// PREPARE TRANSACTION.
     Prepare,
-    /// The INSERT of the decision row.
-    Row,
-    /// COMMIT on the coordinating shard: before it all votes are in, and its success is the decision.
+    /// The decision row and COMMIT on the coordinating shard, in one packet: before it all votes are in, and its success is the decision.
     Decision,
     /// COMMIT of those that only read or hold locks.
     Release,
@@ -53,7 +51,7 @@ impl Step {
     pub fn of(command: &Command, to_decider: bool) -> Step {
         match command {
             Command::Prepare(_) => Step::Prepare,
-            Command::Decide { .. } => Step::Row,
+            Command::Decide { .. } => Step::Decision,
             Command::Commit if to_decider => Step::Decision,
             Command::Commit => Step::Release,
             Command::CommitPrepared(_) => Step::CommitPrepared,
@@ -67,7 +65,6 @@ impl Step {
 pub fn names() -> Vec<String> {
     let steps = [
         Step::Prepare,
-        Step::Row,
         Step::Decision,
         Step::Release,
         Step::CommitPrepared,
@@ -91,7 +88,6 @@ impl Point {
         };
         let step = match step {
             Step::Prepare => "prepare",
-            Step::Row => "row",
             Step::Decision => "decision",
             Step::Release => "release",
             Step::CommitPrepared => "commit_prepared",

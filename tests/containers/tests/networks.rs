@@ -21,7 +21,7 @@ fn commits_over_networks_that_are_cut() {
     // The coordinating shard is the first that a transfer writes on.
     for (point, cut, possible) in [
         ("before_prepare", 1, "08006"),
-        ("row_answered", 0, "08006 or 08007"),
+        ("prepare_answered", 0, "08006 or 08007"),
         ("before_decision", 0, "08007"),
         // The answer may come before the network is cut.
         ("decision_sent", 0, "COMMIT or 08007"),

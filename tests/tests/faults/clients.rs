@@ -38,7 +38,7 @@ fn what_a_client_that_leaves_has_sent_is_committed() {
     let mut answers = Vec::new();
     for point in [
         "before_prepare",
-        "row_answered",
+        "prepare_answered",
         "decision_sent",
         "commit_prepared_sent",
     ] {
@@ -119,8 +119,7 @@ fn a_decision_that_waits_for_its_standby_is_not_hurried() {
     transfer.prepare(&mut client).unwrap();
     standby(&mut admin, "nobody");
     send(&mut client, "COMMIT");
-    let waits =
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query = 'COMMIT'";
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE '%; COMMIT'";
     eventually("COMMIT to wait", || one(&mut admin, waits) == "1");
     // Neither the client nor the router's own patience makes the server give up waiting.
     let mut messenger = cancel(&fleet, &client);

@@ -12,9 +12,6 @@ const UNDECIDED: &[&str] = &[
     "before_prepare",
     "prepare_sent",
     "prepare_answered",
-    "before_row",
-    "row_sent",
-    "row_answered",
     "before_decision",
 ];
 /// Points at which it is decided, or the deciding COMMIT is on its way.
@@ -177,7 +174,7 @@ fn a_server_that_dies_during_a_commit_loses_nothing() {
     // The coordinating shard, one that is prepared, and one that holds a lock.
     for (shard, role) in [(0, "decider"), (1, "prepared"), (3, "holder")] {
         for point in &points {
-            if role == "holder" && !matches!(*point, "row_answered" | "before_release") {
+            if role == "holder" && !matches!(*point, "prepare_answered" | "before_release") {
                 continue;
             }
             let name = format!("{point}, {role}");
@@ -198,9 +195,8 @@ fn a_server_that_dies_during_a_commit_loses_nothing() {
             });
             let refused = |code: &str| Answer::Refused(code.to_owned());
             if UNDECIDED.contains(point) && role == "decider"
-                || matches!(*point, "before_prepare" | "before_row" | "row_sent")
-                    && role == "prepared"
-                || *point == "row_answered" && role == "holder"
+                || *point == "before_prepare" && role == "prepared"
+                || *point == "prepare_answered" && role == "holder"
             {
                 assert_eq!(answer, refused("08006"), "at {name}");
             }
