@@ -24,10 +24,9 @@
 //!   which is success, or 55000 (busy) while the first is at it, which the next pass clears up.
 //! - *The coordinating shard is unreachable, or a lock timeout ends the wait*: in doubt. Its locks stay; that is the price
 //!   of not guessing.
-//! - *The decider's transaction is open, and its router vanished without closing the connection* (its machine or the network
-//!   is gone): the server would notice when `tcp_keepalives_*` say so, hours later. [`Report::abandoned`] names such
-//!   transactions once every coordinator would have given up, and the driver ends that connection, which is safe at any time: the row
-//!   is rolled back with it, and the next pass decides for abort.
+//! - *The decider's transaction is open, and its router vanished without closing the connection*: it has inserted nothing
+//!   before it commits, so it holds nobody up here. What it has locked itself stays locked until its server notices
+//!   (`tcp_keepalives_*`, `client_connection_check_interval`), as after any client's end.
 //! - *Several databases or clusters on a server*: the list is of this database, and each name is checked for the
 //!   cluster and for the shard it was found on. A server cloned with its prepared transactions and registered as another
 //!   shard would otherwise have them finished by mistake.
@@ -108,17 +107,6 @@ pub struct Report {
     pub in_doubt: Vec<InDoubt>,
     /// Shards whose prepared transactions are not known.
     pub unlisted: Vec<ShardId>,
-}
-
-impl Report {
-    /// Transactions without a decision that were prepared longer ago than `patience_ms`, which is more than any coordinator waits.
-    pub fn abandoned(&self, patience_ms: u64) -> BTreeSet<Gid> {
-        let doubts = self
-            .in_doubt
-            .iter()
-            .filter(|doubt| doubt.reason == Reason::NoDecision && doubt.age_ms >= patience_ms);
-        doubts.map(|doubt| doubt.gid.gid).collect()
-    }
 }
 
 /// A prepared transaction that this pass could not finish.

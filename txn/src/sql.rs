@@ -149,17 +149,6 @@ pub fn list_decisions(
     )
 }
 
-/// Ends the connection on which the decision row of this transaction was inserted and nothing has been said since: one row, column
-/// `ended` (bool), for each that is found. Its transaction, and the row with it, is rolled back. Who may not see what others' sessions do finds none.
-pub fn end_decider(gid: Gid) -> String {
-    format!(
-        "SELECT pg_catalog.pg_terminate_backend(pid) AS ended FROM pg_catalog.pg_stat_activity \
-         WHERE pid <> pg_catalog.pg_backend_pid() AND state = 'idle in transaction' \
-         AND pg_catalog.strpos(query, 'INSERT INTO pgweave.decision') > 0 AND pg_catalog.strpos(query, {}) > 0",
-        quote_literal(&quote_literal(&gid.to_string()))
-    )
-}
-
 /// Reads a decision without making one: columns `outcome`, `participants` (bigint[]), `age_ms` (bigint); no row if there is
 /// none, or none that is committed yet.
 pub fn read_decision(gid: Gid) -> String {

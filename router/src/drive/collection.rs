@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const BATCH: u32 = 5_000;
 
 /// A commit waits for four things in turn (`super::recovery::deadline`), and nothing may be forgotten that it still asks for.
-pub(super) const LONGEST_COMMIT_MS: u64 = 4 * PATIENCE.as_millis() as u64;
+const LONGEST_COMMIT_MS: u64 = 4 * PATIENCE.as_millis() as u64;
 const _: () = assert!(RETENTION_MS >= RETENTION_MS_MINIMUM && RETENTION_MS > 3 * LONGEST_COMMIT_MS);
 
 /// How far a round has come: the name of the row seen last, for each shard that may have more.

@@ -18,9 +18,6 @@ use txn::{Gid, ParticipantGid, sql};
 use crate::router::Router;
 use crate::store::{Connection, Error, HOME, Store};
 
-/// How long after it was prepared a transaction's coordinator has given up for certain, even if its clock goes slowly.
-const ABANDONED_MS: u64 = 30_000;
-const _: () = assert!(ABANDONED_MS > super::collection::LONGEST_COMMIT_MS);
 /// Between two passes, whatever the configuration says.
 const PAUSE_LEAST: Duration = Duration::from_millis(100);
 /// How long a decision may wait for a commit in flight.
@@ -43,7 +40,6 @@ pub async fn watch(router: Arc<Router>) {
         let urgent = router.take_left_behind();
         let report = pass(&router.store, urgent, interval / 2).await;
         log(&report);
-        end_abandoned(&router.store, &report).await;
         long = warn(&router, &report, &long);
         tokio::select! {
             () = sleep(interval) => {}
@@ -234,20 +230,6 @@ pub(crate) async fn bounded<T>(work: impl Future<Output = Result<T, Error>>) -> 
             None
         }
         Err(_) => None,
-    }
-}
-
-/// Ends deciders' connections whose routers are gone without a word. Those that cannot be ended stay in doubt.
-async fn end_abandoned(store: &Store, report: &Report) {
-    let catalog = store.snapshot();
-    for gid in report.abandoned(ABANDONED_MS) {
-        let ended = bounded(async {
-            let connection = connect(store, &catalog, gid.coordinating).await?;
-            connection.rows(&sql::end_decider(gid)).await
-        });
-        if ended.await.is_some_and(|rows| !rows.is_empty()) {
-            tracing::warn!(%gid, "the connection of a commit whose router is gone was ended");
-        }
     }
 }
 
