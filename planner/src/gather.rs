@@ -218,6 +218,10 @@ impl<'b, 'c> Gathering<'b, 'c> {
             if matches!(of, Mentioned::Served(_)) && (command || appearance.only) {
                 return Err(name.to_owned());
             }
+            // Nor does it take a subquery.
+            if command && matches!(of, Mentioned::Table(_)) {
+                self.gather.over_subqueries = Some(false);
+            }
             mentions.push(Mention {
                 range,
                 of,

@@ -291,7 +291,8 @@ pub(crate) fn place_of(select: &nodes::SelectStmt) -> Option<Place> {
         operations += 1;
     }
     let first = leftmost.target_list().first()?;
-    Some(Place(first.location, operations))
+    // What the grammar adds, such as the star of `TABLE name`, stands nowhere.
+    (first.location >= 0).then_some(Place(first.location, operations))
 }
 
 /// A SELECT within the statement.

@@ -111,6 +111,20 @@ EXECUTE l(NULL);
 -- PostgreSQL keeps back what EXECUTE describes until it has all rows.
 -- only extended
 EXECUTE l(-1);
+-- TABLE.
+SELECT a.id, b.id FROM (TABLE visits ORDER BY id LIMIT 3) a, (TABLE customers ORDER BY id DESC LIMIT 2) b ORDER BY 1, 2;
+(TABLE visits ORDER BY id LIMIT 2) UNION ALL (TABLE visits ORDER BY id DESC LIMIT 2) ORDER BY 1;
+TABLE visits EXCEPT (TABLE visits ORDER BY id LIMIT 27) ORDER BY 1;
+TABLE products UNION TABLE products ORDER BY 1;
+TABLE visits INTERSECT SELECT * FROM visits WHERE id < 3 ORDER BY 1;
+SELECT a.id, b.id FROM (TABLE visits UNION TABLE visits) a LEFT JOIN (TABLE notes UNION TABLE notes) b ON a.id = b.id WHERE a.id < 5 ORDER BY 1;
+SELECT a.id, b.id FROM (TABLE visits) a JOIN notes b ON a.id = b.id ORDER BY 1;
+-- What PostgreSQL does not come to evaluate.
+SELECT (SELECT sum(1 / (total - total)) FROM orders) FROM customers c JOIN visits v ON v.customer_id = c.id WHERE c.id < 0;
+SELECT c.id FROM customers c JOIN visits v ON v.customer_id = c.id WHERE c.id > 5 OR (SELECT sum(1 / (total - total)) FROM orders) > 1 AND c.id > 10 ORDER BY 1;
+SELECT c.id FROM customers c JOIN visits v ON v.customer_id = c.id WHERE c.id < 0 AND c.id IN (SELECT 1 / (id - id) FROM visits GROUP BY 1);
+SELECT s.c FROM (SELECT seconds AS x, count(*) AS c, sum(1 / (id - id)) FROM visits GROUP BY 1) s JOIN notes n ON n.id = s.x ORDER BY 1;
+SELECT s.c FROM (SELECT customer_id AS x, count(*) AS c, sum(1 / customer_id) AS z FROM visits GROUP BY 1) s JOIN notes n ON n.id = s.x WHERE s.x > 0 AND s.z > 0 ORDER BY 1;
 -- Deep.
 SELECT count(*) FROM (SELECT x.customer_id FROM (SELECT customer_id, count(*) AS n FROM orders GROUP BY customer_id) x JOIN (SELECT seconds, count(*) AS n FROM visits GROUP BY seconds) y ON y.n = x.n) z;
 SELECT t.r, t.n FROM (SELECT region AS r, (SELECT count(*) FROM visits) AS n FROM customers) t ORDER BY 1, 2;

@@ -149,6 +149,24 @@ impl ClientIo {
         usize::try_from(position.saturating_sub(self.flushed)).unwrap_or(usize::MAX)
     }
 
+    /// Takes back what has been said since that position, if it is an error about values and nothing else, and nothing of it has been
+    /// sent: division by zero, a text that is no number, a subquery with several rows.
+    pub fn take_back_data_error(&mut self, since: u64) -> bool {
+        let at = self.offset_of(since);
+        let said = self.out.get(at..).unwrap_or_default();
+        let is_one = self.flushed <= since
+            && said.first() == Some(&b'E')
+            && frame::total_length(said) == Some(said.len());
+        let about_data = said
+            .get(5..)
+            .and_then(sqlstate)
+            .is_some_and(|code| matches!(&code[..2], b"22" | b"21"));
+        if is_one && about_data {
+            self.out.truncate(at);
+        }
+        is_one && about_data
+    }
+
     /// From now on results are counted and thrown away; what else is for the client waits.
     pub fn discard_results(&mut self) {
         let held = std::mem::take(&mut self.out);

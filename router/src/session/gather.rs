@@ -18,6 +18,7 @@ use super::combine::Told;
 use super::copy_out::Around;
 use super::extended::BindValues;
 use super::links::Need;
+use super::parts::shown;
 use super::prepared::Statement;
 use super::report::{Failure, Report};
 use super::served::ServedRows;
@@ -116,6 +117,17 @@ impl Session {
                     .await
             }
         };
+        // A part may have failed on what PostgreSQL would not have evaluated.
+        if let (Err(Failure::Sent), Some(otherwise)) = (&result, &gather.otherwise)
+            && self.block.is_none()
+            && self.measures.is_none()
+            && self.client.take_back_data_error(before)
+        {
+            // Only its connections matter.
+            let _ = self.at_rest(result).await;
+            let again = self.run_gather(otherwise, whole, offset, sent, catalog);
+            return Box::pin(again).await;
+        }
         if let (Err(Failure::Sent), Sent::Simple) = (&result, sent) {
             self.describe_failed(gather, before)?;
         }
@@ -433,7 +445,7 @@ impl Session {
                     relation(*index),
                     column_list(columns)
                 );
-                self.copy_rows(merge, &copy, (sources, held), &table.name.name, &mut moved)
+                self.copy_rows(merge, &copy, (sources, held), &shown(table), &mut moved)
                     .await?;
             } else {
                 // Later tables cannot be narrowed by it.

@@ -52,6 +52,21 @@ impl Session {
     }
 }
 
+/// What a table is called to the client: a part has no name, so it is shown.
+pub(super) fn shown(table: &GatherTable) -> String {
+    const MOST_CHARACTERS: usize = 200;
+    match &table.part {
+        None => table.name.name.clone(),
+        Some(part) => {
+            let mut text: String = part.sql.chars().take(MOST_CHARACTERS).collect();
+            if text.len() < part.sql.len() {
+                text.push('…');
+            }
+            format!("a subquery ({text})")
+        }
+    }
+}
+
 /// What shards are asked for the rows of a part, such that a condition on its columns may follow.
 pub(super) fn question_of(table: &GatherTable, part: &GatherPart) -> String {
     match table.matches {

@@ -8,6 +8,7 @@ use planner::{Gather, GatherTable, Mentioned, Shape, Types};
 use super::bringing::Moved;
 use super::combine::Told;
 use super::gather::{Sent, column_list, is_exact_in_binary, qualified};
+use super::parts::shown;
 use super::report::{Failure, Report};
 use super::scatter::Source;
 use super::shapes::is_collatable;
@@ -109,7 +110,7 @@ impl Session {
             }
             let mut sources = self.ask_for_rows(&work.asking(at)?, sent).await?;
             let held = self
-                .hold(&mut sources, &table.name.name, &mut work.moved)
+                .hold(&mut sources, &shown(table), &mut work.moved)
                 .await?;
             let is_all = held.is_all;
             work.held.push((held, sources));
