@@ -125,6 +125,16 @@ SELECT c.id FROM customers c JOIN visits v ON v.customer_id = c.id WHERE c.id > 
 SELECT c.id FROM customers c JOIN visits v ON v.customer_id = c.id WHERE c.id < 0 AND c.id IN (SELECT 1 / (id - id) FROM visits GROUP BY 1);
 SELECT s.c FROM (SELECT seconds AS x, count(*) AS c, sum(1 / (id - id)) FROM visits GROUP BY 1) s JOIN notes n ON n.id = s.x ORDER BY 1;
 SELECT s.c FROM (SELECT customer_id AS x, count(*) AS c, sum(1 / customer_id) AS z FROM visits GROUP BY 1) s JOIN notes n ON n.id = s.x WHERE s.x > 0 AND s.z > 0 ORDER BY 1;
+-- Columns that EXISTS does not look at, and such that it does.
+SELECT v.id FROM visits v WHERE EXISTS (SELECT * FROM orders o WHERE o.total > v.seconds AND o.id < 30) AND v.id < 9 ORDER BY 1;
+SELECT v.id FROM visits v WHERE NOT EXISTS (SELECT o.*, c.* FROM orders o JOIN customers c ON c.id = o.customer_id WHERE o.product_id = v.seconds) ORDER BY 1;
+SELECT v.id FROM visits v WHERE EXISTS (SELECT DISTINCT * FROM orders o WHERE o.product_id = v.seconds OFFSET 4) ORDER BY 1;
+SELECT v.id FROM visits v WHERE EXISTS (SELECT DISTINCT o.page FROM visits o WHERE o.seconds = v.seconds OFFSET 1) ORDER BY 1;
+SELECT v.id FROM visits v WHERE EXISTS (SELECT * FROM orders o WHERE o.product_id = v.seconds UNION SELECT * FROM orders o WHERE o.id = v.id) ORDER BY 1;
+SELECT v.id FROM visits v WHERE EXISTS (TABLE notes) AND EXISTS (SELECT * FROM (SELECT * FROM orders) o WHERE o.product_id = v.seconds) AND v.id < 20 ORDER BY 1;
+SELECT v.id, EXISTS (SELECT * FROM orders o NATURAL JOIN customers c WHERE o.product_id = v.seconds) FROM visits v ORDER BY 1;
+SELECT o.* FROM orders o WHERE EXISTS (SELECT * FROM visits v WHERE v.seconds = o.product_id) ORDER BY 1, 2;
+SELECT v.id FROM visits v WHERE EXISTS (SELECT * FROM orders o WHERE o.customer_id = v.seconds GROUP BY o.customer_id, o.id) ORDER BY 1;
 -- Deep.
 SELECT count(*) FROM (SELECT x.customer_id FROM (SELECT customer_id, count(*) AS n FROM orders GROUP BY customer_id) x JOIN (SELECT seconds, count(*) AS n FROM visits GROUP BY seconds) y ON y.n = x.n) z;
 SELECT t.r, t.n FROM (SELECT region AS r, (SELECT count(*) FROM visits) AS n FROM customers) t ORDER BY 1, 2;

@@ -169,6 +169,9 @@ impl<'c: 's, 's> Binder<'c, 's> {
                     let address = std::ptr::from_ref(link).addr();
                     let lazy = u32::from(self.lazy_links.contains(&address));
                     self.lazy += lazy;
+                    if link.sub_link_type == SubLinkType::EXISTS_SUBLINK {
+                        self.note_exists(link.subselect());
+                    }
                     let query = self.query(link.subselect(), scope)?;
                     self.lazy -= lazy;
                     // Its columns are not looked at, nor are all of its rows.

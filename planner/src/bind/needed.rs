@@ -10,7 +10,7 @@ use catalog::Reached;
 
 use super::Binder;
 use crate::functions::{Builtin, classify};
-use crate::parse::{BoolExprType, ConstValue, Node, names, nodes};
+use crate::parse::{BoolExprType, ConstValue, Node, SetOperation, names, nodes};
 use crate::query::{Item, ItemId, JoinKind, TableOid};
 use crate::rewrite::expression;
 use crate::scope::{BoundRelation, Columns, RelationId, Resolved, Scope};
@@ -26,6 +26,8 @@ pub(crate) struct Needed {
     starred: HashSet<String>,
     /// Where such stars are.
     expanded: HashSet<i32>,
+    /// Where stars are that nobody looks at.
+    idle: HashSet<i32>,
     /// Relations whose columns are all shown.
     whole: HashSet<RelationId>,
     /// What is shown could not be told.
@@ -69,11 +71,35 @@ impl<'c: 's, 's> Binder<'c, 's> {
         }
     }
 
+    /// EXISTS asks for rows, not for what is in them: a star there stands for nothing. With DISTINCT or GROUP BY it says which rows there are.
+    pub(super) fn note_exists(&mut self, subselect: Node<'_>) {
+        if let (Some(needed), None, Node::SelectStmt(select)) =
+            (&mut self.needed, self.within, subselect)
+            && select.op == SetOperation::SETOP_NONE
+            && select.distinct_clause().is_empty()
+            && select.group_clause().is_empty()
+        {
+            let stars = select
+                .target_list()
+                .iter()
+                .filter_map(|target| match target.val() {
+                    Node::ColumnRef(reference) => Some(reference.location),
+                    _ => None,
+                });
+            // What the grammar adds, such as the star of `TABLE name`, stands nowhere.
+            needed.idle.extend(stars.filter(|location| *location >= 0));
+        }
+    }
+
     pub(super) fn note_reference(&mut self, reference: &nodes::ColumnRef, scope: &Scope<'_>) {
         let Some(needed) = &mut self.needed else {
             return;
         };
         let star = matches!(reference.fields().iter().next_back(), Some(Node::A_Star(_)));
+        // Places in a view's definition are others.
+        if star && self.within.is_none() && needed.idle.contains(&reference.location) {
+            return;
+        }
         let path: Vec<&str> = reference.fields().iter().filter_map(Node::as_str).collect();
         match path.as_slice() {
             // Of the level that the reference stands in.
